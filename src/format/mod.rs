@@ -1,0 +1,1 @@
+//! Number formats and rounding. Pure: no GPU, no I/O.

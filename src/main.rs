@@ -1,0 +1,2 @@
+//! fewbit program
+fn main() {}
