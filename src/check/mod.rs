@@ -1,0 +1,280 @@
+//! The correctness run: every kernel on a device against its reference, in its class. `fewbit check`, the
+//! main job and the test suite all run these cases, and so can a program that embeds fewbit.
+
+mod convert;
+mod copy;
+pub mod data;
+
+use crate::cpu::Cpu;
+use crate::device::Device;
+use crate::error::Result;
+use crate::gpu::{Gpu, Operand, OperandSpec, PlanRequest, ReadBack, StepBuffer};
+use crate::ops::{Arg, Args, Arithmetic, Comparison, Op, Verdict};
+use crate::tensor::HostBuffer;
+
+/// Words of sentinel past the end of every operand: a kernel that writes there fails.
+const GUARD: usize = 16;
+const SENTINEL: u32 = 0xfee1_dead;
+
+/// How much to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// Representative and awkward shapes, seconds.
+    Quick,
+    /// With at least one shape of 512 or more in each dimension, or 1 M elements, per kernel.
+    Full,
+}
+
+/// Makes the words of every operand.
+type Fill = Box<dyn Fn() -> Vec<Vec<u32>> + Send + Sync>;
+
+/// One operation with its inputs.
+pub struct Case {
+    /// The operation.
+    pub op: Box<dyn Op>,
+    /// The least effort that includes it.
+    pub effort: Effort,
+    fill: Fill,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Case({} {})", self.op.name(), self.op.describe())
+    }
+}
+
+impl Case {
+    /// A case whose operands' words `fill` makes, in the operation's order; an operand that is only written
+    /// may be left empty and starts as sentinels, so that words a kernel fails to write are found.
+    pub fn new<O: Op + 'static>(
+        effort: Effort,
+        op: O,
+        fill: impl Fn() -> Vec<Vec<u32>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            op: Box::new(op),
+            effort,
+            fill: Box::new(fill),
+        }
+    }
+
+    /// The operands before the run, each followed by guard words.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn operands(&self) -> Result<Vec<HostBuffer>> {
+        let given = (self.fill)();
+        let mut buffers = Vec::with_capacity(given.len());
+        for (spec, words) in self.op.operands().iter().zip(&given) {
+            let mut buffer = HostBuffer::zeroed(spec.words + GUARD as u64)?;
+            buffer.words_mut().fill(SENTINEL);
+            let len = words.len().min(spec.words as usize);
+            buffer.words_mut()[..len].copy_from_slice(&words[..len]);
+            buffers.push(buffer);
+        }
+        Ok(buffers)
+    }
+}
+
+/// The outcome of one case on one variant of one device.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The variant, or the CPU's instruction set.
+    pub variant: String,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+/// Every built-in case up to an effort.
+#[must_use]
+pub fn cases(effort: Effort) -> Vec<Case> {
+    let all = [copy::cases(), convert::cases()];
+    all.into_iter()
+        .flatten()
+        .filter(|case| case.effort <= effort)
+        .collect()
+}
+
+/// Runs a case on every variant that serves it on a device, judged by the operation's class.
+///
+/// # Errors
+/// Whatever the operation's plan or run finds. A result outside its class is no error here: see
+/// [`Verdict::failure`].
+pub fn run(device: &Device, case: &Case) -> Result<Vec<Report>> {
+    let before = case.operands()?;
+    let want = reference(case, &before)?;
+    if let Some(gpu) = device.as_gpu() {
+        return run_gpu(gpu, case, &before, &want);
+    }
+    let got = match device.as_cpu() {
+        Some(cpu) => on_host(case, &before, |op, args| op.cpu(cpu, args))?,
+        None => reference(case, &before)?,
+    };
+    let variant = device.as_cpu().map_or("sequential".to_string(), Cpu::to_string);
+    let verdict = judge(case, &before, &want, &got, device.arithmetic());
+    Ok(vec![Report { variant, verdict }])
+}
+
+/// What the reference makes of the operands.
+///
+/// # Errors
+/// Whatever the operation's check finds.
+pub fn reference(case: &Case, before: &[HostBuffer]) -> Result<Vec<HostBuffer>> {
+    on_host(case, before, |op, args| op.reference(args))
+}
+
+fn on_host(
+    case: &Case,
+    before: &[HostBuffer],
+    run: impl FnOnce(&dyn Op, Args<'_>) -> Result<()>,
+) -> Result<Vec<HostBuffer>> {
+    let mut buffers = before.to_vec();
+    let specs = case.op.operands();
+    let args = buffers
+        .iter_mut()
+        .zip(&specs)
+        .map(|(buffer, spec)| match spec.is_written() {
+            true => Arg::Write(buffer.words_mut()),
+            false => Arg::Read(buffer.words()),
+        })
+        .collect();
+    run(&*case.op, Args::new(args, case.op.step_values()))?;
+    Ok(buffers)
+}
+
+fn run_gpu(gpu: &Gpu, case: &Case, before: &[HostBuffer], want: &[HostBuffer]) -> Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    for any_offset in [false, true] {
+        // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
+        if any_offset && case.effort == Effort::Full {
+            continue;
+        }
+        for variant in case.op.variants(gpu, any_offset) {
+            let request = PlanRequest {
+                variant: Some(variant),
+                any_offset,
+            };
+            // Five words: off 16 bytes, and off every binding alignment.
+            let offset = if any_offset { 5 } else { 0 };
+            let got = on_gpu(gpu, case, before, &request, offset)?;
+            let suffix = if any_offset { " (any offset)" } else { "" };
+            let verdict = judge(case, before, want, &got, Arithmetic::GPU);
+            reports.push(Report {
+                variant: format!("{variant}{suffix}"),
+                verdict,
+            });
+        }
+    }
+    Ok(reports)
+}
+
+/// Runs a case through the low door with every operand `offset` words into its buffer.
+fn on_gpu(
+    gpu: &Gpu,
+    case: &Case,
+    before: &[HostBuffer],
+    request: &PlanRequest,
+    offset: usize,
+) -> Result<Vec<HostBuffer>> {
+    let op = &*case.op;
+    let plan = op.plan(gpu, request)?;
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+    let mut buffers = Vec::with_capacity(before.len());
+    for operand in before {
+        let mut words = vec![SENTINEL; offset];
+        words.extend_from_slice(operand.words());
+        buffers.push(gpu.buffer_with("operand", &words, usage)?);
+    }
+    let operands: Vec<_> = buffers
+        .iter()
+        .zip(before)
+        .map(|(buffer, words)| Operand::new(buffer, offset as u64 * 4, words.len() as u64 * 4))
+        .collect();
+    let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
+    let step = StepBuffer::new(gpu, &op.step_values())?;
+    let bound = plan.bind_with(&operands, Some(Operand::whole(&scratch)), Some(&step))?;
+    let mut encoder = gpu.encoder("check");
+    let mut work = 0u64;
+    for index in 0..plan.steps() {
+        work = work.saturating_add(plan.work(index));
+        if work > gpu.work_cap() && index > 0 {
+            gpu.submit("check", std::mem::replace(&mut encoder, gpu.encoder("check")))?;
+            work = plan.work(index);
+        }
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        bound.record_range(&mut pass, index..index + 1);
+    }
+    let mut backs = Vec::with_capacity(buffers.len());
+    for (buffer, words) in buffers.iter().zip(before) {
+        backs.push(ReadBack::record(
+            gpu,
+            &mut encoder,
+            buffer,
+            offset as u64 * 4,
+            words.len() as u64,
+        )?);
+    }
+    gpu.submit("check", encoder)?;
+    backs.into_iter().map(read).collect()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn read(back: ReadBack) -> Result<HostBuffer> {
+    back.read_blocking()
+}
+
+#[cfg(target_arch = "wasm32")]
+fn read(_: ReadBack) -> Result<HostBuffer> {
+    let (op, what) = ("check", "reading back synchronously".to_string());
+    Err(crate::Error::Unsupported {
+        op,
+        what,
+        device: "wasm32 (it needs threads that may block)",
+    })
+}
+
+/// Judges results by the operation's class, and checks that nothing outside the operands was written.
+#[must_use]
+pub fn judge(
+    case: &Case,
+    before: &[HostBuffer],
+    want: &[HostBuffer],
+    got: &[HostBuffer],
+    arithmetic: Arithmetic,
+) -> Verdict {
+    let specs = case.op.operands();
+    let cut = |buffers: &'_ [HostBuffer]| -> Vec<Vec<u32>> {
+        let words =
+            |(buffer, spec): (&HostBuffer, &OperandSpec)| buffer.words()[..spec.words as usize].to_vec();
+        buffers.iter().zip(&specs).map(words).collect()
+    };
+    let (before_words, want_words, got_words) = (cut(before), cut(want), cut(got));
+    let before_refs: Vec<&[u32]> = before_words.iter().map(Vec::as_slice).collect();
+    let want_refs: Vec<&[u32]> = want_words.iter().map(Vec::as_slice).collect();
+    let got_refs: Vec<&[u32]> = got_words.iter().map(Vec::as_slice).collect();
+    let verdict = case.op.compare(&Comparison {
+        before: &before_refs,
+        want: &want_refs,
+        got: &got_refs,
+        arithmetic,
+        step: case.op.step_values(),
+    });
+    let mut guards = Verdict::default();
+    for ((spec, before), got) in specs.iter().zip(before).zip(got) {
+        // Operands that are only read must come back unchanged as a whole.
+        let from = if spec.is_written() { spec.words as usize } else { 0 };
+        for (index, (&want, &got)) in before.words().iter().zip(got.words()).enumerate().skip(from) {
+            if want != got {
+                guards.element(spec.name, index as u64, f64::INFINITY, || {
+                    [
+                        format!("{want:#010x}"),
+                        format!("{got:#010x}"),
+                        "left untouched".into(),
+                    ]
+                });
+            }
+        }
+    }
+    guards.compared = 0;
+    verdict.and(guards)
+}

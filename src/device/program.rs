@@ -1,0 +1,347 @@
+//! A chain of operations made ready once and run many times: a training step, a model's forward pass.
+
+use super::run::{check_against, reference_on};
+use super::storage::{GpuBuffer, GpuState};
+use super::{Device, Kind};
+use crate::error::{Error, Result};
+use crate::gpu::{Bound, Operand, StepBuffer, StepValues};
+use crate::ops::{Arg, Args, Op};
+use crate::tensor::HostBuffer;
+
+/// A buffer of a [`Program`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferId(usize);
+
+/// Buffers and the operations over them, in order. On a GPU every plan is bound once, and a run records the
+/// whole chain without read-back: few submits however long the chain is.
+#[derive(Debug)]
+pub struct Program {
+    device: Device,
+    buffers: Vec<Memory>,
+    calls: Vec<Call>,
+    step: Option<StepBuffer>,
+    scratch: Vec<GpuBuffer>,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Host(HostBuffer),
+    Gpu(GpuBuffer),
+}
+
+#[derive(Debug)]
+struct Call {
+    op: Box<dyn Op>,
+    operands: Vec<BufferId>,
+    bound: Option<Bound>,
+}
+
+impl Program {
+    /// An empty program on a device.
+    ///
+    /// # Errors
+    /// Out of memory, or device lost.
+    pub fn new(device: &Device) -> Result<Self> {
+        let step = match device.as_gpu() {
+            Some(gpu) => Some(StepBuffer::new(gpu, &StepValues::default())?),
+            None => None,
+        };
+        Ok(Self {
+            device: device.clone(),
+            buffers: Vec::new(),
+            calls: Vec::new(),
+            step,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Adds a buffer of `words` words, zeroed.
+    ///
+    /// # Errors
+    /// Out of memory, or past a limit of the device.
+    pub fn buffer(&mut self, words: u64) -> Result<BufferId> {
+        self.buffers.push(match self.device.gpu_state() {
+            Some(state) => Memory::Gpu(state.allocate(words, true)?),
+            None => Memory::Host(HostBuffer::zeroed(words)?),
+        });
+        Ok(BufferId(self.buffers.len() - 1))
+    }
+
+    /// Bytes that all its buffers hold (scratch included).
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let buffers = self.buffers.iter().map(|memory| match memory {
+            Memory::Host(buffer) => buffer.len() as u64 * 4,
+            Memory::Gpu(buffer) => buffer.words * 4,
+        });
+        buffers.sum::<u64>() + self.scratch.iter().map(|buffer| buffer.words * 4).sum::<u64>()
+    }
+
+    /// How many operations it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Appends an operation over buffers, in the operation's order, and makes it ready.
+    ///
+    /// # Errors
+    /// Whatever the operation's check and plan find; a buffer too small; one buffer twice where one of the two
+    /// is written.
+    pub fn push(&mut self, op: impl Op + 'static, operands: &[BufferId]) -> Result<()> {
+        op.check()?;
+        let specs = op.operands();
+        if specs.len() != operands.len() {
+            return Err(Error::Operands {
+                op: op.name(),
+                expected: specs.len(),
+                got: operands.len(),
+            });
+        }
+        for (i, (spec, id)) in specs.iter().zip(operands).enumerate() {
+            let got = match self.buffers.get(id.0) {
+                Some(Memory::Host(buffer)) => buffer.len() as u64 * 4,
+                Some(Memory::Gpu(buffer)) => buffer.words * 4,
+                None => 0,
+            };
+            if got < spec.words * 4 {
+                let needed = spec.words * 4;
+                return Err(Error::TooSmall {
+                    op: op.name(),
+                    operand: spec.name,
+                    needed,
+                    got,
+                });
+            }
+            for (other, other_id) in specs[..i].iter().zip(operands) {
+                if other_id == id && (spec.is_written() || other.is_written()) {
+                    return Err(Error::Aliased {
+                        op: op.name(),
+                        first: other.name,
+                        second: spec.name,
+                    });
+                }
+            }
+        }
+        let bound = match self.device.gpu_state() {
+            None => None,
+            Some(state) => {
+                let plan = state.plan(&op)?;
+                if plan.scratch_bytes() > 0 {
+                    self.scratch
+                        .push(state.allocate(plan.scratch_bytes() / 4, false)?);
+                }
+                let scratch = match plan.scratch_bytes() {
+                    0 => None,
+                    _ => self.scratch.last().map(|buffer| Operand::whole(&buffer.raw)),
+                };
+                let operands: Vec<_> = operands
+                    .iter()
+                    .filter_map(|id| match self.buffers.get(id.0) {
+                        Some(Memory::Gpu(buffer)) => Some(Operand::new(&buffer.raw, 0, buffer.words * 4)),
+                        _ => None,
+                    })
+                    .collect();
+                Some(plan.bind_with(&operands, scratch, self.step.as_ref())?)
+            }
+        };
+        self.calls.push(Call {
+            op: Box::new(op),
+            operands: operands.to_vec(),
+            bound,
+        });
+        Ok(())
+    }
+
+    /// Runs every operation in order with the values of this step.
+    ///
+    /// # Errors
+    /// Whatever an operation's run finds; device lost; [`Error::Wrong`] on a checked device.
+    pub fn run(&mut self, values: &StepValues) -> Result<()> {
+        let device = self.device.clone();
+        self.run_kind(device.kind(), values)
+    }
+
+    fn run_kind(&mut self, kind: &Kind, values: &StepValues) -> Result<()> {
+        match kind {
+            Kind::Gpu(state) => {
+                if let Some(step) = &self.step {
+                    state.record(0, |encoder| step.update(encoder, values))?;
+                }
+                (0..self.calls.len()).try_for_each(|call| self.run_gpu(state, call))
+            }
+            Kind::Cpu(cpu) => {
+                let cpu = cpu.clone();
+                self.run_host(values, &|op, args| op.cpu(&cpu, args))
+            }
+            Kind::Reference => self.run_host(values, &|op, args| op.reference(args)),
+            Kind::Checked(inner) => self.run_checked(inner, values),
+        }
+    }
+
+    fn run_gpu(&self, state: &GpuState, call: usize) -> Result<()> {
+        let Some(bound) = self.calls.get(call).and_then(|call| call.bound.as_ref()) else {
+            return Ok(());
+        };
+        for step in 0..bound.plan().steps() {
+            state.record(bound.plan().work(step), |encoder| {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some(bound.plan().op()),
+                    timestamp_writes: None,
+                });
+                bound.record_range(&mut pass, step..step + 1);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn run_host(&mut self, values: &StepValues, run: &dyn Fn(&dyn Op, Args<'_>) -> Result<()>) -> Result<()> {
+        (0..self.calls.len()).try_for_each(|call| self.run_host_call(call, values, run))
+    }
+
+    fn run_host_call(
+        &mut self,
+        call: usize,
+        values: &StepValues,
+        run: &dyn Fn(&dyn Op, Args<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { calls, buffers, .. } = self;
+        let Some(Call { op, operands, .. }) = calls.get(call) else {
+            return Ok(());
+        };
+        let specs = op.operands();
+        // Written buffers are taken out of the list, so that the others can be lent side by side with them.
+        let mut written: Vec<Option<HostBuffer>> = specs
+            .iter()
+            .zip(operands)
+            .map(|(spec, id)| match buffers.get_mut(id.0) {
+                Some(Memory::Host(buffer)) if spec.is_written() => Some(std::mem::take(buffer)),
+                _ => None,
+            })
+            .collect();
+        let args = written
+            .iter_mut()
+            .zip(operands)
+            .map(|(taken, id)| match (taken, buffers.get(id.0)) {
+                (Some(buffer), _) => Arg::Write(buffer.words_mut()),
+                (None, Some(Memory::Host(buffer))) => Arg::Read(buffer.words()),
+                (None, _) => Arg::Read(&[]),
+            })
+            .collect();
+        let outcome = run(&**op, Args::new(args, *values));
+        for (taken, id) in written.into_iter().zip(operands) {
+            if let (Some(taken), Some(Memory::Host(buffer))) = (taken, buffers.get_mut(id.0)) {
+                *buffer = taken;
+            }
+        }
+        outcome
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn run_checked(&mut self, _: &Device, _: &StepValues) -> Result<()> {
+        let (op, what) = ("program", "a checked device".to_string());
+        Err(Error::Unsupported {
+            op,
+            what,
+            device: "wasm32 (it needs threads that may block)",
+        })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn run_checked(&mut self, inner: &Device, values: &StepValues) -> Result<()> {
+        if let (Some(step), Some(state)) = (&self.step, inner.gpu_state()) {
+            state.record(0, |encoder| step.update(encoder, values))?;
+        }
+        for call in 0..self.calls.len() {
+            let before = self.operands_of(call)?;
+            let mut want = before.clone();
+            if let Some(call) = self.calls.get(call) {
+                reference_on(&*call.op, &mut want, values)?;
+            }
+            match inner.kind() {
+                Kind::Gpu(state) => self.run_gpu(state, call)?,
+                Kind::Cpu(cpu) => self.run_host_call(call, values, &|op, args| op.cpu(cpu, args))?,
+                _ => self.run_host_call(call, values, &|op, args| op.reference(args))?,
+            }
+            let got = self.operands_of(call)?;
+            if let Some(call) = self.calls.get(call) {
+                check_against(inner, &*call.op, &before, &want, &got, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn operands_of(&self, call: usize) -> Result<Vec<HostBuffer>> {
+        let operands = self
+            .calls
+            .get(call)
+            .map(|call| call.operands.clone())
+            .unwrap_or_default();
+        operands
+            .into_iter()
+            .map(|id| pollster::block_on(self.read(id)))
+            .collect()
+    }
+
+    /// Overwrites a buffer's first words.
+    ///
+    /// # Errors
+    /// More words than the buffer holds, or device lost.
+    pub fn write(&mut self, id: BufferId, words: &[u32]) -> Result<()> {
+        let too_small = |got: u64| Error::TooSmall {
+            op: "write",
+            operand: "buffer",
+            needed: words.len() as u64 * 4,
+            got,
+        };
+        match (self.buffers.get_mut(id.0), self.device.gpu_state()) {
+            (Some(Memory::Host(buffer)), _) => {
+                let got = buffer.len() as u64 * 4;
+                let target = buffer
+                    .words_mut()
+                    .get_mut(..words.len())
+                    .ok_or_else(|| too_small(got))?;
+                target.copy_from_slice(words);
+                Ok(())
+            }
+            (Some(Memory::Gpu(buffer)), Some(state)) => {
+                if buffer.words < words.len() as u64 {
+                    return Err(too_small(buffer.words * 4));
+                }
+                state.write(buffer, words)
+            }
+            _ => Err(too_small(0)),
+        }
+    }
+
+    /// The words of a buffer.
+    ///
+    /// # Errors
+    /// Device lost, or out of memory.
+    pub async fn read(&self, id: BufferId) -> Result<HostBuffer> {
+        match (self.buffers.get(id.0), self.device.gpu_state()) {
+            (Some(Memory::Host(buffer)), _) => Ok(buffer.clone()),
+            (Some(Memory::Gpu(buffer)), Some(state)) => state.read_back(buffer)?.read().await,
+            _ => Err(Error::TooSmall {
+                op: "read",
+                operand: "buffer",
+                needed: 4,
+                got: 0,
+            }),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Memory of tensors: host buffers, and pooled GPU buffers with the batch of commands that uses them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::error::Result;
+use crate::gpu::{Gpu, Plan, ReadBack};
+use crate::tensor::HostBuffer;
+
+/// Bytes of unused buffers that the pool keeps.
+const POOL_CAP: u64 = 512 << 20;
+/// Plans kept; far more than a model has, so that a loop over ever new shapes cannot grow without end.
+const PLAN_CAP: usize = 4096;
+
+/// The memory of one part of a tensor.
+#[derive(Debug)]
+pub(crate) enum Storage {
+    Host(HostBuffer),
+    Gpu(GpuBuffer),
+}
+
+/// A buffer that goes back to its pool when dropped.
+#[derive(Debug)]
+pub(crate) struct GpuBuffer {
+    pub(crate) raw: wgpu::Buffer,
+    pub(crate) words: u64,
+    pool: Weak<Mutex<Pool>>,
+}
+
+impl Drop for GpuBuffer {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            let mut pool = lock(&pool);
+            let size = self.raw.size();
+            if pool.bytes + size <= POOL_CAP {
+                pool.bytes += size;
+                pool.free.entry(size).or_default().push(self.raw.clone());
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    free: HashMap<u64, Vec<wgpu::Buffer>>,
+    bytes: u64,
+}
+
+/// Commands recorded and not yet submitted.
+#[derive(Default)]
+pub(crate) struct Batch {
+    encoder: Option<wgpu::CommandEncoder>,
+    work: u64,
+}
+
+/// A GPU device's state: the GPU, its pool, its batch, its plans.
+pub(crate) struct GpuState {
+    pub(crate) gpu: Gpu,
+    pool: Arc<Mutex<Pool>>,
+    batch: Mutex<Batch>,
+    plans: Mutex<HashMap<String, Plan>>,
+}
+
+impl std::fmt::Debug for GpuState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.gpu.fmt(f)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sizes of which the pool keeps buffers: four steps per power of two, so that at most a fifth is waste and
+/// nearby sizes share.
+fn size_class(bytes: u64) -> u64 {
+    let bytes = bytes.max(256);
+    let step = 1u64 << bytes.ilog2().saturating_sub(2);
+    bytes.next_multiple_of(step.max(16))
+}
+
+impl GpuState {
+    pub(crate) fn new(gpu: Gpu) -> Self {
+        Self {
+            gpu,
+            pool: Arc::default(),
+            batch: Mutex::default(),
+            plans: Mutex::default(),
+        }
+    }
+
+    /// A buffer of at least `words` words. Its contents are whatever its last user left, unless `zeroed`.
+    pub(crate) fn allocate(&self, words: u64, zeroed: bool) -> Result<GpuBuffer> {
+        let class = size_class(words * 4).min(self.gpu.limits().max_buffer_size.max(words * 4));
+        let pooled = {
+            let mut pool = lock(&self.pool);
+            let found = pool.free.get_mut(&class).and_then(Vec::pop);
+            if found.is_some() {
+                pool.bytes -= class;
+            }
+            found
+        };
+        let raw = match pooled {
+            Some(buffer) => {
+                if zeroed {
+                    self.record(0, |encoder| {
+                        encoder.clear_buffer(&buffer, 0, None);
+                        Ok(())
+                    })?;
+                }
+                buffer
+            }
+            None => self.gpu.buffer("tensor", class)?,
+        };
+        Ok(GpuBuffer {
+            raw,
+            words,
+            pool: Arc::downgrade(&self.pool),
+        })
+    }
+
+    /// A buffer that holds `words`.
+    pub(crate) fn upload(&self, words: &[u32]) -> Result<GpuBuffer> {
+        let buffer = self.allocate(words.len() as u64, false)?;
+        self.write(&buffer, words)?;
+        Ok(buffer)
+    }
+
+    /// Overwrites a buffer's first words. What was recorded before is submitted first: a queue write would
+    /// otherwise land ahead of commands that still expect the old contents.
+    pub(crate) fn write(&self, buffer: &GpuBuffer, words: &[u32]) -> Result<()> {
+        if words.is_empty() {
+            return Ok(());
+        }
+        self.flush()?;
+        self.gpu.scoped("upload", words.len() as u64 * 4, || {
+            self.gpu
+                .queue()
+                .write_buffer(&buffer.raw, 0, bytemuck::cast_slice(words));
+        })
+    }
+
+    /// Records into the batch; submits it when the work recorded passes the cap.
+    pub(crate) fn record<T>(
+        &self,
+        work: u64,
+        body: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<T>,
+    ) -> Result<T> {
+        self.gpu.check_lost("record")?;
+        let mut batch = lock(&self.batch);
+        if batch.work > 0 && batch.work.saturating_add(work) > self.gpu.work_cap() {
+            self.submit(&mut batch)?;
+        }
+        let encoder = batch
+            .encoder
+            .get_or_insert_with(|| self.gpu.encoder("fewbit batch"));
+        let value = body(encoder)?;
+        batch.work = batch.work.saturating_add(work);
+        Ok(value)
+    }
+
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.submit(&mut lock(&self.batch))
+    }
+
+    fn submit(&self, batch: &mut Batch) -> Result<()> {
+        batch.work = 0;
+        match batch.encoder.take() {
+            Some(encoder) => self.gpu.submit("batch", encoder),
+            None => Ok(()),
+        }
+    }
+
+    /// Records a copy for the host and submits everything.
+    pub(crate) fn read_back(&self, buffer: &GpuBuffer) -> Result<ReadBack> {
+        let back = self.record(0, |encoder| {
+            ReadBack::record(&self.gpu, encoder, &buffer.raw, 0, buffer.words)
+        })?;
+        self.flush()?;
+        Ok(back)
+    }
+
+    /// The plan of an operation, made once.
+    pub(crate) fn plan(&self, op: &dyn crate::ops::Op) -> Result<Plan> {
+        // A plan is a function of the operation's fields, which its Debug text spells out, and of the cap.
+        let key = format!("{} {op:?} {}", op.name(), self.gpu.work_cap());
+        if let Some(plan) = lock(&self.plans).get(&key) {
+            return Ok(plan.clone());
+        }
+        let plan = op.plan(&self.gpu, &crate::gpu::PlanRequest::default())?;
+        let mut plans = lock(&self.plans);
+        if plans.len() >= PLAN_CAP {
+            plans.clear();
+        }
+        plans.insert(key, plan.clone());
+        Ok(plan)
+    }
+
+    pub(crate) fn trim(&self) {
+        *lock(&self.pool) = Pool::default();
+    }
+}

@@ -1,0 +1,201 @@
+//! What a kernel is to the host: its WGSL text, and its bindings written down once.
+
+use std::fmt::Write as _;
+
+/// How a kernel reaches one storage or uniform binding. Binding `i` of a [`Kernel`] is `@binding(i)` of
+/// `@group(0)`; a test holds this list against naga's reflection of the shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// The WGSL variable's name.
+    pub name: &'static str,
+    /// Uniform, read-only or read-write storage.
+    pub kind: BindingKind,
+    /// `u32` words of one array element for storage (1 for `array<u32>`, 4 for `array<vec4<u32>>`), words of
+    /// the whole structure for uniforms.
+    pub words: u32,
+}
+
+/// The address space and access of a [`Binding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BindingKind {
+    /// `var<uniform>`: the parameters of one step, which never change after planning.
+    Params,
+    /// `var<uniform>`: the step values, eight words (see [`StepValues`](crate::gpu::StepValues)).
+    Step,
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    Write,
+}
+
+impl Binding {
+    /// The uniform structure of parameters, `words` `u32` long (a multiple of 4).
+    #[must_use]
+    pub const fn params(words: u32) -> Self {
+        Self {
+            name: "params",
+            kind: BindingKind::Params,
+            words,
+        }
+    }
+
+    /// The uniform structure of step values.
+    #[must_use]
+    pub const fn step() -> Self {
+        Self {
+            name: "step",
+            kind: BindingKind::Step,
+            words: 8,
+        }
+    }
+
+    /// A read-only `array<u32>`.
+    #[must_use]
+    pub const fn read(name: &'static str) -> Self {
+        Self {
+            name,
+            kind: BindingKind::Read,
+            words: 1,
+        }
+    }
+
+    /// A read-write `array<u32>`.
+    #[must_use]
+    pub const fn write(name: &'static str) -> Self {
+        Self {
+            name,
+            kind: BindingKind::Write,
+            words: 1,
+        }
+    }
+
+    /// The same binding as an `array<vec4<u32>>`: its operand must start on a multiple of 16 bytes.
+    #[must_use]
+    pub const fn vec4(mut self) -> Self {
+        self.words = 4;
+        self
+    }
+
+    /// Whether this is a storage binding, that is, one that takes an operand.
+    #[must_use]
+    pub const fn is_storage(self) -> bool {
+        matches!(self.kind, BindingKind::Read | BindingKind::Write)
+    }
+}
+
+/// A WGSL kernel: shared library files, its own file, its bindings.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// The shader file's stem, unique in a program.
+    pub name: &'static str,
+    /// WGSL texts, concatenated in this order: library files first, the kernel's own file last.
+    pub sources: &'static [&'static str],
+    /// Bindings of `@group(0)`, in order.
+    pub bindings: &'static [Binding],
+}
+
+/// One permutation of a kernel: the constants prepended to its text. WGSL's `override` cannot size
+/// function-local arrays, so tile sizes and compile-time switches are `const` lines.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Permutation {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// The entry point.
+    pub entry: &'static str,
+    /// Library texts that differ between permutations (such as the random generator), put before the
+    /// kernel's own sources.
+    pub libraries: Vec<&'static str>,
+    /// The `const` lines.
+    pub constants: Vec<(&'static str, Constant)>,
+}
+
+/// The value of a prepended `const`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Constant {
+    /// `const NAME: u32 = ..u;`
+    U32(u32),
+    /// `const NAME: bool = ..;`
+    Bool(bool),
+}
+
+impl From<u32> for Constant {
+    fn from(value: u32) -> Self {
+        Self::U32(value)
+    }
+}
+
+impl From<bool> for Constant {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl Permutation {
+    /// The kernel with entry point `main` and no constants.
+    #[must_use]
+    pub fn new(kernel: &'static Kernel) -> Self {
+        Self {
+            kernel,
+            entry: "main",
+            libraries: Vec::new(),
+            constants: Vec::new(),
+        }
+    }
+
+    /// Chooses another entry point.
+    #[must_use]
+    pub fn entry(mut self, entry: &'static str) -> Self {
+        self.entry = entry;
+        self
+    }
+
+    /// Adds a library text.
+    #[must_use]
+    pub fn library(mut self, text: &'static str) -> Self {
+        self.libraries.push(text);
+        self
+    }
+
+    /// Adds a `const` line.
+    #[must_use]
+    pub fn constant(mut self, name: &'static str, value: impl Into<Constant>) -> Self {
+        self.constants.push((name, value.into()));
+        self
+    }
+
+    /// The whole WGSL text.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.constants {
+            // Writing to a String cannot fail.
+            let _ = match value {
+                Constant::U32(value) => writeln!(text, "const {name}: u32 = {value}u;"),
+                Constant::Bool(value) => writeln!(text, "const {name}: bool = {value};"),
+            };
+        }
+        for part in self.libraries.iter().chain(self.kernel.sources) {
+            text.push_str(part);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// A short name for labels and error messages: `convert[STOCHASTIC=true]`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut label = self.kernel.name.to_string();
+        for (i, (name, value)) in self.constants.iter().enumerate() {
+            let open = if i == 0 { '[' } else { ',' };
+            // Writing to a String cannot fail.
+            let _ = match value {
+                Constant::U32(value) => write!(label, "{open}{name}={value}"),
+                Constant::Bool(value) => write!(label, "{open}{name}={value}"),
+            };
+        }
+        if !self.constants.is_empty() {
+            label.push(']');
+        }
+        label
+    }
+}

@@ -1,0 +1,215 @@
+//! A GPU through wgpu, owned or borrowed: limits, pipelines, plans, buffers, errors, read-back.
+//!
+//! The low door for embedders: [`Gpu::from_wgpu`] borrows a device and a queue; an operation's
+//! [`plan`](crate::ops::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
+//! Nothing here submits, blocks or sets callbacks on a borrowed device.
+
+pub(crate) mod copy;
+mod errors;
+mod kernel;
+mod open;
+mod pipeline;
+mod plan;
+mod readback;
+mod step;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+pub use kernel::{Binding, BindingKind, Constant, Kernel, Permutation};
+pub use open::{AdapterChoice, GpuOptions, adapters};
+pub use pipeline::Pipeline;
+pub use plan::{
+    Access, Bound, Operand, OperandSpec, Plan, PlanRequest, Step, Window, split_rows, spread_groups,
+};
+pub use readback::ReadBack;
+pub use step::{StepBuffer, StepValues};
+
+use crate::error::Result;
+use errors::Lost;
+use pipeline::Pipelines;
+
+/// Elementary operations (multiply-adds, or words moved) that one dispatch or submit may hold unless the
+/// caller sets another cap: some 20 ms on a fast GPU, well under every watchdog on a slow one.
+pub const DEFAULT_WORK_CAP: u64 = 1 << 34;
+
+/// A GPU: a `wgpu::Device` and its `Queue`, what they can do, and the pipelines made so far. Cheap to clone;
+/// clones share everything.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    adapter: Option<wgpu::Adapter>,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    features: wgpu::Features,
+    owned: bool,
+    lost: Arc<Lost>,
+    pipelines: Pipelines,
+    placeholders: OnceLock<[wgpu::Buffer; 2]>,
+    work_cap: AtomicU64,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gpu({}, {:?})", self.0.info.name, self.0.info.backend)
+    }
+}
+
+impl Gpu {
+    /// Borrows a device and its queue. Nothing is created on them until a plan is made, nothing is submitted,
+    /// no callback is set: tell us of a lost device with [`Gpu::notify_lost`].
+    #[must_use]
+    pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
+        Self::new(device.clone(), queue.clone(), None, false, Arc::default())
+    }
+
+    /// The same with the adapter, which matrix-unit variants need to know their shapes.
+    #[must_use]
+    pub fn from_wgpu_with_adapter(
+        adapter: &wgpu::Adapter,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Self {
+        Self::new(
+            device.clone(),
+            queue.clone(),
+            Some(adapter.clone()),
+            false,
+            Arc::default(),
+        )
+    }
+
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        adapter: Option<wgpu::Adapter>,
+        owned: bool,
+        lost: Arc<Lost>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            info: device.adapter_info(),
+            limits: device.limits(),
+            features: device.features(),
+            device,
+            queue,
+            adapter,
+            owned,
+            lost,
+            pipelines: Pipelines::default(),
+            placeholders: OnceLock::new(),
+            work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
+        }))
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    /// The adapter, where it is known.
+    #[must_use]
+    pub fn adapter(&self) -> Option<&wgpu::Adapter> {
+        self.0.adapter.as_ref()
+    }
+
+    /// Name, driver and kind of the adapter behind the device.
+    #[must_use]
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.0.info
+    }
+
+    /// The device's limits.
+    #[must_use]
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.0.limits
+    }
+
+    /// The device's features.
+    #[must_use]
+    pub fn features(&self) -> wgpu::Features {
+        self.0.features
+    }
+
+    /// Whether the adapter is software running on the CPU, where variants without barriers win.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.0.info.device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// Whether fewbit opened this device itself (and so may poll it and set its callbacks).
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.0.owned
+    }
+
+    /// Elementary operations that one dispatch, and one submit of the high door, may hold.
+    #[must_use]
+    pub fn work_cap(&self) -> u64 {
+        self.0.work_cap.load(Ordering::Relaxed)
+    }
+
+    /// Sets the cap on work per dispatch and submit (at least 1); plans made later are split by it.
+    pub fn set_work_cap(&self, cap: u64) {
+        self.0.work_cap.store(cap.max(1), Ordering::Relaxed);
+    }
+
+    /// A storage buffer of `bytes` bytes (rounded up to a multiple of 16, at least 16), zeroed, that can be
+    /// copied from and to.
+    ///
+    /// # Errors
+    /// Past the device's limit, out of memory, or device lost.
+    pub fn buffer(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.create_buffer(label, bytes, usage, false)
+    }
+
+    /// A buffer with contents, written through a mapping: nothing goes through the queue.
+    ///
+    /// # Errors
+    /// Past the device's limit, out of memory, or device lost.
+    pub fn buffer_with(&self, label: &str, words: &[u32], usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let buffer = self.create_buffer(label, words.len() as u64 * 4, usage, true)?;
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        if !bytes.is_empty() {
+            let mut view = buffer
+                .get_mapped_range_mut(..bytes.len() as u64)
+                .map_err(|error| errors::gpu_error("buffer upload", &error))?;
+            view.copy_from_slice(bytes);
+        }
+        buffer.unmap();
+        Ok(buffer)
+    }
+
+    /// A read-only stand-in for operands that are absent: zero-size buffers cannot be bound.
+    pub(crate) fn placeholder(&self) -> &wgpu::Buffer {
+        &self.placeholders()[0]
+    }
+
+    /// The same for writable bindings: one buffer may not be bound read-only and writable at once.
+    pub(crate) fn placeholder_writable(&self) -> &wgpu::Buffer {
+        &self.placeholders()[1]
+    }
+
+    fn placeholders(&self) -> &[wgpu::Buffer; 2] {
+        self.0.placeholders.get_or_init(|| {
+            [0, 1].map(|_| {
+                self.0.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("placeholder"),
+                    size: 256,
+                    usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM,
+                    mapped_at_creation: false,
+                })
+            })
+        })
+    }
+}

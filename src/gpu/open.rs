@@ -1,0 +1,154 @@
+//! Finding adapters and opening devices of our own.
+
+use std::sync::Arc;
+
+use super::Gpu;
+use super::errors::Lost;
+use crate::error::{Error, Result};
+
+/// Which adapter to open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// The best real GPU; adapters whose device type is `Cpu` count as none.
+    #[default]
+    RealGpu,
+    /// The best adapter of any kind, software included.
+    Any,
+    /// The first whose name contains this text, in any case.
+    Named(String),
+}
+
+/// How to open a GPU of our own.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Which adapter.
+    pub adapter: AdapterChoice,
+    /// Ask for the default limits of core WebGPU and no optional feature, as the weakest conforming device
+    /// would have: for tests.
+    pub core_only: bool,
+}
+
+/// Optional features that add variants or timing. None is required.
+fn useful_features() -> wgpu::Features {
+    wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY
+}
+
+/// Every adapter that the compiled-in back ends find, best first: real GPUs before software, discrete before
+/// integrated, Vulkan, Metal and Direct3D before OpenGL. Empty, never a panic, when no back end is compiled in.
+pub async fn adapters() -> Vec<wgpu::Adapter> {
+    let Some(instance) = instance() else {
+        return Vec::new();
+    };
+    #[cfg(target_arch = "wasm32")]
+    let mut found: Vec<_> = instance
+        .request_adapter(&wgpu::RequestAdapterOptions::default())
+        .await
+        .into_iter()
+        .collect();
+    #[cfg(not(target_arch = "wasm32"))]
+    let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    found.sort_by_key(|adapter| rank(&adapter.get_info()));
+    found
+}
+
+fn instance() -> Option<wgpu::Instance> {
+    // `Instance::new` panics when no back end is compiled in.
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        return None;
+    }
+    Some(wgpu::Instance::new(
+        wgpu::InstanceDescriptor::new_without_display_handle(),
+    ))
+}
+
+fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    let backend = u8::from(info.backend == wgpu::Backend::Gl);
+    (kind, backend)
+}
+
+impl Gpu {
+    /// Opens the adapter that `options` choose. `WGPU_ADAPTER_NAME` in the environment overrides the choice.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] with the reason, or [`Error::NoDevice`] when the adapter refuses.
+    pub async fn open(options: &GpuOptions) -> Result<Self> {
+        if wgpu::Instance::enabled_backend_features().is_empty() {
+            let reason = "no wgpu back end is compiled in (feature `native`)".into();
+            return Err(Error::NoAdapter { reason });
+        }
+        let found = adapters().await;
+        let wanted = match std::env::var("WGPU_ADAPTER_NAME") {
+            Ok(name) if !name.is_empty() => AdapterChoice::Named(name),
+            _ => options.adapter.clone(),
+        };
+        let mut names: Vec<_> = found.iter().map(|adapter| adapter.get_info().name).collect();
+        names.dedup();
+        let chosen = found.into_iter().find(|adapter| {
+            let info = adapter.get_info();
+            match &wanted {
+                AdapterChoice::RealGpu => info.device_type != wgpu::DeviceType::Cpu,
+                AdapterChoice::Any => true,
+                AdapterChoice::Named(name) => info.name.to_lowercase().contains(&name.to_lowercase()),
+            }
+        });
+        let Some(adapter) = chosen else {
+            let reason = match &wanted {
+                _ if names.is_empty() => "none was found (is a Vulkan driver installed?)".to_string(),
+                AdapterChoice::Named(name) => {
+                    format!("none has {name:?} in its name; found: {}", names.join(", "))
+                }
+                _ => format!("only software adapters were found: {}", names.join(", ")),
+            };
+            return Err(Error::NoAdapter { reason });
+        };
+        Self::open_adapter(adapter, options.core_only).await
+    }
+
+    /// Opens a device on this adapter, with its own limits and the optional features it has, or
+    /// (`core_only`) with the default limits of WebGPU and no feature.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when the adapter refuses.
+    pub async fn open_adapter(adapter: wgpu::Adapter, core_only: bool) -> Result<Self> {
+        let (features, limits) = if core_only {
+            (
+                wgpu::Features::empty(),
+                wgpu::Limits::default().using_alignment(adapter.limits()),
+            )
+        } else {
+            (adapter.features() & useful_features(), adapter.limits())
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("fewbit"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| Error::NoDevice {
+                adapter: adapter.get_info().name,
+                reason: error.to_string(),
+            })?;
+        let lost = Arc::new(Lost::default());
+        lost.clone().watch(&device);
+        Ok(Self::new(device, queue, Some(adapter), true, lost))
+    }
+
+    /// [`Gpu::open`] for threads that may block.
+    ///
+    /// # Errors
+    /// See [`Gpu::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_blocking(options: &GpuOptions) -> Result<Self> {
+        pollster::block_on(Self::open(options))
+    }
+}

@@ -1,0 +1,177 @@
+//! Pipelines: compiled once per device and permutation, then shared.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::FutureExt as _;
+use futures::future::Shared;
+
+use super::{Binding, BindingKind, Gpu, Permutation};
+use crate::error::{Error, Result};
+
+/// The compiler's message, if there will be one. A browser's futures are not `Send`: a page has one thread.
+#[cfg(not(target_arch = "wasm32"))]
+type Compiled = Shared<futures::future::BoxFuture<'static, Option<String>>>;
+#[cfg(target_arch = "wasm32")]
+type Compiled = Shared<futures::future::LocalBoxFuture<'static, Option<String>>>;
+
+/// A compiled permutation of a kernel.
+pub struct Pipeline {
+    label: String,
+    raw: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+    bindings: &'static [Binding],
+    compiled: Compiled,
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pipeline({})", self.label)
+    }
+}
+
+impl Pipeline {
+    /// The wgpu pipeline.
+    #[must_use]
+    pub fn raw(&self) -> &wgpu::ComputePipeline {
+        &self.raw
+    }
+
+    /// The layout of its one bind group.
+    #[must_use]
+    pub fn layout(&self) -> &wgpu::BindGroupLayout {
+        &self.layout
+    }
+
+    /// Its bindings.
+    #[must_use]
+    pub fn bindings(&self) -> &'static [Binding] {
+        self.bindings
+    }
+
+    /// Waits until it has compiled.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] with the compiler's message.
+    pub async fn ready(&self) -> Result<()> {
+        match self.compiled.clone().await {
+            None => Ok(()),
+            Some(message) => Err(Error::Gpu {
+                op: "compile",
+                message: format!("{}: {message}", self.label),
+            }),
+        }
+    }
+}
+
+/// The pipelines of one device.
+#[derive(Default)]
+pub(super) struct Pipelines(Mutex<HashMap<Permutation, Arc<Pipeline>>>);
+
+impl Gpu {
+    /// The pipeline of a permutation, compiled now if this is its first use on the device.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] with the compiler's message (in a browser: later, from [`Pipeline::ready`]), or device
+    /// lost.
+    pub fn pipeline(&self, permutation: &Permutation) -> Result<Arc<Pipeline>> {
+        let lock = || self.0.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = lock().get(permutation) {
+            return Ok(pipeline.clone());
+        }
+        // Compiled outside the lock: two threads may compile the same kernel once each, none waits.
+        let pipeline = Arc::new(self.compile(permutation)?);
+        Ok(lock().entry(permutation.clone()).or_insert(pipeline).clone())
+    }
+
+    /// How many pipelines have been compiled.
+    #[must_use]
+    pub fn pipeline_count(&self) -> usize {
+        self.0
+            .pipelines
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    fn compile(&self, permutation: &Permutation) -> Result<Pipeline> {
+        self.check_lost("compile")?;
+        let device = self.device();
+        let label = permutation.label();
+        let bindings = permutation.kernel.bindings;
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let entries: Vec<_> = (0u32..)
+            .zip(bindings)
+            .map(|(i, binding)| layout_entry(i, *binding))
+            .collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&label),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(&label),
+            source: wgpu::ShaderSource::Wgsl(permutation.source().into()),
+        });
+        let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(permutation.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        let (validation, internal) = (validation.pop(), internal.pop());
+        let outcome = async move {
+            let error = match validation.await {
+                Some(error) => Some(error),
+                None => internal.await,
+            };
+            error.map(|error| error.to_string())
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        let compiled = outcome.boxed().shared();
+        #[cfg(target_arch = "wasm32")]
+        let compiled = outcome.boxed_local().shared();
+        let pipeline = Pipeline {
+            label,
+            raw,
+            layout,
+            bindings,
+            compiled,
+        };
+        // Native back ends have the answer already.
+        match pipeline.ready().now_or_never() {
+            Some(Err(error)) => Err(error),
+            _ => Ok(pipeline),
+        }
+    }
+}
+
+fn layout_entry(binding: u32, desc: Binding) -> wgpu::BindGroupLayoutEntry {
+    let ty = match desc.kind {
+        BindingKind::Params | BindingKind::Step => wgpu::BufferBindingType::Uniform,
+        BindingKind::Read => wgpu::BufferBindingType::Storage { read_only: true },
+        BindingKind::Write => wgpu::BufferBindingType::Storage { read_only: false },
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: std::num::NonZeroU64::new(u64::from(desc.words) * 4),
+        },
+        count: None,
+    }
+}

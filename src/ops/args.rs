@@ -1,0 +1,129 @@
+//! Operands of the CPU device and the reference: borrowed words.
+
+use super::Op;
+use crate::error::{Error, Result};
+use crate::gpu::StepValues;
+
+/// One borrowed operand.
+#[derive(Debug)]
+pub enum Arg<'a> {
+    /// An operand that is only read.
+    Read(&'a [u32]),
+    /// An operand that is written or updated in place.
+    Write(&'a mut [u32]),
+}
+
+impl<'a> Arg<'a> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Read(words) => words.len(),
+            Self::Write(words) => words.len(),
+        }
+    }
+
+    /// The words, to read.
+    #[must_use]
+    pub fn read(self) -> &'a [u32] {
+        match self {
+            Self::Read(words) => words,
+            Self::Write(words) => words,
+        }
+    }
+
+    /// The words, to write; empty for an operand that was lent read-only ([`Args::take`] has refused those).
+    #[must_use]
+    pub fn write(self) -> &'a mut [u32] {
+        match self {
+            Self::Read(_) => &mut [],
+            Self::Write(words) => words,
+        }
+    }
+}
+
+/// All operands of one run, and its step values.
+#[derive(Debug)]
+pub struct Args<'a> {
+    operands: Vec<Arg<'a>>,
+    /// Seed, step number and scalars of this run.
+    pub step: StepValues,
+}
+
+impl<'a> Args<'a> {
+    /// Operands in the operation's order.
+    #[must_use]
+    pub fn new(operands: Vec<Arg<'a>>, step: StepValues) -> Self {
+        Self { operands, step }
+    }
+
+    /// The operands one by one, once the operation has been checked and every operand has been found to be
+    /// long enough and writable where it is written.
+    ///
+    /// # Errors
+    /// Whatever [`Op::check`] finds; [`Error::Operands`], [`Error::TooSmall`] or [`Error::Usage`].
+    pub fn take<const N: usize>(self, op: &dyn Op) -> Result<[Arg<'a>; N]> {
+        op.check()?;
+        let specs = op.operands();
+        let got = self.operands.len();
+        if got != specs.len() {
+            return Err(Error::Operands {
+                op: op.name(),
+                expected: specs.len(),
+                got,
+            });
+        }
+        for (spec, operand) in specs.iter().zip(&self.operands) {
+            if (operand.len() as u64) < spec.words {
+                let (needed, got) = (spec.words * 4, operand.len() as u64 * 4);
+                return Err(Error::TooSmall {
+                    op: op.name(),
+                    operand: spec.name,
+                    needed,
+                    got,
+                });
+            }
+            if spec.is_written() && matches!(operand, Arg::Read(_)) {
+                return Err(Error::Usage {
+                    op: op.name(),
+                    operand: spec.name,
+                    usage: "write",
+                });
+            }
+        }
+        self.operands.try_into().map_err(|_| Error::Operands {
+            op: op.name(),
+            expected: N,
+            got,
+        })
+    }
+}
+
+/// Words as `f64` values.
+///
+/// # Errors
+/// [`Error::Alignment`] when a caller's slice does not start on 8 bytes.
+pub(crate) fn as_f64<'a>(op: &'static str, operand: &'static str, words: &'a [u32]) -> Result<&'a [f64]> {
+    bytemuck::try_cast_slice(words).map_err(|_| misaligned(op, operand, words.as_ptr() as u64))
+}
+
+/// Words as `f64` values, to write.
+///
+/// # Errors
+/// [`Error::Alignment`] when a caller's slice does not start on 8 bytes.
+pub(crate) fn as_f64_mut<'a>(
+    op: &'static str,
+    operand: &'static str,
+    words: &'a mut [u32],
+) -> Result<&'a mut [f64]> {
+    let address = words.as_ptr() as u64;
+    bytemuck::try_cast_slice_mut(words).map_err(|_| misaligned(op, operand, address))
+}
+
+fn misaligned(op: &'static str, operand: &'static str, value: u64) -> Error {
+    Error::Alignment {
+        op,
+        operand,
+        what: "address or length",
+        value,
+        multiple: 8,
+    }
+}

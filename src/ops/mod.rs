@@ -1,0 +1,172 @@
+//! Operations. An operation is a value: its shapes, types and rounding, nothing of any device.
+//!
+//! Every kernel is a trio with one stem: `shaders/x.wgsl`, `src/ops/x.rs` and `src/reference/x.rs`, with its
+//! cases in `src/check/x.rs`. To add one is to copy a trio; from outside the crate too, since the built-in
+//! ones use nothing but this public trait.
+
+mod args;
+pub mod contract;
+mod convert;
+mod copy;
+
+pub use args::{Arg, Args};
+pub use contract::{Arithmetic, Class, Comparison, Verdict};
+pub use convert::Convert;
+pub use copy::Copy;
+
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, OperandSpec, Permutation, Plan, PlanRequest, StepValues};
+use crate::tensor::DType;
+
+/// What an operation costs, for ceilings and for the cap on work per submit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Floating-point operations (a multiply-add is two).
+    pub flops: f64,
+    /// Integer operations that rounding, encoding and drawing take, where they bind.
+    pub int_ops: f64,
+    /// Bytes that must move at least once: every operand read once and written once.
+    pub bytes: f64,
+}
+
+/// An operation: a plain value that can be checked, planned on a GPU, and run on the CPU device and on the
+/// reference. All operands are `u32` words laid out as the operation's fields say, the same on every device.
+pub trait Op: std::fmt::Debug + Send + Sync {
+    /// The stem of the trio: `matmul`.
+    fn name(&self) -> &'static str;
+
+    /// The case in a few words, for tables: shapes, types, options.
+    fn describe(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// The operands, in the order every method takes them.
+    fn operands(&self) -> Vec<OperandSpec>;
+
+    /// Checks shapes, types, sizes and options. Every error that does not depend on a device is found here.
+    ///
+    /// # Errors
+    /// A typed error that names the operation, the offending value and the limit.
+    fn check(&self) -> Result<()>;
+
+    /// The class of the numerics contract that its results are in.
+    fn class(&self) -> Class;
+
+    /// What it costs.
+    fn work(&self) -> Work;
+
+    /// Seed, step number and scalars that it starts with.
+    fn step_values(&self) -> StepValues {
+        StepValues::default()
+    }
+
+    /// The variants that serve this operation on this GPU, the preferred one first; with `any_offset`, only
+    /// those whose operands may start at any multiple of 4 bytes.
+    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str>;
+
+    /// Makes it ready for a GPU: picks a variant, compiles or finds its pipelines, lays out its dispatches.
+    /// Creates no buffer and submits nothing.
+    ///
+    /// # Errors
+    /// Whatever [`Op::check`] finds, a limit of this device, or a compile error.
+    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan>;
+
+    /// Runs it on the native CPU device.
+    ///
+    /// # Errors
+    /// Whatever [`Op::check`] finds, or operands of the wrong number or size.
+    fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()>;
+
+    /// Runs the specification: sequential and obvious.
+    ///
+    /// # Errors
+    /// Whatever [`Op::check`] finds, or operands of the wrong number or size.
+    fn reference(&self, args: Args<'_>) -> Result<()>;
+
+    /// Judges a device's results by the operation's class. The default is the exact class: every word of
+    /// every written operand equals the reference's, padding included.
+    fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
+        contract::exact(&self.operands(), comparison)
+    }
+}
+
+/// Every permutation of every built-in kernel, for tests that hold the bindings against the shaders.
+#[must_use]
+pub fn permutations() -> Vec<Permutation> {
+    [copy::permutations(), convert::permutations()].concat()
+}
+
+/// The variant a request names, or the preferred one.
+///
+/// # Errors
+/// [`Error::Value`] when the request names a variant that does not serve the operation
+/// on this GPU.
+pub fn choose_variant(op: &dyn Op, gpu: &Gpu, request: &PlanRequest) -> Result<&'static str> {
+    let variants = op.variants(gpu, request.any_offset);
+    let chosen = match request.variant {
+        Some(name) => variants.iter().find(|variant| **variant == name),
+        None => variants.first(),
+    };
+    chosen.copied().ok_or_else(|| Error::Value {
+        op: op.name(),
+        what: "variant",
+        value: request.variant.unwrap_or("none").to_string(),
+        expected: "one of the variants that serve this case on this GPU (see Op::variants)",
+    })
+}
+
+/// Checks a leading dimension: at least the columns, and even for packed 16-bit elements.
+pub(crate) fn check_ld(
+    op: &'static str,
+    operand: &'static str,
+    dtype: DType,
+    cols: usize,
+    ld: usize,
+) -> Result<()> {
+    if ld < cols {
+        return Err(Error::Value {
+            op,
+            what: "leading dimension",
+            value: format!("{ld} ({operand} has {cols} columns)"),
+            expected: "at least the columns",
+        });
+    }
+    if dtype.bits() == 16 && !ld.is_multiple_of(2) {
+        let (what, value) = ("leading dimension", ld as u64);
+        return Err(Error::Alignment {
+            op,
+            operand,
+            what,
+            value,
+            multiple: 2,
+        });
+    }
+    Ok(())
+}
+
+/// Checks an extent against a limit.
+pub(crate) fn check_limit(op: &'static str, what: &'static str, value: u64, limit: u64) -> Result<()> {
+    if value > limit {
+        Err(Error::Limit {
+            op,
+            what,
+            value,
+            limit,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// WGSL has no f64.
+pub(crate) fn no_f64_on_gpu(op: &'static str, operands: &[(&'static str, DType)]) -> Result<()> {
+    match operands.iter().find(|(_, dtype)| *dtype == DType::F64) {
+        Some((operand, _)) => Err(Error::Unsupported {
+            op,
+            what: format!("f64 ({operand})"),
+            device: "a GPU (WGSL has no f64)",
+        }),
+        None => Ok(()),
+    }
+}

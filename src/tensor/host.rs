@@ -1,0 +1,74 @@
+use bytemuck::{Pod, Zeroable};
+
+use crate::error::{Error, Result};
+
+/// One cache line, so that a buffer starts on one and every element type may view it.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+/// Owned host memory in `u32` words, zeroed when made and aligned to 64 bytes, so that it can be viewed as
+/// words, `f32`, packed 16-bit elements or `f64`. The bits are the same as in a GPU buffer.
+#[derive(Clone, Default)]
+pub struct HostBuffer {
+    lines: Vec<Line>,
+    words: usize,
+}
+
+impl HostBuffer {
+    /// Zeroed memory of `words` words.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the host cannot give that much.
+    pub fn zeroed(words: u64) -> Result<Self> {
+        let out_of_memory = || Error::OutOfMemory {
+            op: "host buffer",
+            bytes: words.saturating_mul(4),
+        };
+        let words = usize::try_from(words).map_err(|_| out_of_memory())?;
+        let mut lines = Vec::new();
+        let count = words.div_ceil(16);
+        lines.try_reserve_exact(count).map_err(|_| out_of_memory())?;
+        lines.resize(count, Line::zeroed());
+        Ok(Self { lines, words })
+    }
+
+    /// A copy of `words`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the host cannot give that much.
+    pub fn from_words(words: &[u32]) -> Result<Self> {
+        let mut buffer = Self::zeroed(words.len() as u64)?;
+        buffer.words_mut().copy_from_slice(words);
+        Ok(buffer)
+    }
+
+    /// Length in words.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.words
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words == 0
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn words(&self) -> &[u32] {
+        &bytemuck::cast_slice::<Line, u32>(&self.lines)[..self.words]
+    }
+
+    /// The words, to write.
+    pub fn words_mut(&mut self) -> &mut [u32] {
+        &mut bytemuck::cast_slice_mut::<Line, u32>(&mut self.lines)[..self.words]
+    }
+}
+
+impl std::fmt::Debug for HostBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HostBuffer({} words)", self.words)
+    }
+}

@@ -1,0 +1,9 @@
+//! Host data only: data types, layouts, packed storage. No GPU here.
+
+mod dtype;
+mod host;
+mod layout;
+
+pub use dtype::DType;
+pub use host::HostBuffer;
+pub use layout::{Layout, Part};

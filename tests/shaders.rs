@@ -1,0 +1,101 @@
+//! Every permutation of every kernel: valid WGSL, and the bindings written on the host are those in the text.
+
+use fewbit::gpu::{BindingKind, Permutation};
+use naga::{AddressSpace, StorageAccess, TypeInner};
+
+fn reflect(permutation: &Permutation) -> naga::Module {
+    let source = permutation.source();
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|error| panic!("{}: {}", permutation.label(), error.emit_to_string(&source)));
+    naga::valid::Validator::new(
+        naga::valid::ValidationFlags::all(),
+        naga::valid::Capabilities::empty(),
+    )
+    .validate(&module)
+    .unwrap_or_else(|error| panic!("{}: {error:?}", permutation.label()));
+    module
+}
+
+#[test]
+fn bindings_match_the_shaders() {
+    let permutations = fewbit::ops::permutations();
+    assert!(
+        permutations.len() > 10,
+        "the list of permutations is empty or nearly so"
+    );
+    for permutation in permutations {
+        let label = permutation.label();
+        let module = reflect(&permutation);
+        let entry = module
+            .entry_points
+            .iter()
+            .find(|entry| entry.name == permutation.entry);
+        let entry = entry.unwrap_or_else(|| panic!("{label}: no entry point {}", permutation.entry));
+        let size: u32 = entry.workgroup_size.iter().product();
+        assert!(size <= 256, "{label}: {size} invocations per workgroup");
+
+        let mut globals: Vec<_> = module
+            .global_variables
+            .iter()
+            .filter_map(|(_, global)| Some((global.binding.as_ref()?.binding, global)))
+            .collect();
+        globals.sort_by_key(|(binding, _)| *binding);
+        assert_eq!(
+            globals.len(),
+            permutation.kernel.bindings.len(),
+            "{label}: number of bindings"
+        );
+        let storage = permutation
+            .kernel
+            .bindings
+            .iter()
+            .filter(|binding| binding.is_storage())
+            .count();
+        assert!(storage <= 8, "{label}: {storage} storage bindings");
+        for (expected, (desc, (binding, global))) in
+            (0..).zip(permutation.kernel.bindings.iter().zip(globals))
+        {
+            assert_eq!(binding, expected, "{label}: binding numbers have a gap");
+            assert_eq!(
+                global.name.as_deref(),
+                Some(desc.name),
+                "{label}: name of binding {binding}"
+            );
+            let ty = &module.types[global.ty].inner;
+            match (desc.kind, global.space) {
+                (BindingKind::Params | BindingKind::Step, AddressSpace::Uniform) => {
+                    let size = ty.size(module.to_ctx());
+                    assert_eq!(size, desc.words * 4, "{label}: bytes of {}", desc.name);
+                    assert_eq!(size % 16, 0, "{label}: {} is no multiple of 16 bytes", desc.name);
+                }
+                (kind, AddressSpace::Storage { access }) => {
+                    let writes = access.contains(StorageAccess::STORE);
+                    assert_eq!(
+                        kind == BindingKind::Write,
+                        writes,
+                        "{label}: access of {}",
+                        desc.name
+                    );
+                    let TypeInner::Array { base, .. } = *ty else {
+                        panic!("{label}: {} is no array", desc.name)
+                    };
+                    let words = module.types[base].inner.size(module.to_ctx()) / 4;
+                    assert_eq!(words, desc.words, "{label}: element words of {}", desc.name);
+                }
+                (kind, space) => panic!("{label}: {} is {kind:?} on the host, {space:?} here", desc.name),
+            }
+        }
+
+        // naga does not check workgroup memory against the limit, and neither does wgpu.
+        let workgroup: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
+            .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
+            .sum();
+        assert!(
+            workgroup <= 16_384,
+            "{label}: {workgroup} bytes of workgroup memory"
+        );
+    }
+}
