@@ -38,12 +38,12 @@ fn encode(
     }
     let first = (unit % units) * 8u;
     let end = min(params.cols, first + 8u);
-    let from = params.src_offset + row * params.src_ld;
+    let source = params.src_offset + row * params.src_ld;
     let to = params.dst_offset + row * params.dst_ld;
     var block = vec4<u32>();
     var word = 0u;
     for (var col = first; col < end; col++) {
-        let bits = src[from + col];
+        let bits = src[source + col];
         var code: u32;
         if STOCHASTIC {
             let local = row * params.cols + col;

@@ -1,9 +1,13 @@
 //! The correctness run: every kernel on a device against its reference, in its class. `fewbit check`, the
 //! main job and the test suite all run these cases, and so can a program that embeds fewbit.
 
+mod bench;
+mod ceiling;
 mod convert;
 mod copy;
 pub mod data;
+
+pub use bench::bench_cases;
 
 use crate::cpu::Cpu;
 use crate::device::Device;
@@ -88,7 +92,11 @@ pub struct Report {
 /// Every built-in case up to an effort.
 #[must_use]
 pub fn cases(effort: Effort) -> Vec<Case> {
-    let all = [copy::cases(), convert::cases()];
+    let all = [
+        ceiling::cases(),
+        convert::cases(),
+        copy::cases(), //
+    ];
     all.into_iter()
         .flatten()
         .filter(|case| case.effort <= effort)
@@ -101,10 +109,61 @@ pub fn cases(effort: Effort) -> Vec<Case> {
 /// Whatever the operation's plan or run finds. A result outside its class is no error here: see
 /// [`Verdict::failure`].
 pub fn run(device: &Device, case: &Case) -> Result<Vec<Report>> {
+    let Some(gpu) = device.as_gpu() else {
+        return run_variants(device, case, &[None]);
+    };
+    let (before, want) = expectation(case)?;
+    let mut reports = Vec::new();
+    for any_offset in [false, true] {
+        // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
+        if any_offset && case.effort == Effort::Full {
+            continue;
+        }
+        for variant in case.op.variants(gpu, any_offset) {
+            let request = PlanRequest {
+                variant: Some(variant),
+                any_offset,
+            };
+            // Five words: off 16 bytes, and off every binding alignment.
+            let offset = if any_offset { 5 } else { 0 };
+            let got = on_gpu(gpu, case, &before, &request, offset)?;
+            let suffix = if any_offset { " (any offset)" } else { "" };
+            let verdict = judge(case, &before, &want, &got, Arithmetic::GPU);
+            reports.push(Report {
+                variant: format!("{variant}{suffix}"),
+                verdict,
+            });
+        }
+    }
+    Ok(reports)
+}
+
+fn expectation(case: &Case) -> Result<(Vec<HostBuffer>, Vec<HostBuffer>)> {
     let before = case.operands()?;
     let want = reference(case, &before)?;
+    Ok((before, want))
+}
+
+/// Runs a case on some of a device's variants (`None`: the preferred one, or the only one).
+///
+/// # Errors
+/// See [`run`].
+pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static str>]) -> Result<Vec<Report>> {
+    let (before, want) = expectation(case)?;
     if let Some(gpu) = device.as_gpu() {
-        return run_gpu(gpu, case, &before, &want);
+        let report = |variant: &Option<&'static str>| {
+            let request = PlanRequest {
+                variant: *variant,
+                any_offset: false,
+            };
+            let got = on_gpu(gpu, case, &before, &request, 0)?;
+            let verdict = judge(case, &before, &want, &got, Arithmetic::GPU);
+            Ok(Report {
+                variant: variant.unwrap_or("preferred").to_string(),
+                verdict,
+            })
+        };
+        return variants.iter().map(report).collect();
     }
     let got = match device.as_cpu() {
         Some(cpu) => on_host(case, &before, |op, args| op.cpu(cpu, args))?,
@@ -140,32 +199,6 @@ fn on_host(
         .collect();
     run(&*case.op, Args::new(args, case.op.step_values()))?;
     Ok(buffers)
-}
-
-fn run_gpu(gpu: &Gpu, case: &Case, before: &[HostBuffer], want: &[HostBuffer]) -> Result<Vec<Report>> {
-    let mut reports = Vec::new();
-    for any_offset in [false, true] {
-        // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
-        if any_offset && case.effort == Effort::Full {
-            continue;
-        }
-        for variant in case.op.variants(gpu, any_offset) {
-            let request = PlanRequest {
-                variant: Some(variant),
-                any_offset,
-            };
-            // Five words: off 16 bytes, and off every binding alignment.
-            let offset = if any_offset { 5 } else { 0 };
-            let got = on_gpu(gpu, case, before, &request, offset)?;
-            let suffix = if any_offset { " (any offset)" } else { "" };
-            let verdict = judge(case, before, want, &got, Arithmetic::GPU);
-            reports.push(Report {
-                variant: format!("{variant}{suffix}"),
-                verdict,
-            });
-        }
-    }
-    Ok(reports)
 }
 
 /// Runs a case through the low door with every operand `offset` words into its buffer.

@@ -27,3 +27,6 @@ pub(crate) fn copy(_: &Cpu, src: &[u32], dst: &mut [u32]) {
 pub(crate) fn convert(_: &Cpu, op: &crate::ops::Convert, src: &[u32], dst: &mut [u32]) {
     crate::reference::convert(op, src, dst)
 }
+pub(crate) fn ceiling(_: &Cpu, op: &crate::ops::Ceiling, src: &[u32], dst: &mut [u32]) {
+    crate::reference::ceiling(op, src, dst)
+}

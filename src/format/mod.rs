@@ -1,72 +1,67 @@
-//! stub
-#![allow(missing_docs)]
-pub mod bf16 {
-    pub fn encode(u: u32, _r: super::Rounding, r: u32, _s: bool) -> u16 {
-        ((u + r) >> 16) as u16
-    }
-    pub fn widen(h: u16) -> f32 {
-        f32::from_bits(u32::from(h) << 16)
-    }
-    pub fn from_f32(v: f32) -> u16 {
-        (v.to_bits() >> 16) as u16
-    }
-    pub fn halves(w: &[u32]) -> &[u16] {
-        bytemuck::cast_slice(w)
-    }
-}
-pub mod random {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-    pub enum Generator {
-        #[default]
-        Threefry,
-        Philox,
-    }
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-    pub struct Draw {
-        pub generator: Generator,
-        pub seed: u64,
-        pub stream: u32,
-        pub step: u32,
-    }
-    impl Draw {
-        pub fn bits(self, _i: u64) -> u32 {
-            0
-        }
-        pub fn block(self, b: u64) -> [u32; 4] {
-            [b as u32; 4]
-        }
-    }
-    pub fn stream(p: u8, t: u32) -> u32 {
-        u32::from(p) << 24 | t
-    }
-}
-pub mod block {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub struct BfpFormat {
-        pub block: u32,
-        pub bits: u32,
-    }
-    impl BfpFormat {
-        pub fn codes_words_per_row(self, c: usize) -> usize {
-            c
-        }
-        pub fn exponent_words_per_row(self, c: usize) -> usize {
-            c
-        }
-    }
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+//! Number formats and rounding: bf16, block floating point, counter-based random bits. Pure: no GPU, no I/O.
+
+pub mod bf16;
+pub mod random;
+
+/// How a value between two neighbours of a format is rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Rounding {
+    /// To the nearest, ties to the even one.
     #[default]
     Nearest,
+    /// Away from zero with a probability equal to the fraction that nearest rounding would drop.
     Stochastic,
+    /// Toward zero.
     TowardZero,
 }
+
 impl std::fmt::Display for Rounding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
+        f.write_str(match self {
+            Self::Nearest => "nearest",
+            Self::Stochastic => "stochastic",
+            Self::TowardZero => "toward-zero",
+        })
     }
 }
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("x")]
-pub struct FormatError;
+
+/// A number format's parameter outside what the format defines.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{format}: {what} is {value}, expected {expected}")]
+pub struct FormatError {
+    /// The format.
+    pub format: &'static str,
+    /// Which parameter.
+    pub what: &'static str,
+    /// The value given.
+    pub value: u32,
+    /// What the format defines, in words.
+    pub expected: &'static str,
+}
+
+pub mod block {
+    //! Placeholder until block floating point lands.
+
+    /// Block size and bits.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct BfpFormat {
+        /// Elements.
+        pub block: u32,
+        /// Bits.
+        pub bits: u32,
+    }
+
+    impl BfpFormat {
+        /// Words of codes per row.
+        #[must_use]
+        pub fn codes_words_per_row(self, cols: usize) -> usize {
+            (cols * self.bits as usize).div_ceil(32)
+        }
+
+        /// Words of exponents per row.
+        #[must_use]
+        pub fn exponent_words_per_row(self, cols: usize) -> usize {
+            cols.div_ceil(self.block as usize).div_ceil(4)
+        }
+    }
+}

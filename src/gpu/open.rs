@@ -74,7 +74,8 @@ fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
 }
 
 impl Gpu {
-    /// Opens the adapter that `options` choose. `WGPU_ADAPTER_NAME` in the environment overrides the choice.
+    /// Opens the adapter that `options` choose. `WGPU_ADAPTER_NAME` in the environment overrides a choice
+    /// that names none.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] with the reason, or [`Error::NoDevice`] when the adapter refuses.
@@ -84,9 +85,11 @@ impl Gpu {
             return Err(Error::NoAdapter { reason });
         }
         let found = adapters().await;
-        let wanted = match std::env::var("WGPU_ADAPTER_NAME") {
-            Ok(name) if !name.is_empty() => AdapterChoice::Named(name),
-            _ => options.adapter.clone(),
+        let wanted = match (&options.adapter, std::env::var("WGPU_ADAPTER_NAME")) {
+            (AdapterChoice::RealGpu | AdapterChoice::Any, Ok(name)) if !name.is_empty() => {
+                AdapterChoice::Named(name)
+            }
+            (choice, _) => choice.clone(),
         };
         let mut names: Vec<_> = found.iter().map(|adapter| adapter.get_info().name).collect();
         names.dedup();

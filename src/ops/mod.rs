@@ -5,11 +5,13 @@
 //! ones use nothing but this public trait.
 
 mod args;
+mod ceiling;
 pub mod contract;
 mod convert;
 mod copy;
 
 pub use args::{Arg, Args};
+pub use ceiling::{Ceiling, CeilingKind};
 pub use contract::{Arithmetic, Class, Comparison, Verdict};
 pub use convert::Convert;
 pub use copy::Copy;
@@ -94,7 +96,12 @@ pub trait Op: std::fmt::Debug + Send + Sync {
 /// Every permutation of every built-in kernel, for tests that hold the bindings against the shaders.
 #[must_use]
 pub fn permutations() -> Vec<Permutation> {
-    [copy::permutations(), convert::permutations()].concat()
+    [
+        ceiling::permutations(),
+        convert::permutations(),
+        copy::permutations(), //
+    ]
+    .concat()
 }
 
 /// The variant a request names, or the preferred one.

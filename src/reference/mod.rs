@@ -1,8 +1,10 @@
 //! The specification of every kernel: one file each, sequential and obvious, with the loop order of its
 //! shader. Nothing here is meant to be fast.
 
+mod ceiling;
 mod convert;
 mod copy;
 
+pub use ceiling::ceiling;
 pub use convert::convert;
 pub use copy::copy;
