@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
@@ -78,7 +78,7 @@ impl Output {
         }
         let mut table = Table::new();
         table
-            .load_preset(presets::ASCII_MARKDOWN)
+            .load_style(comfy_table::presets::ASCII_MARKDOWN)
             .set_header(header.iter().copied());
         for row in rows {
             table.add_row(row);

@@ -2,6 +2,7 @@
 
 pub mod bf16;
 pub mod random;
+pub mod table;
 
 /// How a value between two neighbours of a format is rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
