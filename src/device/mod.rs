@@ -169,13 +169,11 @@ impl Device {
         match self.kind() {
             Kind::Gpu(state) => {
                 let info = state.gpu.info();
-                format!(
-                    "{} ({:?}, {} {})",
-                    info.name, info.backend, info.driver, info.driver_info
-                )
-                .trim_end_matches([' ', ')'])
-                .to_string()
-                    + ")"
+                let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
+                match driver.trim() {
+                    "" => format!("{} ({:?})", info.name, info.backend),
+                    driver => format!("{} ({:?}, {driver})", info.name, info.backend),
+                }
             }
             Kind::Cpu(cpu) => format!("native CPU ({cpu})"),
             Kind::Reference => "reference (sequential)".to_string(),

@@ -36,7 +36,11 @@ fn useful_features() -> wgpu::Features {
 /// Every adapter that the compiled-in back ends find, best first: real GPUs before software, discrete before
 /// integrated, Vulkan, Metal and Direct3D before OpenGL. Empty, never a panic, when no back end is compiled in.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
-    let Some(instance) = instance() else {
+    adapters_of(wgpu::Backends::all()).await
+}
+
+async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let Some(instance) = instance(backends) else {
         return Vec::new();
     };
     #[cfg(target_arch = "wasm32")]
@@ -46,19 +50,19 @@ pub async fn adapters() -> Vec<wgpu::Adapter> {
         .into_iter()
         .collect();
     #[cfg(not(target_arch = "wasm32"))]
-    let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    let mut found = instance.enumerate_adapters(backends).await;
     found.sort_by_key(|adapter| rank(&adapter.get_info()));
     found
 }
 
-fn instance() -> Option<wgpu::Instance> {
+fn instance(backends: wgpu::Backends) -> Option<wgpu::Instance> {
     // `Instance::new` panics when no back end is compiled in.
-    if wgpu::Instance::enabled_backend_features().is_empty() {
+    if (wgpu::Instance::enabled_backend_features() & backends).is_empty() {
         return None;
     }
-    Some(wgpu::Instance::new(
-        wgpu::InstanceDescriptor::new_without_display_handle(),
-    ))
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    Some(wgpu::Instance::new(descriptor))
 }
 
 fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
@@ -84,7 +88,11 @@ impl Gpu {
             let reason = "no wgpu back end is compiled in (feature `native`)".into();
             return Err(Error::NoAdapter { reason });
         }
-        let found = adapters().await;
+        // OpenGL only where nothing better is: its loader searches for a display, and complains without one.
+        let mut found = adapters_of(wgpu::Backends::all() - wgpu::Backends::GL).await;
+        if found.is_empty() {
+            found = adapters().await;
+        }
         let wanted = match (&options.adapter, std::env::var("WGPU_ADAPTER_NAME")) {
             (AdapterChoice::RealGpu | AdapterChoice::Any, Ok(name)) if !name.is_empty() => {
                 AdapterChoice::Named(name)

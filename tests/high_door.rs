@@ -1,0 +1,190 @@
+//! The high door: the same tensors and calls on every device.
+
+use fewbit::device::Program;
+use fewbit::format::{Rounding, random::Draw};
+use fewbit::gpu::{Gpu, StepValues};
+use fewbit::ops::{Convert, Copy};
+use fewbit::tensor::{DType, Layout};
+use fewbit::{Device, Error, wgpu};
+
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::reference(), Device::cpu(), Device::checked(Device::cpu())];
+    match Device::gpu_blocking() {
+        Ok(gpu) => {
+            devices.push(Device::checked(gpu.clone()));
+            devices.push(gpu);
+            // A borrowed device: reads poll only because the blocking twin was asked for.
+            let adapter = pollster::block_on(fewbit::gpu::adapters()).swap_remove(0);
+            let descriptor = wgpu::DeviceDescriptor::default();
+            let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
+            devices.push(Device::from_gpu(Gpu::from_wgpu(&device, &queue)));
+        }
+        Err(error) => {
+            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
+            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
+            eprintln!("skipped on a GPU: {error}");
+        }
+    }
+    devices
+}
+
+#[test]
+fn conversion_there_and_back() {
+    let values: Vec<f32> = (0..7 * 13).map(|i| i as f32 * 0.25 - 9.0).collect();
+    for device in devices() {
+        let x = device.from_f32(&[7, 13], &values).expect("a tensor");
+        assert_eq!(x.bytes(), 7 * 16 * 4, "rows are padded to four words");
+        let half = device.convert(&x, DType::Bf16).expect("bf16");
+        assert_eq!(half.bytes(), 7 * 16 * 2, "rows are padded to eight halves");
+        let back = device.convert(&half, DType::F32).expect("f32");
+        assert_eq!(
+            back.read_blocking().expect("values"),
+            values,
+            "{}",
+            device.describe()
+        );
+        assert_eq!(
+            half.read_blocking().expect("values"),
+            values,
+            "{}",
+            device.describe()
+        );
+        let words = half.read_part_blocking(0).expect("words");
+        for row in words.words().chunks(8) {
+            assert_eq!(row[7], 0, "padding stays zero on {}", device.describe());
+            assert_eq!(row[6] >> 16, 0, "padding stays zero on {}", device.describe());
+        }
+    }
+}
+
+#[test]
+fn clones_share_until_one_is_written() {
+    for device in devices() {
+        let x = device.from_f32(&[4], &[1.0, 2.0, 3.0, 4.0]).expect("a tensor");
+        let source = device.from_f32(&[4], &[9.0; 4]).expect("a tensor");
+        let mut copy = x.clone();
+        device
+            .run(&Copy { words: 4 }, &mut [(&source).into(), (&mut copy).into()])
+            .expect("a copy");
+        assert_eq!(
+            x.read_blocking().expect("values"),
+            [1.0, 2.0, 3.0, 4.0],
+            "{}",
+            device.describe()
+        );
+        assert_eq!(
+            copy.read_blocking().expect("values"),
+            [9.0; 4],
+            "{}",
+            device.describe()
+        );
+    }
+}
+
+#[test]
+fn foreign_tensors_and_bad_shapes_are_typed_errors() {
+    let (one, other) = (Device::cpu(), Device::cpu());
+    let x = one.from_f32(&[4], &[1.0; 4]).expect("a tensor");
+    assert!(matches!(
+        other.convert(&x, DType::Bf16),
+        Err(Error::OtherDevice { .. })
+    ));
+    assert!(matches!(one.from_f32(&[3], &[1.0; 4]), Err(Error::Shape { .. })));
+    assert!(matches!(one.convert(&x, DType::U32), Err(Error::DType { .. })));
+    let layout = Layout::dense(DType::F32, &[4]);
+    assert!(matches!(
+        one.from_words(layout.clone(), &[]),
+        Err(Error::Operands { .. })
+    ));
+    assert!(matches!(
+        one.from_words(layout, &[&[0; 3]]),
+        Err(Error::TooSmall { .. })
+    ));
+    let mut y = x.clone();
+    assert!(matches!(
+        one.run(&Copy { words: 9 }, &mut [(&x).into(), (&mut y).into()]),
+        Err(Error::TooSmall { .. })
+    ));
+    assert!(matches!(
+        one.run(&Copy { words: 4 }, &mut [(&x).into()]),
+        Err(Error::Operands { .. })
+    ));
+    assert!(matches!(
+        one.run(&Copy { words: 4 }, &mut [(&x).into(), (&x).into()]),
+        Err(Error::Usage { .. })
+    ));
+    for device in devices().iter().filter(|device| device.as_gpu().is_some()) {
+        assert!(matches!(
+            device.from_f64(&[1], &[1.0]),
+            Err(Error::Unsupported { .. })
+        ));
+        let huge = Layout::dense(DType::F32, &[1 << 20, 1 << 20]);
+        let error = device.zeros(huge).expect_err("4 TiB");
+        assert!(
+            matches!(error, Error::Limit { .. } | Error::OutOfMemory { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small() {
+    let draw = Draw::default();
+    let op = Convert::contiguous(DType::F32, DType::Bf16, 1000).with_rounding(Rounding::Stochastic, draw);
+    let back = Convert::contiguous(DType::Bf16, DType::F32, 1000);
+    let values: Vec<u32> = (0..1000u32)
+        .map(|i| (1.0 + i as f32 / 1000.0).to_bits())
+        .collect();
+    let mut expected: Option<Vec<u32>> = None;
+    for device in devices() {
+        for cap in [None, Some(100)] {
+            if let (Some(gpu), Some(cap)) = (device.as_gpu(), cap) {
+                gpu.set_work_cap(cap);
+            }
+            let mut program = Program::new(&device).expect("a program");
+            let x = program.buffer(1000).expect("a buffer");
+            let half = program.buffer(500).expect("a buffer");
+            assert_eq!(program.bytes(), 6000);
+            program.push(op, &[x, half]).expect("encode");
+            program.push(back, &[half, x]).expect("decode");
+            assert!(matches!(
+                program.push(Copy { words: 500 }, &[half, half]),
+                Err(Error::Aliased { .. })
+            ));
+            assert!(matches!(
+                program.push(Copy { words: 501 }, &[half, x]),
+                Err(Error::TooSmall { .. })
+            ));
+            program.write(x, &values).expect("a write");
+            for number in 0..3 {
+                program
+                    .run(&StepValues {
+                        seed: 5,
+                        number,
+                        ..StepValues::default()
+                    })
+                    .expect("a run");
+            }
+            let words = pollster::block_on(async {
+                let read = program.read(half);
+                if let Some(gpu) = device.as_gpu().filter(|gpu| !gpu.is_owned()) {
+                    // Borrowed: somebody must poll while the read waits.
+                    let gpu = gpu.clone();
+                    std::thread::spawn(move || {
+                        for _ in 0..50 {
+                            gpu.wait().expect("a wait");
+                            std::thread::sleep(std::time::Duration::from_millis(20));
+                        }
+                    });
+                }
+                read.await
+            })
+            .expect("words");
+            let words = words.words().to_vec();
+            match &expected {
+                None => expected = Some(words),
+                Some(expected) => assert_eq!(&words, expected, "{} with cap {cap:?}", device.describe()),
+            }
+        }
+    }
+}

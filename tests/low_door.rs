@@ -1,0 +1,369 @@
+//! The low door: plans record into a caller's encoder over caller-owned buffers, and a trio written outside
+//! the crate works like a built-in one. Run on every adapter present; with `FEWBIT_REQUIRE_GPU=1` a missing
+//! adapter fails.
+
+use fewbit::cpu::Cpu;
+use fewbit::gpu::{
+    AdapterChoice, Binding, Gpu, GpuOptions, Kernel, Operand, OperandSpec, Permutation, Plan, PlanRequest,
+    ReadBack, Step, StepValues, Window, spread_groups,
+};
+use fewbit::ops::{Args, Class, Convert, Copy, Op, Work};
+use fewbit::tensor::DType;
+use fewbit::{Device, Error, Result, wgpu};
+
+/// A device and queue as a foreign program would own them: opened here, without fewbit's callbacks.
+fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
+    let adapters = pollster::block_on(fewbit::gpu::adapters());
+    let Some(adapter) = adapters.into_iter().next() else {
+        let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
+        assert!(!required, "no GPU adapter, and FEWBIT_REQUIRE_GPU=1");
+        eprintln!("skipped: no GPU adapter");
+        return None;
+    };
+    Some(pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).expect("a device"))
+}
+
+fn buffer(device: &wgpu::Device, words: &[u32]) -> wgpu::Buffer {
+    use wgpu::util::DeviceExt as _;
+    device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+        label: None,
+        contents: bytemuck::cast_slice(words),
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+    })
+}
+
+#[test]
+fn records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions() {
+    let Some((device, queue)) = foreign() else { return };
+    let gpu = Gpu::from_wgpu(&device, &queue);
+    // 3 rows of 5, f32 with ld 7, to bf16 with ld 6; operands start 12 and 20 bytes into their buffers.
+    let op = Convert {
+        rows: 3,
+        cols: 5,
+        src_ld: 7,
+        dst_ld: 6,
+        ..Convert::contiguous(DType::F32, DType::Bf16, 0)
+    };
+    let mut source = vec![0xdead_beefu32; 3 + 3 * 7];
+    for row in 0..3 {
+        for col in 0..5 {
+            source[3 + row * 7 + col] = ((row * 5 + col) as f32 + 0.5).to_bits();
+        }
+    }
+    let source = buffer(&device, &source);
+    let target = buffer(&device, &[0xffff_ffff; 5 + 9 + 2]);
+    let plan = op
+        .plan(
+            &gpu,
+            &PlanRequest {
+                any_offset: true,
+                ..PlanRequest::default()
+            },
+        )
+        .expect("a plan");
+    let bound = plan
+        .bind(&[
+            Operand::new(&source, 12, 21 * 4),
+            Operand::new(&target, 20, 9 * 4),
+        ])
+        .expect("bound operands");
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    {
+        // The caller's own pass, with the caller's own work around ours.
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        bound.record(&mut pass);
+        bound.record(&mut pass);
+    }
+    let back = ReadBack::record(&gpu, &mut encoder, &target, 0, 16).expect("a read-back");
+    queue.submit([encoder.finish()]);
+    let words = back.read_blocking().expect("words");
+    let words = words.words();
+    assert_eq!(&words[..5], &[0xffff_ffff; 5], "words before the operand");
+    assert_eq!(&words[14..], &[0xffff_ffff; 2], "words after the operand");
+    for row in 0..3 {
+        for col in 0..5 {
+            let word = words[5 + row * 3 + col / 2];
+            let half = (word >> (16 * (col % 2))) & 0xffff;
+            assert_eq!(
+                f32::from_bits(half << 16),
+                (row * 5 + col) as f32 + 0.5,
+                "row {row}, column {col}"
+            );
+        }
+        assert_eq!(
+            words[5 + row * 3 + 2] >> 16,
+            0,
+            "the half beside the last column of row {row}"
+        );
+    }
+}
+
+#[test]
+fn step_values_change_between_two_records_of_one_submit() {
+    let Some((device, queue)) = foreign() else { return };
+    let gpu = Gpu::from_wgpu(&device, &queue);
+    use fewbit::format::{Rounding, random::Draw};
+    let op =
+        Convert::contiguous(DType::F32, DType::Bf16, 64).with_rounding(Rounding::Stochastic, Draw::default());
+    let source = buffer(&device, &[0x3f80_8000; 64]);
+    let targets = [
+        buffer(&device, &[0; 32]),
+        buffer(&device, &[0; 32]),
+        buffer(&device, &[0; 32]),
+    ];
+    let plan = op.plan(&gpu, &PlanRequest::default()).expect("a plan");
+    let step = fewbit::gpu::StepBuffer::new(&gpu, &StepValues::default()).expect("a step buffer");
+    let bounds: Vec<_> = targets
+        .iter()
+        .map(|target| {
+            let operands = [Operand::whole(&source), Operand::whole(target)];
+            plan.bind_with(&operands, None, Some(&step))
+                .expect("bound operands")
+        })
+        .collect();
+    let at = |number| StepValues {
+        seed: 9,
+        number,
+        ..StepValues::default()
+    };
+    let mut encoder = gpu.encoder("one submit");
+    step.update(&mut encoder, &at(1)).expect("an update");
+    bounds[0].encode(&mut encoder);
+    step.update(&mut encoder, &at(2)).expect("an update");
+    bounds[1].encode(&mut encoder);
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        step.update_in_pass(&mut pass, &at(3))
+            .expect("an update inside a pass");
+        bounds[2].record(&mut pass);
+    }
+    let backs: Vec<_> = targets
+        .iter()
+        .map(|target| ReadBack::record(&gpu, &mut encoder, target, 0, 32).expect("a read-back"))
+        .collect();
+    queue.submit([encoder.finish()]);
+    for (number, back) in (1..).zip(backs) {
+        let got = back.read_blocking().expect("words");
+        let mut want = vec![0u32; 32];
+        let operands = vec![
+            fewbit::ops::Arg::Read(&[0x3f80_8000; 64]),
+            fewbit::ops::Arg::Write(&mut want),
+        ];
+        op.reference(Args::new(operands, at(number)))
+            .expect("the reference");
+        assert_eq!(got.words(), want, "step {number}");
+    }
+}
+
+#[test]
+fn every_bad_operand_is_a_typed_error() {
+    let Some((device, queue)) = foreign() else { return };
+    let gpu = Gpu::from_wgpu(&device, &queue);
+    let plan = Copy { words: 16 }
+        .plan(&gpu, &PlanRequest::default())
+        .expect("a plan");
+    let a = buffer(&device, &[1; 64]);
+    let b = buffer(&device, &[1; 64]);
+    let plain = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 256,
+        usage: wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let whole = Operand::whole;
+    assert!(matches!(
+        plan.bind(&[whole(&a)]),
+        Err(Error::Operands {
+            expected: 2,
+            got: 1,
+            ..
+        })
+    ));
+    assert!(matches!(
+        plan.bind(&[whole(&a), whole(&a)]),
+        Err(Error::Aliased { .. })
+    ));
+    let short = Operand::new(&b, 200, 56);
+    assert!(matches!(
+        plan.bind(&[whole(&a), short]),
+        Err(Error::TooSmall {
+            needed: 64,
+            got: 56,
+            ..
+        })
+    ));
+    let past = Operand::new(&b, 1000, 64);
+    assert!(matches!(
+        plan.bind(&[whole(&a), past]),
+        Err(Error::TooSmall { got: 0, .. })
+    ));
+    let odd = Operand::new(&b, 2, 64);
+    assert!(matches!(
+        plan.bind(&[whole(&a), odd]),
+        Err(Error::Alignment { multiple: 4, .. })
+    ));
+    let off = Operand::new(&b, 4, 64);
+    assert!(matches!(
+        plan.bind(&[whole(&a), off]),
+        Err(Error::Alignment { multiple: 16, .. })
+    ));
+    let usage = plan.bind(&[whole(&a), whole(&plain)]);
+    assert!(
+        matches!(usage, Err(Error::Usage { usage: "STORAGE", .. })),
+        "{usage:?}"
+    );
+    let request = PlanRequest {
+        variant: Some("nonesuch"),
+        ..PlanRequest::default()
+    };
+    assert!(matches!(
+        Copy { words: 16 }.plan(&gpu, &request),
+        Err(Error::Value { what: "variant", .. })
+    ));
+    let f64 = Convert::contiguous(DType::F64, DType::F32, 4).plan(&gpu, &PlanRequest::default());
+    assert!(matches!(f64, Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn a_lost_device_is_an_error() {
+    let Some((device, queue)) = foreign() else { return };
+    let gpu = Gpu::from_wgpu(&device, &queue);
+    gpu.notify_lost("the cable was pulled");
+    let error = Copy { words: 4 }
+        .plan(&gpu, &PlanRequest::default())
+        .expect_err("a lost device plans nothing");
+    assert!(
+        matches!(&error, Error::DeviceLost { reason, .. } if reason.contains("cable")),
+        "{error}"
+    );
+
+    let options = GpuOptions {
+        adapter: AdapterChoice::Any,
+        ..GpuOptions::default()
+    };
+    let owned = Gpu::open_blocking(&options).expect("a GPU");
+    owned.device().destroy();
+    let device = Device::from_gpu(owned);
+    let error = device
+        .from_f32(&[4], &[1.0; 4])
+        .and_then(|tensor| tensor.read_blocking())
+        .expect_err("a destroyed device reads nothing");
+    assert!(
+        matches!(error, Error::DeviceLost { .. } | Error::Gpu { .. }),
+        "{error}"
+    );
+}
+
+/// A trio from outside the crate: y = x ^ mask.
+#[derive(Debug)]
+struct Xor {
+    words: u64,
+    mask: u32,
+    broken: bool,
+}
+
+static XOR: Kernel = Kernel {
+    name: "xor",
+    sources: &["
+struct Params { count: u32, mask: u32, x_offset: u32, y_offset: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < params.count {
+        y[params.y_offset + id.x] = x[params.x_offset + id.x] ^ params.mask;
+    }
+}"],
+    bindings: &[Binding::params(4), Binding::read("x"), Binding::write("y")],
+};
+
+impl Op for Xor {
+    fn name(&self) -> &'static str {
+        "xor"
+    }
+    fn operands(&self) -> Vec<OperandSpec> {
+        vec![
+            OperandSpec::read("x", self.words),
+            OperandSpec::write("y", self.words),
+        ]
+    }
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+    fn class(&self) -> Class {
+        Class::Exact
+    }
+    fn work(&self) -> Work {
+        Work::default()
+    }
+    fn variants(&self, _: &Gpu, _: bool) -> Vec<&'static str> {
+        vec!["only"]
+    }
+    fn plan(&self, gpu: &Gpu, _: &PlanRequest) -> Result<Plan> {
+        let step = Step {
+            pipeline: gpu.pipeline(&Permutation::new(&XOR))?,
+            params: vec![self.words as u32, self.mask ^ u32::from(self.broken), 0, 0],
+            windows: vec![Window::of(0, 0, self.words, 2), Window::of(1, 0, self.words, 3)],
+            groups: spread_groups(gpu, self.words.div_ceil(64)),
+            work: self.words,
+        };
+        Plan::new(
+            gpu,
+            "xor",
+            "only",
+            self.operands(),
+            vec![step],
+            StepValues::default(),
+        )
+    }
+    fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
+        self.reference(args)
+    }
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        let [x, y] = args.take(self)?;
+        for (x, y) in x.read().iter().zip(y.write()) {
+            *y = x ^ self.mask;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_trio_from_outside_the_crate_runs_everywhere_and_checked_finds_a_wrong_one() {
+    let values: Vec<f32> = (0..100).map(|i| i as f32).collect();
+    let mut devices = vec![Device::reference(), Device::cpu()];
+    if foreign().is_some() {
+        devices.push(Device::gpu_blocking().expect("a GPU"));
+    }
+    for device in devices {
+        let checked = Device::checked(device.clone());
+        let x = checked.from_f32(&[100], &values).expect("x");
+        let mut y = checked.from_f32(&[100], &values).expect("y");
+        let op = Xor {
+            words: 100,
+            mask: 0x8000_0000,
+            broken: false,
+        };
+        checked
+            .run(&op, &mut [(&x).into(), (&mut y).into()])
+            .expect("a right kernel passes");
+        let got = y.read_blocking().expect("values");
+        assert!(
+            got.iter().zip(&values).all(|(got, x)| *got == -x),
+            "{}",
+            device.describe()
+        );
+
+        // On a GPU the broken flag makes a wrong kernel; the CPU twin has none to break.
+        let broken = Xor { broken: true, ..op };
+        let outcome = checked.run(&broken, &mut [(&x).into(), (&mut y).into()]);
+        match device.as_gpu() {
+            Some(_) => assert!(
+                matches!(outcome, Err(Error::Wrong { op: "xor", .. })),
+                "{outcome:?}"
+            ),
+            None => outcome.expect("the CPU twin is right"),
+        }
+    }
+}
