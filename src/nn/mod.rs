@@ -1,1 +1,4 @@
 //! Layers, losses, optimizers and training recipes.
+
+pub mod data;
+pub mod digits;
