@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Everything test.sh does, then what is too slow or too rarely broken for every push: other platforms, all
+# features, the ignored tests, and Miri on the number formats where a nightly is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+scripts/features.sh
+scripts/test.sh
+export FEWBIT_REQUIRE_GPU=1
+
+say "all features"
+cargo test --release --no-fail-fast --all-features
+
+say "ignored tests"
+cargo test --release --no-fail-fast --all-features --lib --bins --tests -- --ignored
+
+for target in aarch64-unknown-linux-gnu x86_64-pc-windows-msvc aarch64-apple-darwin aarch64-linux-android; do
+    say "check for $target"
+    if ! rustup target list --installed | grep -qx "$target"; then
+        rustup target add "$target"
+    fi
+    cargo check --release --lib --no-default-features --features cpu,native --target "$target"
+done
+
+say "Miri on the formats"
+if cargo +nightly miri --version >/dev/null 2>&1; then
+    # Miri is some hundred times slower than a processor: few random cases are enough to find undefined
+    # behaviour, and the values are checked by the native run above.
+    PROPTEST_CASES=4 MIRIFLAGS="-Zmiri-disable-isolation" \
+        cargo +nightly miri test --no-default-features --lib format::
+else
+    echo "skipped: no nightly with Miri (rustup toolchain install nightly --component miri rust-src)"
+fi
+
+say "full.sh: all passed"
