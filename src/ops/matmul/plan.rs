@@ -1,0 +1,435 @@
+//! Matmul on a GPU: its kernels, and how a product is cut into dispatches.
+
+use std::ops::Range;
+
+use super::{Matmul, OP};
+use crate::error::{Error, Result};
+use crate::format::random::Generator;
+use crate::gpu::{Binding, Gpu, Kernel, Permutation, Step, Window};
+use crate::shaders;
+use crate::tensor::DType;
+
+/// Lanes per group of the direct variant, each with eight columns.
+const GROUP: u64 = 64;
+/// Depth of the tiled variants' slabs: two of 128 x 16 f32 are 16 KiB.
+const TILE_K: u32 = 16;
+
+const BETA: u32 = 1;
+const BIAS_F32: u32 = 2;
+const BIAS_BF16: u32 = 4;
+const RELU: u32 = 8;
+const C_BF16: u32 = 16;
+const FIRST: u32 = 32;
+const LAST: u32 = 64;
+
+const A_OFFSET: usize = 17;
+const B_OFFSET: usize = 18;
+const C_OFFSET: usize = 19;
+const BIAS_OFFSET: usize = 20;
+const PARTIAL_OFFSET: usize = 21;
+
+const fn bindings(vec4: bool) -> [Binding; 7] {
+    let (a, b) = (Binding::read("a"), Binding::read("b"));
+    [
+        Binding::params(24),
+        Binding::step(),
+        if vec4 { a.vec4() } else { a },
+        if vec4 { b.vec4() } else { b },
+        Binding::read("bias"),
+        Binding::write("c"),
+        Binding::write("partials"),
+    ]
+}
+
+static VEC4_BINDINGS: [Binding; 7] = bindings(true);
+static WORD_BINDINGS: [Binding; 7] = bindings(false);
+
+/// The kernels of one shader file, with 16-byte loads and with single words.
+macro_rules! kernels {
+    ($vec4:ident, $word:ident, $file:literal, $name:literal) => {
+        static $vec4: Kernel = Kernel {
+            name: concat!($name, "[vec4]"),
+            sources: &[
+                shaders::STEP,
+                shaders::BF16,
+                shaders::RANDOM,
+                include_str!("../../../shaders/matmul_load_vec4.wgsl"),
+                include_str!("../../../shaders/matmul_common.wgsl"),
+                include_str!($file),
+            ],
+            bindings: &VEC4_BINDINGS,
+        };
+        static $word: Kernel = Kernel {
+            name: concat!($name, "[word]"),
+            sources: &[
+                shaders::STEP,
+                shaders::BF16,
+                shaders::RANDOM,
+                include_str!("../../../shaders/matmul_load_word.wgsl"),
+                include_str!("../../../shaders/matmul_common.wgsl"),
+                include_str!($file),
+            ],
+            bindings: &WORD_BINDINGS,
+        };
+    };
+}
+
+kernels!(DIRECT_VEC4, DIRECT_WORD, "../../../shaders/matmul_direct.wgsl", "matmul_direct");
+kernels!(TILED_VEC4, TILED_WORD, "../../../shaders/matmul_tiled.wgsl", "matmul_tiled");
+kernels!(VEC_VEC4, VEC_WORD, "../../../shaders/matmul_vec.wgsl", "matmul_vec");
+
+/// The form of one variant.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Direct,
+    Tiled { tile: u32 },
+    Vec { swap: bool, vectors: u32, out_lanes: u32, k_lanes: u32 },
+}
+
+impl Form {
+    fn of(op: &Matmul, variant: &'static str) -> Self {
+        let swap = op.m > 8;
+        let vectors = (if swap { op.n } else { op.m }).next_power_of_two() as u32;
+        let vec = |out_lanes, k_lanes| Self::Vec {
+            swap,
+            vectors,
+            out_lanes,
+            k_lanes,
+        };
+        match variant {
+            "tiled64" => Self::Tiled { tile: 64 },
+            "tiled128" => Self::Tiled { tile: 128 },
+            "vec" => vec(4, 64),
+            "vec_serial" => vec(16, 1),
+            _ => Self::Direct,
+        }
+    }
+
+    /// Rows and columns that one workgroup makes.
+    fn tile(self) -> [u64; 2] {
+        match self {
+            Self::Direct => [8, 8 * GROUP],
+            Self::Tiled { tile } => [tile.into(); 2],
+            Self::Vec { swap: true, out_lanes, .. } => [8 * u64::from(out_lanes), 8],
+            Self::Vec { out_lanes, .. } => [8, 8 * u64::from(out_lanes)],
+        }
+    }
+
+    fn groups(self, rows: u64, cols: u64, batches: u64) -> [u32; 3] {
+        let [tall, wide] = self.tile();
+        let (x, y) = (rows.div_ceil(tall) as u32, cols.div_ceil(wide) as u32);
+        match self {
+            // The vec kernel counts its groups along x, whichever operand is thick.
+            Self::Vec { swap: false, .. } => [y, x, batches as u32],
+            _ => [x, y, batches as u32],
+        }
+    }
+}
+
+/// The variants, the preferred one first.
+pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
+    let tiles = op.m.div_ceil(128) as u64 * op.n.div_ceil(128) as u64;
+    let mut names = Vec::new();
+    if op.m <= 8 || op.n <= 8 {
+        names.extend(if gpu.is_software() { ["vec_serial", "vec"] } else { ["vec", "vec_serial"] });
+    }
+    let tiled = if tiles * op.batch as u64 >= 64 { ["tiled128", "tiled64"] } else { ["tiled64", "tiled128"] };
+    if gpu.is_software() {
+        names.push("direct");
+        names.extend(tiled);
+    } else {
+        names.extend(tiled);
+        names.push("direct");
+    }
+    names
+}
+
+fn permutation(
+    form: Form,
+    vec4: bool,
+    bf16: [bool; 2],
+    transposed: [bool; 2],
+    stochastic: Option<Generator>,
+) -> Permutation {
+    let kernel = match (form, vec4) {
+        (Form::Direct, true) => &DIRECT_VEC4,
+        (Form::Direct, false) => &DIRECT_WORD,
+        (Form::Tiled { .. }, true) => &TILED_VEC4,
+        (Form::Tiled { .. }, false) => &TILED_WORD,
+        (Form::Vec { .. }, true) => &VEC_VEC4,
+        (Form::Vec { .. }, false) => &VEC_WORD,
+    };
+    let common = Permutation::new(kernel)
+        .library(shaders::generator(stochastic.unwrap_or_default()))
+        .constant("A_BF16", bf16[0])
+        .constant("B_BF16", bf16[1])
+        .constant("A_TRANSPOSED", transposed[0])
+        .constant("B_TRANSPOSED", transposed[1])
+        .constant("STOCHASTIC", stochastic.is_some());
+    match form {
+        Form::Direct => common.constant("GROUP", GROUP as u32),
+        Form::Tiled { tile } => common.constant("TILE", tile).constant("TILE_K", TILE_K),
+        Form::Vec {
+            swap,
+            vectors,
+            out_lanes,
+            k_lanes,
+        } => common
+            .constant("SWAP", swap)
+            .constant("VECTORS", vectors)
+            .constant("OUT_LANES", out_lanes)
+            .constant("K_LANES", k_lanes),
+    }
+}
+
+/// Every kernel with every decoding, and with every generator.
+pub(crate) fn permutations() -> Vec<Permutation> {
+    let mut forms = vec![Form::Direct, Form::Tiled { tile: 64 }, Form::Tiled { tile: 128 }];
+    for swap in [false, true] {
+        for (vectors, out_lanes, k_lanes) in [(1, 4, 64), (2, 16, 1), (4, 4, 64), (8, 16, 1), (8, 4, 64)] {
+            forms.push(Form::Vec {
+                swap,
+                vectors,
+                out_lanes,
+                k_lanes,
+            });
+        }
+    }
+    let both = [false, true];
+    let mut all = Vec::new();
+    for form in forms {
+        for vec4 in both {
+            for (a, b) in both.into_iter().flat_map(|a| both.map(|b| (a, b))) {
+                for (ta, tb) in both.into_iter().flat_map(|ta| both.map(|tb| (ta, tb))) {
+                    all.push(permutation(form, vec4, [a, b], [ta, tb], None));
+                }
+            }
+            for generator in [Generator::Threefry, Generator::Philox] {
+                all.push(permutation(form, vec4, [true; 2], [false; 2], Some(generator)));
+            }
+        }
+    }
+    all
+}
+
+/// How a product is cut: how many batches, rows, columns and k one dispatch takes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    batches: u64,
+    rows: u64,
+    cols: u64,
+    ks: u64,
+}
+
+/// `value` rounded down to a multiple, but not to zero where it is at least 1.
+fn down(value: u64, multiple: u64) -> u64 {
+    if value >= multiple { value / multiple * multiple } else { value }
+}
+
+fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
+    let limits = gpu.limits();
+    // A window may start up to one alignment before its first word, and vectors reach past its last.
+    let binding = limits.max_storage_buffer_binding_size.saturating_sub(512);
+    let groups = u64::from(limits.max_compute_workgroups_per_dimension);
+    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    let bytes = |dtype: DType, elements: u64| elements.saturating_mul(u64::from(dtype.bits()) / 8);
+    let all = Cut {
+        batches: 1,
+        rows: m,
+        cols: n,
+        ks: k,
+    };
+    let [tall, wide] = form.tile();
+    let whole = fits(op, &all, binding) && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
+    let per_batch = m.saturating_mul(n).saturating_mul(k.max(1));
+    if whole && per_batch <= gpu.work_cap() {
+        let mut batches = (gpu.work_cap() / per_batch).min(groups).min(op.batch as u64).max(1);
+        for (matrix, rows, cols) in [
+            (&op.a, op.stored_a()[0] as u64, op.stored_a()[1] as u64),
+            (&op.b, op.stored_b()[0] as u64, op.stored_b()[1] as u64),
+            (&op.c, m, n),
+        ] {
+            let one = bytes(matrix.dtype, matrix.span(1, rows, cols));
+            let stride = bytes(matrix.dtype, matrix.batch_stride as u64);
+            batches = batches.min((binding - one) / stride.max(1) + 1);
+        }
+        return Ok(Cut { batches, ..all });
+    }
+
+    // One batch at a time. What cannot be cut along rows or columns is cut along K.
+    let (a_row, b_row) = (bytes(op.a.dtype, op.a.ld as u64), bytes(op.b.dtype, op.b.ld as u64));
+    let limited = |row: u64| down((binding / row.max(1)).min(groups * 8), 128);
+    let mut cut = all;
+    if op.a.transposed {
+        cut.ks = cut.ks.min(limited(a_row));
+    } else {
+        cut.rows = cut.rows.min(limited(a_row));
+    }
+    if op.b.transposed {
+        cut.cols = cut.cols.min(limited(b_row));
+    } else {
+        cut.ks = cut.ks.min(limited(b_row));
+    }
+    cut.rows = cut.rows.min(limited(bytes(op.c.dtype, op.c.ld as u64))).min(groups * tall);
+    cut.cols = cut.cols.min(groups * wide);
+    // The work of a dispatch: rows first, then columns, to eight of each; then K.
+    let cap = gpu.work_cap();
+    let work = |cut: &Cut| cut.rows.saturating_mul(cut.cols).saturating_mul(cut.ks.max(1));
+    let down_to_eight = |value: u64, of: u64| down(value, if value >= 128 { 128 } else { 8 }).max(8).min(of);
+    if work(&cut) > cap {
+        cut.rows = down_to_eight(cap / (cut.cols * cut.ks.max(1)).max(1), cut.rows);
+    }
+    if work(&cut) > cap {
+        cut.cols = down_to_eight(cap / (cut.rows * cut.ks.max(1)).max(1), cut.cols);
+    }
+    if work(&cut) > cap {
+        cut.ks = down_to_eight(cap / (cut.rows * cut.cols).max(1), cut.ks);
+    }
+    if cut.ks < k {
+        // Partial sums of the dispatch must fit a binding too.
+        cut.rows = cut.rows.min(down(binding / (4 * cut.cols).max(1), 8));
+        cut.ks = down(cut.ks, 8);
+    }
+    // Ranges start at multiples of eight, so that vectors and pairs stay whole.
+    let aligned = |part: u64, of: u64| part >= of || (part >= 8 && part.is_multiple_of(8));
+    if !aligned(cut.rows, m) || !aligned(cut.cols, n) || !aligned(cut.ks, k) || !fits(op, &cut, binding) {
+        let widest = a_row.max(b_row).max(bytes(op.c.dtype, op.c.ld as u64));
+        return Err(Error::Limit {
+            op: OP,
+            what: "bytes of eight rows of one operand",
+            value: 8 * widest,
+            limit: limits.max_storage_buffer_binding_size,
+        });
+    }
+    Ok(cut)
+}
+
+/// Whether the windows of one batch of a cut fit a binding.
+fn fits(op: &Matmul, cut: &Cut, binding: u64) -> bool {
+    let [a, b] = [
+        if op.a.transposed { [cut.ks, cut.rows] } else { [cut.rows, cut.ks] },
+        if op.b.transposed { [cut.cols, cut.ks] } else { [cut.ks, cut.cols] },
+    ];
+    let bytes = [
+        op.a.words_read(1, a[0], a[1]) * 4,
+        op.b.words_read(1, b[0], b[1]) * 4,
+        op.c.dtype.words(op.c.span(1, cut.rows, cut.cols)) * 4,
+    ];
+    bytes.into_iter().all(|bytes| bytes <= binding)
+}
+
+fn ranges(of: u64, part: u64) -> impl Iterator<Item = Range<u64>> {
+    let part = part.max(1);
+    (0..of.div_ceil(part)).map(move |i| i * part..((i + 1) * part).min(of))
+}
+
+pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Vec<Step>> {
+    if op.is_empty() {
+        return Ok(Vec::new());
+    }
+    let form = Form::of(op, variant);
+    let vec4 = !any_offset && op.a.suits_vec4() && op.b.suits_vec4();
+    let permutation = permutation(
+        form,
+        vec4,
+        [op.a.dtype == DType::Bf16, op.b.dtype == DType::Bf16],
+        [op.a.transposed, op.b.transposed],
+        op.is_stochastic().then_some(op.draw.generator),
+    );
+    let pipeline = gpu.pipeline(&permutation)?;
+    let cut = cut(op, gpu, form)?;
+    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    let mut steps = Vec::new();
+    for batches in ranges(op.batch as u64, cut.batches) {
+        for cols in ranges(n, cut.cols) {
+            for rows in ranges(m, cut.rows) {
+                // K = 0 still has an epilogue.
+                for ks in ranges(k.max(1), cut.ks) {
+                    let ks = ks.start..ks.end.min(k);
+                    steps.push(step(op, &pipeline, form, [&batches, &rows, &cols, &ks])?);
+                }
+            }
+        }
+    }
+    Ok(steps)
+}
+
+fn step(
+    op: &Matmul,
+    pipeline: &std::sync::Arc<crate::gpu::Pipeline>,
+    form: Form,
+    [batches, rows, cols, ks]: [&Range<u64>; 4],
+) -> Result<Step> {
+    let len = |range: &Range<u64>| range.end - range.start;
+    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    let mut flags = 0;
+    for (flag, on) in [
+        (BETA, op.beta != 0.0),
+        (BIAS_F32, op.bias == Some(DType::F32)),
+        (BIAS_BF16, op.bias == Some(DType::Bf16)),
+        (RELU, op.relu),
+        (C_BF16, op.c.dtype == DType::Bf16),
+        (FIRST, ks.start == 0),
+        (LAST, ks.end == k),
+    ] {
+        flags |= if on { flag } else { 0 };
+    }
+    let read = |operand: usize, matrix: &super::Matrix, row: &Range<u64>, col: &Range<u64>, param: usize| {
+        if len(ks) == 0 {
+            return Window::empty();
+        }
+        let first = matrix.span(batches.start + 1, row.start + 1, col.start + 1) - 1;
+        let words = matrix.words_read(len(batches), len(row), len(col));
+        Window::of(operand, matrix.dtype.words(first), words, param)
+    };
+    let a = if op.a.transposed { [ks, rows] } else { [rows, ks] };
+    let b = if op.b.transposed { [cols, ks] } else { [ks, cols] };
+    let c_first = op.c.span(batches.start + 1, rows.start + 1, cols.start + 1) - 1;
+    let c_words = op.c.dtype.words(op.c.span(len(batches), len(rows), len(cols)));
+    let split = len(ks) < k;
+    let partials = len(batches) * len(rows) * len(cols);
+    let index = (batches.start * m + rows.start) * n + cols.start;
+    // Offsets of elements are even for 16-bit types, so their words are exact.
+    let words = |dtype: DType, elements: usize| dtype.words(elements as u64) as u32;
+    Ok(Step {
+        pipeline: pipeline.clone(),
+        params: vec![
+            len(rows) as u32,
+            len(cols) as u32,
+            len(ks) as u32,
+            words(op.a.dtype, op.a.ld),
+            words(op.b.dtype, op.b.ld),
+            words(op.c.dtype, op.c.ld),
+            words(op.a.dtype, op.a.batch_stride),
+            words(op.b.dtype, op.b.batch_stride),
+            words(op.c.dtype, op.c.batch_stride),
+            op.alpha.to_bits(),
+            op.beta.to_bits(),
+            flags,
+            index as u32,
+            (index >> 32) as u32,
+            n as u32,
+            (m * n) as u32,
+            op.draw.stream,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ],
+        windows: vec![
+            read(0, &op.a, a[0], a[1], A_OFFSET),
+            read(1, &op.b, b[0], b[1], B_OFFSET),
+            match op.bias {
+                Some(dtype) => Window::of(3, dtype.words(cols.start), dtype.words(len(cols)), BIAS_OFFSET),
+                None => Window::empty(),
+            },
+            Window::of(2, op.c.dtype.words(c_first), c_words, C_OFFSET),
+            if split { Window::scratch(0, partials, PARTIAL_OFFSET) } else { Window::empty() },
+        ],
+        groups: form.groups(len(rows), len(cols), len(batches)),
+        work: partials * len(ks).max(1),
+    })
+}
