@@ -6,6 +6,7 @@ mod ceiling;
 mod convert;
 mod copy;
 pub mod data;
+mod matmul;
 
 pub use bench::bench_cases;
 
@@ -95,7 +96,8 @@ pub fn cases(effort: Effort) -> Vec<Case> {
     let all = [
         ceiling::cases(),
         convert::cases(),
-        copy::cases(), //
+        copy::cases(),
+        matmul::cases(), //
     ];
     all.into_iter()
         .flatten()

@@ -11,6 +11,7 @@ mod ceiling;
 mod convert;
 mod copy;
 mod gemm;
+mod matmul;
 mod parallel;
 mod portable;
 mod simd;
@@ -24,6 +25,7 @@ pub(crate) use ceiling::ceiling;
 pub(crate) use convert::convert;
 pub(crate) use copy::copy;
 pub(crate) use gemm::{Gemm, Operand as GemmOperand, Output as GemmOutput, Source, gemm};
+pub(crate) use matmul::matmul;
 pub(crate) use simd::{Kernel, Simd};
 
 /// An instruction set that the CPU device has kernels for.

@@ -109,11 +109,8 @@ impl Matmul {
 
     /// Sets every leading dimension and batch stride to those of tensors.
     fn packed(mut self) -> Self {
-        for (matrix, [rows, cols]) in [
-            (&mut self.a, if self.a.transposed { [self.k, self.m] } else { [self.m, self.k] }),
-            (&mut self.b, if self.b.transposed { [self.n, self.k] } else { [self.k, self.n] }),
-            (&mut self.c, [self.m, self.n]),
-        ] {
+        let (a, b, c) = (self.stored_a(), self.stored_b(), [self.m, self.n]);
+        for (matrix, [rows, cols]) in [(&mut self.a, a), (&mut self.b, b), (&mut self.c, c)] {
             matrix.ld = cols.next_multiple_of(matrix.dtype.row_multiple());
             matrix.batch_stride = rows.saturating_mul(matrix.ld);
         }
@@ -186,12 +183,20 @@ impl Matmul {
 
     /// Stored rows and columns of A.
     pub(crate) fn stored_a(&self) -> [usize; 2] {
-        if self.a.transposed { [self.k, self.m] } else { [self.m, self.k] }
+        if self.a.transposed {
+            [self.k, self.m]
+        } else {
+            [self.m, self.k]
+        }
     }
 
     /// Stored rows and columns of B.
     pub(crate) fn stored_b(&self) -> [usize; 2] {
-        if self.b.transposed { [self.n, self.k] } else { [self.k, self.n] }
+        if self.b.transposed {
+            [self.n, self.k]
+        } else {
+            [self.k, self.n]
+        }
     }
 
     /// Whether there is nothing to write.
@@ -227,14 +232,20 @@ impl Matrix {
             return 0;
         }
         let batches = (batch - 1).saturating_mul(self.batch_stride as u64);
-        batches.saturating_add((rows - 1).saturating_mul(self.ld as u64)).saturating_add(cols)
+        batches
+            .saturating_add((rows - 1).saturating_mul(self.ld as u64))
+            .saturating_add(cols)
     }
 
     /// Words of an input: up to a multiple of 16 bytes where loads of 16 bytes serve it.
     fn words_read(&self, batch: u64, rows: u64, cols: u64) -> u64 {
         // Spans are below 2^62 elements (see `Matmul::check`).
         let words = self.dtype.words(self.span(batch, rows, cols));
-        if self.suits_vec4() { words.next_multiple_of(4) } else { words }
+        if self.suits_vec4() {
+            words.next_multiple_of(4)
+        } else {
+            words
+        }
     }
 
     /// Whether every row and every batch starts on a multiple of 16 bytes if the operand does.
@@ -300,21 +311,34 @@ impl Op for Matmul {
         let (batch, m, n) = (self.batch as u64, self.m as u64, self.n as u64);
         let [a, b] = [self.stored_a(), self.stored_b()].map(|stored| stored.map(|extent| extent as u64));
         // An empty C reads nothing; alpha = 0 reads neither A nor B.
-        let read = if self.is_empty() || self.terms() == 0 { 0 } else { batch };
+        let read = if self.is_empty() || self.terms() == 0 {
+            0
+        } else {
+            batch
+        };
         let c = self.c.dtype.words(self.c.span(batch, m, n));
         let mut specs = vec![
             OperandSpec::read("a", self.a.words_read(read, a[0], a[1])),
             OperandSpec::read("b", self.b.words_read(read, b[0], b[1])),
-            if self.beta == 0.0 { OperandSpec::write("c", c) } else { OperandSpec::update("c", c) },
+            if self.beta == 0.0 {
+                OperandSpec::write("c", c)
+            } else {
+                OperandSpec::update("c", c)
+            },
         ];
         if let Some(dtype) = self.bias {
-            specs.push(OperandSpec::read("bias", dtype.words(if self.is_empty() { 0 } else { n })));
+            specs.push(OperandSpec::read(
+                "bias",
+                dtype.words(if self.is_empty() { 0 } else { n }),
+            ));
         }
         specs
     }
 
     fn check(&self) -> Result<()> {
-        let all_f64 = [self.a, self.b, self.c].iter().all(|matrix| matrix.dtype == DType::F64)
+        let all_f64 = [self.a, self.b, self.c]
+            .iter()
+            .all(|matrix| matrix.dtype == DType::F64)
             && self.bias.is_none_or(|dtype| dtype == DType::F64);
         let types = [("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)];
         for (operand, got) in types.into_iter().chain(self.bias.map(|dtype| ("bias", dtype))) {
@@ -328,7 +352,12 @@ impl Op for Matmul {
                 });
             }
         }
-        for (what, value) in [("M", self.m), ("N", self.n), ("K", self.k), ("batches", self.batch)] {
+        for (what, value) in [
+            ("M", self.m),
+            ("N", self.n),
+            ("K", self.k),
+            ("batches", self.batch),
+        ] {
             check_limit(OP, what, value as u64, u64::from(u32::MAX) / 2)?;
         }
         let [a, b] = [self.stored_a(), self.stored_b()];
@@ -346,8 +375,8 @@ impl Op for Matmul {
         // Outputs of different batches must not overlap: one after the other, or side by side in each row.
         let stride = self.c.batch_stride as u64;
         let apart = stride >= self.c.span(1, self.m as u64, self.n as u64);
-        let side_by_side = stride >= self.n as u64
-            && (self.batch as u64).saturating_mul(stride) <= self.c.ld as u64;
+        let side_by_side =
+            stride >= self.n as u64 && (self.batch as u64).saturating_mul(stride) <= self.c.ld as u64;
         if self.batch > 1 && !self.is_empty() && !apart && !side_by_side {
             return Err(Error::Value {
                 op: OP,
@@ -376,11 +405,20 @@ impl Op for Matmul {
         let bytes = |words: u64| words as f64 * 4.0;
         let mut moved = 0.0;
         for spec in self.operands() {
-            moved += bytes(spec.words) * if spec.access == crate::gpu::Access::Update { 2.0 } else { 1.0 };
+            moved += bytes(spec.words)
+                * if spec.access == crate::gpu::Access::Update {
+                    2.0
+                } else {
+                    1.0
+                };
         }
         Work {
             flops: 2.0 * outputs * self.terms() as f64,
-            int_ops: if self.is_stochastic() { outputs * (233.0 / 8.0 + 6.0) } else { 0.0 },
+            int_ops: if self.is_stochastic() {
+                outputs * (233.0 / 8.0 + 6.0)
+            } else {
+                0.0
+            },
             bytes: moved,
         }
     }
@@ -399,7 +437,10 @@ impl Op for Matmul {
 
     fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
         self.check()?;
-        super::no_f64_on_gpu(OP, &[("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)])?;
+        super::no_f64_on_gpu(
+            OP,
+            &[("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)],
+        )?;
         let variant = choose_variant(self, gpu, request)?;
         let steps = plan::steps(self, gpu, variant, request.any_offset)?;
         Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
@@ -409,10 +450,10 @@ impl Op for Matmul {
         let op = self.at(&args.step);
         if self.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
-            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), bias.read())
+            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), bias.read());
         } else {
             let [a, b, c] = args.take(self)?;
-            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), &[])
+            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), &[]);
         }
         Ok(())
     }

@@ -9,12 +9,14 @@ mod ceiling;
 pub mod contract;
 mod convert;
 mod copy;
+mod matmul;
 
 pub use args::{Arg, Args};
 pub use ceiling::{Ceiling, CeilingKind};
 pub use contract::{Arithmetic, Class, Comparison, Verdict};
 pub use convert::Convert;
 pub use copy::Copy;
+pub use matmul::{Matmul, Matrix};
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -99,7 +101,8 @@ pub fn permutations() -> Vec<Permutation> {
     [
         ceiling::permutations(),
         convert::permutations(),
-        copy::permutations(), //
+        copy::permutations(),
+        matmul::permutations(), //
     ]
     .concat()
 }

@@ -6,6 +6,9 @@ use crate::tensor::DType;
 /// there to bf16 as `op` says, drawing for the output's logical index. Padding keeps what it held, except that
 /// the high half beside the last of an odd count of bf16 columns is written as zero.
 pub fn matmul(op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32], bias: &[u32]) {
+    if op.m == 0 || op.n == 0 {
+        return;
+    }
     let products = if op.alpha == 0.0 { 0 } else { op.k };
     let mut sums = vec![0f64; op.n];
     for batch in 0..op.batch {
@@ -14,8 +17,7 @@ pub fn matmul(op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32], bias: &[u32]) {
         for k in 0..products {
             for j in 0..op.n {
                 let (row, col) = if op.b.transposed { (j, k) } else { (k, j) };
-                right[k * op.n + j] =
-                    load(op.b.dtype, b, batch * op.b.batch_stride + row * op.b.ld + col);
+                right[k * op.n + j] = load(op.b.dtype, b, batch * op.b.batch_stride + row * op.b.ld + col);
             }
         }
         for i in 0..op.m {
@@ -54,7 +56,11 @@ fn store(op: &Matmul, c: &mut [u32], element: usize, col: usize, value: f64, ind
             c[2 * element + 1] = (bits >> 32) as u32;
         }
         DType::Bf16 => {
-            let random = if op.is_stochastic() { op.draw.bits(index) } else { 0 };
+            let random = if op.is_stochastic() {
+                op.draw.bits(index)
+            } else {
+                0
+            };
             let code = u32::from(bf16::encode((value as f32).to_bits(), op.rounding, random, false));
             let word = &mut c[element / 2];
             *word = match element % 2 {

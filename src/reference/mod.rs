@@ -4,7 +4,10 @@
 mod ceiling;
 mod convert;
 mod copy;
+mod matmul;
 
 pub use ceiling::ceiling;
 pub use convert::convert;
 pub use copy::copy;
+pub(crate) use matmul::load;
+pub use matmul::matmul;

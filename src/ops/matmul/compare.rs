@@ -17,7 +17,11 @@ impl Dense {
         for row in 0..rows {
             for col in 0..cols {
                 let (row, col) = if matrix.transposed { (col, row) } else { (row, col) };
-                values.push(load(matrix.dtype, words, batch * matrix.batch_stride + row * matrix.ld + col));
+                values.push(load(
+                    matrix.dtype,
+                    words,
+                    batch * matrix.batch_stride + row * matrix.ld + col,
+                ));
             }
         }
         Self { values, cols }
@@ -32,7 +36,9 @@ pub(super) fn compare(op: &Matmul, comparison: &Comparison<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     let [before, want, got] = [comparison.before, comparison.want, comparison.got];
     let (Some(c_before), Some(c_want), Some(c_got)) = (before.get(2), want.get(2), got.get(2)) else {
-        verdict.element("c", 0, f64::INFINITY, || ["three operands".into(), "fewer".into(), "-".into()]);
+        verdict.element("c", 0, f64::INFINITY, || {
+            ["three operands".into(), "fewer".into(), "-".into()]
+        });
         return verdict;
     };
     if c_want.len() != c_got.len() {
@@ -45,7 +51,9 @@ pub(super) fn compare(op: &Matmul, comparison: &Comparison<'_>) -> Verdict {
         (Some(dtype), Some(words)) => (0..op.n).map(|j| load(dtype, words, j)).collect(),
         _ => vec![0.0; op.n],
     };
-    let exact_scalars = [op.alpha, op.beta].iter().all(|scalar| [-1.0, 0.0, 1.0].contains(scalar));
+    let exact_scalars = [op.alpha, op.beta]
+        .iter()
+        .all(|scalar| [-1.0, 0.0, 1.0].contains(scalar));
     let mut products = vec![0f64; op.n];
     let mut magnitudes = vec![0f64; op.n];
     let mut subnormal_magnitudes = vec![0f64; op.n];
@@ -63,7 +71,11 @@ pub(super) fn compare(op: &Matmul, comparison: &Comparison<'_>) -> Verdict {
         };
         let integers = exact_scalars
             && k <= 1 << 16
-            && a.values.iter().chain(&b.values).chain(&bias).all(|&value| is_small_integer(value))
+            && a.values
+                .iter()
+                .chain(&b.values)
+                .chain(&bias)
+                .all(|&value| is_small_integer(value))
             && (0..op.m).all(|i| (0..op.n).all(|j| is_small_integer(old(i, j))));
         let index = |i: usize, j: usize| ((batch * op.m + i) * op.n + j) as u64;
         if integers {
@@ -73,7 +85,11 @@ pub(super) fn compare(op: &Matmul, comparison: &Comparison<'_>) -> Verdict {
                     // Equal values are equal bits here, the sign of zero aside: integers are no NaN.
                     let ratio = if want == got { 0.0 } else { f64::INFINITY };
                     verdict.element("c", index(i, j), ratio, || {
-                        [format!("{want:e}"), format!("{got:e}"), "bit-equal (small integers)".into()]
+                        [
+                            format!("{want:e}"),
+                            format!("{got:e}"),
+                            "bit-equal (small integers)".into(),
+                        ]
                     });
                 }
             }
@@ -167,7 +183,11 @@ fn padding(op: &Matmul, verdict: &mut Verdict, want: &[u32], got: &[u32]) {
         let [want, got] = [want[index] & !mask, got[index] & !mask];
         if want != got {
             verdict.element("c", index as u64, f64::INFINITY, || {
-                [format!("{want:#010x}"), format!("{got:#010x}"), "padding untouched (index in words)".into()]
+                [
+                    format!("{want:#010x}"),
+                    format!("{got:#010x}"),
+                    "padding untouched (index in words)".into(),
+                ]
             });
         }
     }

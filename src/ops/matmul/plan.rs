@@ -74,16 +74,38 @@ macro_rules! kernels {
     };
 }
 
-kernels!(DIRECT_VEC4, DIRECT_WORD, "../../../shaders/matmul_direct.wgsl", "matmul_direct");
-kernels!(TILED_VEC4, TILED_WORD, "../../../shaders/matmul_tiled.wgsl", "matmul_tiled");
-kernels!(VEC_VEC4, VEC_WORD, "../../../shaders/matmul_vec.wgsl", "matmul_vec");
+kernels!(
+    DIRECT_VEC4,
+    DIRECT_WORD,
+    "../../../shaders/matmul_direct.wgsl",
+    "matmul_direct"
+);
+kernels!(
+    TILED_VEC4,
+    TILED_WORD,
+    "../../../shaders/matmul_tiled.wgsl",
+    "matmul_tiled"
+);
+kernels!(
+    VEC_VEC4,
+    VEC_WORD,
+    "../../../shaders/matmul_vec.wgsl",
+    "matmul_vec"
+);
 
 /// The form of one variant.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Direct,
-    Tiled { tile: u32 },
-    Vec { swap: bool, vectors: u32, out_lanes: u32, k_lanes: u32 },
+    Tiled {
+        tile: u32,
+    },
+    Vec {
+        swap: bool,
+        vectors: u32,
+        out_lanes: u32,
+        k_lanes: u32,
+    },
 }
 
 impl Form {
@@ -110,7 +132,11 @@ impl Form {
         match self {
             Self::Direct => [8, 8 * GROUP],
             Self::Tiled { tile } => [tile.into(); 2],
-            Self::Vec { swap: true, out_lanes, .. } => [8 * u64::from(out_lanes), 8],
+            Self::Vec {
+                swap: true,
+                out_lanes,
+                ..
+            } => [8 * u64::from(out_lanes), 8],
             Self::Vec { out_lanes, .. } => [8, 8 * u64::from(out_lanes)],
         }
     }
@@ -128,12 +154,24 @@ impl Form {
 
 /// The variants, the preferred one first.
 pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
+    if op.c.dtype == DType::F64 {
+        // WGSL has no f64.
+        return Vec::new();
+    }
     let tiles = op.m.div_ceil(128) as u64 * op.n.div_ceil(128) as u64;
     let mut names = Vec::new();
     if op.m <= 8 || op.n <= 8 {
-        names.extend(if gpu.is_software() { ["vec_serial", "vec"] } else { ["vec", "vec_serial"] });
+        names.extend(if gpu.is_software() {
+            ["vec_serial", "vec"]
+        } else {
+            ["vec", "vec_serial"]
+        });
     }
-    let tiled = if tiles * op.batch as u64 >= 64 { ["tiled128", "tiled64"] } else { ["tiled64", "tiled128"] };
+    let tiled = if tiles * op.batch as u64 >= 64 {
+        ["tiled128", "tiled64"]
+    } else {
+        ["tiled64", "tiled128"]
+    };
     if gpu.is_software() {
         names.push("direct");
         names.extend(tiled);
@@ -223,7 +261,11 @@ struct Cut {
 
 /// `value` rounded down to a multiple, but not to zero where it is at least 1.
 fn down(value: u64, multiple: u64) -> u64 {
-    if value >= multiple { value / multiple * multiple } else { value }
+    if value >= multiple {
+        value / multiple * multiple
+    } else {
+        value
+    }
 }
 
 fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
@@ -243,7 +285,10 @@ fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
     let whole = fits(op, &all, binding) && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
     let per_batch = m.saturating_mul(n).saturating_mul(k.max(1));
     if whole && per_batch <= gpu.work_cap() {
-        let mut batches = (gpu.work_cap() / per_batch).min(groups).min(op.batch as u64).max(1);
+        let mut batches = (gpu.work_cap() / per_batch)
+            .min(groups)
+            .min(op.batch as u64)
+            .max(1);
         for (matrix, rows, cols) in [
             (&op.a, op.stored_a()[0] as u64, op.stored_a()[1] as u64),
             (&op.b, op.stored_b()[0] as u64, op.stored_b()[1] as u64),
@@ -257,7 +302,10 @@ fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
     }
 
     // One batch at a time. What cannot be cut along rows or columns is cut along K.
-    let (a_row, b_row) = (bytes(op.a.dtype, op.a.ld as u64), bytes(op.b.dtype, op.b.ld as u64));
+    let (a_row, b_row) = (
+        bytes(op.a.dtype, op.a.ld as u64),
+        bytes(op.b.dtype, op.b.ld as u64),
+    );
     let limited = |row: u64| down((binding / row.max(1)).min(groups * 8), 128);
     let mut cut = all;
     if op.a.transposed {
@@ -270,7 +318,10 @@ fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
     } else {
         cut.ks = cut.ks.min(limited(b_row));
     }
-    cut.rows = cut.rows.min(limited(bytes(op.c.dtype, op.c.ld as u64))).min(groups * tall);
+    cut.rows = cut
+        .rows
+        .min(limited(bytes(op.c.dtype, op.c.ld as u64)))
+        .min(groups * tall);
     cut.cols = cut.cols.min(groups * wide);
     // The work of a dispatch: rows first, then columns, to eight of each; then K.
     let cap = gpu.work_cap();
@@ -307,8 +358,16 @@ fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
 /// Whether the windows of one batch of a cut fit a binding.
 fn fits(op: &Matmul, cut: &Cut, binding: u64) -> bool {
     let [a, b] = [
-        if op.a.transposed { [cut.ks, cut.rows] } else { [cut.rows, cut.ks] },
-        if op.b.transposed { [cut.cols, cut.ks] } else { [cut.ks, cut.cols] },
+        if op.a.transposed {
+            [cut.ks, cut.rows]
+        } else {
+            [cut.rows, cut.ks]
+        },
+        if op.b.transposed {
+            [cut.cols, cut.ks]
+        } else {
+            [cut.ks, cut.cols]
+        },
     ];
     let bytes = [
         op.a.words_read(1, a[0], a[1]) * 4,
@@ -427,7 +486,11 @@ fn step(
                 None => Window::empty(),
             },
             Window::of(2, op.c.dtype.words(c_first), c_words, C_OFFSET),
-            if split { Window::scratch(0, partials, PARTIAL_OFFSET) } else { Window::empty() },
+            if split {
+                Window::scratch(0, partials, PARTIAL_OFFSET)
+            } else {
+                Window::empty()
+            },
         ],
         groups: form.groups(len(rows), len(cols), len(batches)),
         work: partials * len(ks).max(1),

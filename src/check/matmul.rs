@@ -1,0 +1,340 @@
+use super::{Case, Effort, data::Source};
+use crate::format::bf16;
+use crate::format::random::{Draw, Generator, stream};
+use crate::ops::{Matmul, Matrix, Op as _};
+use crate::tensor::DType::{self, Bf16, F32, F64};
+
+/// What the operands hold.
+#[derive(Clone, Copy, PartialEq)]
+enum Values {
+    /// Fractions in -1..1: the bound judges.
+    Unit,
+    /// Integers in -8..=8: results are bit-equal.
+    Integers,
+    /// Fractions, some of them subnormal: the bound's terms for flushing are at work.
+    Tiny,
+}
+
+const DRAW: Draw = Draw {
+    generator: Generator::Threefry,
+    seed: 0x0123_4567_89ab_cdef,
+    stream: stream(3, 5),
+    step: 7,
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    let quick = Effort::Quick;
+    let mut cases = Vec::new();
+    let mut add = |effort, op, values| cases.push(case(effort, op, values));
+
+    // Nothing to write, nothing to sum, one of everything.
+    for (m, n, k) in [(0, 5, 3), (5, 0, 3), (0, 0, 0), (1, 1, 1), (1, 2, 0)] {
+        add(quick, Matmul::new(m, n, k), Values::Unit);
+    }
+    add(
+        quick,
+        Matmul::new(9, 11, 0).types(Bf16, F32, Bf16).bias(F32),
+        Values::Unit,
+    );
+    add(
+        quick,
+        Matmul::new(9, 11, 0).scaled(1.0, -0.5).relu(),
+        Values::Unit,
+    );
+    add(
+        quick,
+        Matmul::new(9, 11, 5).scaled(0.0, 2.0).bias(Bf16),
+        Values::Unit,
+    );
+    add(quick, Matmul::new(4, 3, 2).batch(0), Values::Unit);
+
+    // Every decoding: types and transpositions, at shapes that divide nothing.
+    for a in [F32, Bf16] {
+        for b in [F32, Bf16] {
+            for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
+                let c = if a == b { a } else { F32 };
+                add(
+                    quick,
+                    Matmul::new(19, 37, 29).types(a, b, c).transposed(ta, tb),
+                    Values::Unit,
+                );
+            }
+        }
+    }
+    // Tiles more or less one, primes, and the tall and the wide.
+    for (m, n, k) in [
+        (63, 65, 17),
+        (64, 64, 16),
+        (65, 63, 15),
+        (127, 129, 33),
+        (31, 7, 101),
+        (8, 9, 61),
+    ] {
+        add(
+            quick,
+            Matmul::new(m, n, k).types(Bf16, Bf16, F32),
+            Values::Integers,
+        );
+    }
+    add(
+        quick,
+        Matmul::new(67, 13, 41).transposed(true, false),
+        Values::Integers,
+    );
+
+    // Few rows or few columns.
+    for rows in 1..=8 {
+        let types = if rows % 2 == 0 {
+            (Bf16, Bf16, Bf16)
+        } else {
+            (F32, Bf16, F32)
+        };
+        let (ta, tb) = (rows % 3 == 1, rows % 4 < 2);
+        let wide = Matmul::new(rows, 83, 71)
+            .types(types.0, types.1, types.2)
+            .transposed(ta, tb);
+        let tall = Matmul::new(83, rows, 71)
+            .types(types.1, types.0, types.2)
+            .transposed(tb, ta);
+        add(quick, wide.bias(F32), Values::Integers);
+        add(quick, tall.bias(Bf16), Values::Integers);
+    }
+    add(
+        quick,
+        Matmul::new(1, 520, 1027)
+            .types(Bf16, Bf16, F32)
+            .transposed(false, true),
+        Values::Unit,
+    );
+    add(quick, Matmul::new(3, 1, 2053), Values::Unit);
+
+    // The epilogue.
+    for dtype in [F32, Bf16] {
+        let base = Matmul::new(21, 23, 27).types(Bf16, Bf16, dtype);
+        for (alpha, beta) in [(-1.0, 1.0), (0.75, 0.0), (1.5, -0.25)] {
+            add(quick, base.scaled(alpha, beta), Values::Unit);
+        }
+        add(quick, base.bias(F32).relu(), Values::Unit);
+        add(quick, base.scaled(-1.0, 1.0).bias(Bf16).relu(), Values::Integers);
+        add(quick, base.scaled(0.5, 2.0).bias(Bf16).relu(), Values::Tiny);
+    }
+    add(quick, Matmul::new(17, 18, 19), Values::Tiny);
+    // Sums of subnormal products, wherever they flush.
+    add(
+        quick,
+        Matmul::new(5, 6, 90).types(Bf16, Bf16, F32).scaled(1e-30, 0.0),
+        Values::Tiny,
+    );
+
+    // Batches: stacked, one B for all, gaps between them, heads side by side in each row of C.
+    let batched = Matmul::new(10, 12, 14).types(Bf16, F32, Bf16).batch(5);
+    add(quick, batched, Values::Unit);
+    add(
+        quick,
+        batched.transposed(true, true).scaled(1.0, 1.0),
+        Values::Integers,
+    );
+    add(quick, batched.batch_strides(160, 0, 160), Values::Integers);
+    add(
+        quick,
+        batched.batch_strides(0, 168 + 4, 160 + 2).bias(F32),
+        Values::Unit,
+    );
+    add(
+        quick,
+        batched.ld(16, 12, 72).batch_strides(160, 168, 14),
+        Values::Integers,
+    );
+    add(
+        quick,
+        Matmul::new(3, 70, 9).batch(4).transposed(false, true),
+        Values::Unit,
+    );
+
+    // Foreign leading dimensions: even, off 16 bytes.
+    let foreign = Matmul::new(33, 35, 37).types(Bf16, Bf16, Bf16);
+    add(quick, foreign.ld(38, 36, 38), Values::Unit);
+    add(
+        quick,
+        foreign.transposed(true, true).ld(34, 46, 36).scaled(1.0, 1.0),
+        Values::Integers,
+    );
+    add(quick, Matmul::new(33, 35, 37).ld(37, 39, 35), Values::Unit);
+    add(quick, Matmul::new(5, 35, 37).ld(37, 39, 35), Values::Integers);
+
+    // Stochastic rounding: sums past 256 lie between two bf16 numbers, and their f32 values are exact.
+    for generator in [Generator::Threefry, Generator::Philox] {
+        let draw = Draw { generator, ..DRAW };
+        let base = Matmul::new(20, 21, 70).types(Bf16, Bf16, Bf16).stochastic(draw);
+        add(quick, base, Values::Integers);
+        add(quick, base.transposed(true, true), Values::Unit);
+        add(
+            quick,
+            Matmul::new(3, 45, 90).types(F32, Bf16, Bf16).stochastic(draw),
+            Values::Integers,
+        );
+        add(
+            quick,
+            Matmul::new(45, 3, 90).types(F32, Bf16, Bf16).stochastic(draw),
+            Values::Integers,
+        );
+        add(
+            quick,
+            base.batch(3).scaled(1.0, -1.0).bias(Bf16).relu(),
+            Values::Integers,
+        );
+    }
+
+    // f64: the CPU device and the reference.
+    let double = Matmul::new(21, 23, 25).types(F64, F64, F64);
+    add(quick, double, Values::Unit);
+    add(
+        quick,
+        double
+            .transposed(true, true)
+            .scaled(0.5, 2.0)
+            .bias(F64)
+            .relu()
+            .batch(2),
+        Values::Unit,
+    );
+
+    // Large.
+    let full = Effort::Full;
+    let odd = Matmul::new(513, 515, 517);
+    add(full, odd.types(Bf16, Bf16, F32), Values::Unit);
+    add(
+        full,
+        odd.transposed(true, true).bias(F32).relu(),
+        Values::Integers,
+    );
+    add(
+        full,
+        odd.types(Bf16, Bf16, Bf16)
+            .transposed(false, true)
+            .stochastic(DRAW),
+        Values::Integers,
+    );
+    add(
+        full,
+        Matmul::new(1024, 1024, 1024).types(Bf16, Bf16, F32),
+        Values::Unit,
+    );
+    add(
+        full,
+        Matmul::new(1024, 520, 640)
+            .types(F32, Bf16, Bf16)
+            .transposed(true, false),
+        Values::Unit,
+    );
+    add(
+        full,
+        Matmul::new(1, 2049, 4096)
+            .types(Bf16, Bf16, F32)
+            .transposed(false, true),
+        Values::Unit,
+    );
+    cases
+}
+
+fn case(effort: Effort, op: Matmul, values: Values) -> Case {
+    Case::new(effort, op, move || {
+        let mut source = Source::new((op.m * 1_000_000 + op.n * 1000 + op.k) as u64);
+        let mut value = || match values {
+            Values::Integers => source.small_integer(),
+            Values::Unit => source.unit(),
+            Values::Tiny if source.below(4) == 0 => source.unit() * f32::MIN_POSITIVE * 0.5,
+            Values::Tiny => source.unit(),
+        };
+        op.operands()
+            .iter()
+            .map(|spec| {
+                let words = spec.words as usize;
+                let (m, n) = (op.m, op.n);
+                match spec.name {
+                    "a" => fill(words, &op.a, op.batch, op.stored_a(), &mut value),
+                    "b" => fill(words, &op.b, op.batch, op.stored_b(), &mut value),
+                    // Where C is not read it starts as sentinels.
+                    "c" if op.beta == 0.0 => Vec::new(),
+                    "c" => fill(words, &op.c, op.batch, [m, n], &mut value),
+                    _ => {
+                        let bias = Matrix {
+                            dtype: op.bias.unwrap_or(F32),
+                            ld: n,
+                            ..op.c
+                        };
+                        fill(words, &bias, 1, [1, n], &mut value)
+                    }
+                }
+            })
+            .collect()
+    })
+}
+
+/// A matrix of values between NaNs, which reach a result if padding does.
+fn fill(
+    words: usize,
+    matrix: &Matrix,
+    batch: usize,
+    [rows, cols]: [usize; 2],
+    value: &mut impl FnMut() -> f32,
+) -> Vec<u32> {
+    let mut all = vec![0x7fc1_7fc1; words];
+    if words == 0 {
+        return all;
+    }
+    for b in 0..batch {
+        for row in 0..rows {
+            for col in 0..cols {
+                set(
+                    &mut all,
+                    matrix.dtype,
+                    b * matrix.batch_stride + row * matrix.ld + col,
+                    value(),
+                );
+            }
+        }
+    }
+    all
+}
+
+fn set(words: &mut [u32], dtype: DType, element: usize, value: f32) {
+    match dtype {
+        F64 => {
+            let bits = f64::from(value).to_bits();
+            words[2 * element] = bits as u32;
+            words[2 * element + 1] = (bits >> 32) as u32;
+        }
+        Bf16 => {
+            let shift = 16 * (element % 2);
+            let word = &mut words[element / 2];
+            *word = (*word & !(0xffff << shift)) | (u32::from(bf16::from_f32(value)) << shift);
+        }
+        _ => words[element] = value.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{judge, reference};
+    use crate::error::Result;
+    use crate::ops::Arithmetic;
+
+    /// The judge leaves out elements whose sums may overflow: no case may hide behind that.
+    #[test]
+    fn every_element_of_every_case_is_compared() -> Result<()> {
+        for case in cases().into_iter().filter(|case| case.effort == Effort::Quick) {
+            let before = case.operands()?;
+            let want = reference(&case, &before)?;
+            let verdict = judge(&case, &before, &want, &want, Arithmetic::CPU);
+            assert!(verdict.passed(), "{case:?}: {:?}", verdict.failure);
+            let outputs = case.op.work().flops / 2.0;
+            assert!(
+                outputs == 0.0 || verdict.compared > 0,
+                "{case:?}: nothing was compared"
+            );
+        }
+        Ok(())
+    }
+}
