@@ -1,7 +1,7 @@
 //! Every trio on every device present, against its reference. A device that is missing shows as an ignored
 //! test with the reason; with `FEWBIT_REQUIRE_GPU=1` a missing GPU fails instead.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fewbit::check::{self, Effort};
 use fewbit::cpu::Cpu;
@@ -74,12 +74,20 @@ fn missing(name: &str, reason: &str) -> Trial {
 }
 
 fn add(trials: &mut Vec<Trial>, name: &str, device: Device, effort: Effort) {
-    let device = Arc::new(device);
+    // wgpu's OpenGL back end waits for its one context a second at most, then panics: one test at a time.
+    let alone = device
+        .as_gpu()
+        .is_some_and(|gpu| gpu.info().backend == wgpu::Backend::Gl);
+    let device = Arc::new((device, alone.then(Mutex::default)));
     for case in check::cases(effort) {
         let device = device.clone();
         let title = format!("{name}::{}::{}", case.op.name(), case.op.describe());
         trials.push(Trial::test(title, move || {
-            for report in check::run(&device, &case).map_err(|error| error.to_string())? {
+            let (device, turn) = &*device;
+            let _turn: Option<MutexGuard<'_, ()>> = turn
+                .as_ref()
+                .map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+            for report in check::run(device, &case).map_err(|error| error.to_string())? {
                 if let Some(failure) = report.verdict.failure {
                     return Err(format!("{}: {failure}", report.variant).into());
                 }

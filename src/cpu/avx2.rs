@@ -11,8 +11,6 @@ use super::simd::{Kernel, Simd};
 struct Avx2;
 
 impl Simd for Avx2 {
-    const LANES: usize = 8;
-
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
@@ -38,13 +36,13 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 micro_kernel! {
     /// f32, 6 x 16: twelve accumulators, two rows of B, one of A.
     F32x6x16, f32, f32, [6, 2, 8], "avx2,fma", __m256,
-    |a| _mm256_broadcast_ss(&*a), _mm256_loadu_ps, _mm256_storeu_ps,
+    |a| _mm256_broadcast_ss(a), _mm256_loadu_ps, _mm256_storeu_ps,
     |a, b, sum| _mm256_fmadd_ps(a, b, sum), 1
 }
 
 micro_kernel! {
     /// f64, 6 x 8.
     F64x6x8, f64, f64, [6, 2, 4], "avx2,fma", __m256d,
-    |a| _mm256_broadcast_sd(&*a), _mm256_loadu_pd, _mm256_storeu_pd,
+    |a| _mm256_broadcast_sd(a), _mm256_loadu_pd, _mm256_storeu_pd,
     |a, b, sum| _mm256_fmadd_pd(a, b, sum), 1
 }

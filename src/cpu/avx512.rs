@@ -12,8 +12,6 @@ use super::simd::{Kernel, Simd};
 struct Avx512;
 
 impl Simd for Avx512 {
-    const LANES: usize = 16;
-
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
@@ -73,8 +71,8 @@ impl MicroKernel for Bf16x8x48 {
                 std::array::from_fn(|j| unsafe { _mm512_loadu_ps(row.as_ptr().add(16 * j)) })
             });
             for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(48)) {
-                // SAFETY: `b` holds 48 words.
                 let b: [__m512bh; 3] = std::array::from_fn(|j| {
+                    // SAFETY: the chunk holds every lane that is loaded.
                     pairs(unsafe { _mm512_loadu_si512(b.as_ptr().add(16 * j).cast()) })
                 });
                 for (sums, &a) in sums.iter_mut().zip(a) {

@@ -111,9 +111,10 @@ macro_rules! micro_kernel {
                         std::array::from_fn(|j| unsafe { $load(row.as_ptr().add($lanes * j)) })
                     });
                     for (a, b) in a.chunks_exact($rows).zip(b.chunks_exact($vectors * $lanes)) {
-                        // SAFETY: the chunk holds every lane that is loaded.
-                        let b: [$vector; $vectors] =
-                            std::array::from_fn(|j| unsafe { $load(b.as_ptr().add($lanes * j)) });
+                        let b: [$vector; $vectors] = std::array::from_fn(|j| {
+                            // SAFETY: the chunk holds every lane that is loaded.
+                            unsafe { $load(b.as_ptr().add($lanes * j)) }
+                        });
                         for (sums, $x) in sums.iter_mut().zip(a) {
                             let $a = $broadcast;
                             for (sum, $b) in sums.iter_mut().zip(b) {

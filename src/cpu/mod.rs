@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(crate) use ceiling::ceiling;
 pub(crate) use convert::convert;
 pub(crate) use copy::copy;
-pub(crate) use gemm::{Gemm, Operand as GemmOperand, Output as GemmOutput, Source, gemm};
+
 pub(crate) use matmul::matmul;
 pub(crate) use simd::{Kernel, Simd};
 

@@ -19,9 +19,6 @@ use super::{Cpu, Level};
 
 /// The instruction set that a kernel is being compiled for.
 pub(crate) trait Simd {
-    /// f32 values in one register.
-    const LANES: usize;
-
     /// `a * b + c`: fused where there is an instruction for it, else rounded twice.
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
 
@@ -42,8 +39,6 @@ pub(crate) trait Kernel {
 pub(crate) struct Baseline;
 
 impl Simd for Baseline {
-    const LANES: usize = 4;
-
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         // Without an instruction `f32::mul_add` calls a library function.
