@@ -1,5 +1,7 @@
 //! Every permutation of every kernel: valid WGSL, and the bindings written on the host are those in the text.
 
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
 use fewbit::gpu::{BindingKind, Permutation};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 

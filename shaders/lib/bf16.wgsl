@@ -1,40 +1,66 @@
-// bf16: the upper half of an f32. See src/format/bf16.rs for the same functions on the host.
-//
-// To nearest even: adding 0x7fff + (bit 16) carries into bit 16 exactly when the low half is above 0x8000, or
-// equals it and bit 16 is set. A mantissa carry is the next binade; 0x7f7f8000 and up become Inf. Stochastic:
-// low + r carries for exactly `low` of the 65,536 values of r, so P(up) = low / 65536 and exact values stay.
-// NaN is tested on bits, first: a carry would turn half of them into Inf or zero.
+// bfloat16 as bits in a u32. The arguments are in src/format/bf16.rs (there without the prefix `bf16_`).
+// Stands alone. Only bf16_low and bf16_high make floats: where a value is about to enter arithmetic.
 
-fn bf16_is_nan(u: u32) -> bool {
-    return (u & 0x7fffffffu) > 0x7f800000u;
+// The quiet NaN of this sign.
+fn bf16_nan(u: u32) -> u32 {
+    return ((u >> 16u) & 0x8000u) | 0x7fc0u;
 }
 
+// f32 bits to bf16 bits, nearest, ties to even; overflow to Inf, NaN quiet with its sign.
 fn bf16_round_nearest(u: u32) -> u32 {
-    let nan = ((u >> 16u) & 0x8000u) | 0x7fc0u;
-    return select((u + 0x7fffu + ((u >> 16u) & 1u)) >> 16u, nan, bf16_is_nan(u));
+    let rounded = (u + 0x7fffu + ((u >> 16u) & 1u)) >> 16u;
+    return select(rounded, bf16_nan(u), (u & 0x7fffffffu) > 0x7f800000u);
 }
 
+// f32 bits to bf16 bits, away from zero with probability (low half) / 65536, r in 0..65535.
 fn bf16_round_stochastic(u: u32, r: u32) -> u32 {
-    let nan = ((u >> 16u) & 0x8000u) | 0x7fc0u;
-    return select((u + r) >> 16u, nan, bf16_is_nan(u));
+    let rounded = (u + (r & 0xffffu)) >> 16u;
+    return select(rounded, bf16_nan(u), (u & 0x7fffffffu) > 0x7f800000u);
 }
 
-// Where rounding a finite source gave Inf: the largest finite value of that sign.
-fn bf16_saturate(code: u32, source: u32) -> u32 {
-    let overflowed = (code & 0x7fffu) == 0x7f80u && (source & 0x7fffffffu) < 0x7f800000u;
-    return select(code, code - 1u, overflowed);
+// f32 bits to bf16 bits, toward zero.
+fn bf16_truncate(u: u32) -> u32 {
+    return select(u >> 16u, bf16_nan(u), (u & 0x7fffffffu) > 0x7f800000u);
 }
 
-// Half `which & 1` of a packed word, as bits.
+// `bits`, the rounding of `source`, where an infinity made of a finite source becomes the largest finite.
+fn bf16_saturate(bits: u32, source: u32) -> u32 {
+    let overflowed = (bits & 0x7fffu) == 0x7f80u && (source & 0x7fffffffu) < 0x7f800000u;
+    return select(bits, bits - 1u, overflowed);
+}
+
+// By any rounding: 0 nearest, 1 stochastic, 2 toward zero (ROUND_* of rounding.wgsl).
+fn bf16_encode(u: u32, rounding: u32, r: u32, saturate_finite: bool) -> u32 {
+    var bits: u32;
+    if rounding == 0u {
+        bits = bf16_round_nearest(u);
+    } else if rounding == 1u {
+        bits = bf16_round_stochastic(u, r);
+    } else {
+        bits = bf16_truncate(u);
+    }
+    if saturate_finite {
+        bits = bf16_saturate(bits, u);
+    }
+    return bits;
+}
+
+// Two in one word, the low half first.
+fn bf16_pack(lo: u32, hi: u32) -> u32 {
+    return (lo & 0xffffu) | (hi << 16u);
+}
+
+// Raw bits of one half: the low one for an even `which`, the high one for an odd.
 fn bf16_half(word: u32, which: u32) -> u32 {
     return (word >> (16u * (which & 1u))) & 0xffffu;
 }
 
-// Widening, where arithmetic is about to use the value.
+// The low half as a float. The bitcast may flush a subnormal: for arithmetic, never for copies.
 fn bf16_low(word: u32) -> f32 {
     return bitcast<f32>(word << 16u);
 }
 
+// The high half as a float, likewise.
 fn bf16_high(word: u32) -> f32 {
     return bitcast<f32>(word & 0xffff0000u);
 }

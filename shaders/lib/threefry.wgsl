@@ -1,40 +1,44 @@
-// Threefry4x32-20 (Salmon et al. 2011): additions, exclusive ors and shifts only. The other two key words are 0.
+// Threefry4x32-20 of Random123; src/format/random.rs. Defines random_block (philox.wgsl is the other choice).
 
-fn threefry_rotate(x: u32, r: u32) -> u32 {
-    return (x << r) | (x >> (32u - r));
+// s is 1..31.
+fn threefry_rotl(x: vec2<u32>, s: vec2<u32>) -> vec2<u32> {
+    return (x << s) | (x >> (vec2<u32>(32u, 32u) - s));
 }
 
-fn threefry_even(x: vec4<u32>, r: u32, s: u32) -> vec4<u32> {
-    let a = x.x + x.y;
-    let c = x.z + x.w;
-    return vec4<u32>(a, threefry_rotate(x.y, r) ^ a, c, threefry_rotate(x.w, s) ^ c);
+// One round; y and w change places, so that odd rounds have the form of even ones.
+fn threefry_round(x: vec4<u32>, rotations: vec2<u32>) -> vec4<u32> {
+    let s = x.xz + x.yw;
+    let y = threefry_rotl(x.yw, rotations) ^ s;
+    return vec4<u32>(s.x, y.y, s.y, y.x);
 }
 
-fn threefry_odd(x: vec4<u32>, r: u32, s: u32) -> vec4<u32> {
-    let a = x.x + x.w;
-    let c = x.z + x.y;
-    return vec4<u32>(a, threefry_rotate(x.y, s) ^ c, c, threefry_rotate(x.w, r) ^ a);
+// Rounds 0-3, 8-11 and 16-19.
+fn threefry_first(x: vec4<u32>) -> vec4<u32> {
+    var v = threefry_round(x, vec2<u32>(10u, 26u));
+    v = threefry_round(v, vec2<u32>(11u, 21u));
+    v = threefry_round(v, vec2<u32>(13u, 27u));
+    return threefry_round(v, vec2<u32>(23u, 5u));
 }
 
+// Rounds 4-7 and 12-15.
+fn threefry_second(x: vec4<u32>) -> vec4<u32> {
+    var v = threefry_round(x, vec2<u32>(6u, 20u));
+    v = threefry_round(v, vec2<u32>(17u, 11u));
+    v = threefry_round(v, vec2<u32>(25u, 10u));
+    return threefry_round(v, vec2<u32>(18u, 20u));
+}
+
+fn threefry4x32_20(counter: vec4<u32>, k: vec4<u32>) -> vec4<u32> {
+    let k4 = k.x ^ k.y ^ k.z ^ k.w ^ 0x1bd11bdau;
+    var x = counter + k;
+    x = threefry_first(x) + vec4<u32>(k.y, k.z, k.w, k4 + 1u);
+    x = threefry_second(x) + vec4<u32>(k.z, k.w, k4, k.x + 2u);
+    x = threefry_first(x) + vec4<u32>(k.w, k4, k.x, k.y + 3u);
+    x = threefry_second(x) + vec4<u32>(k4, k.x, k.y, k.z + 4u);
+    return threefry_first(x) + vec4<u32>(k.x, k.y, k.z, k.w + 5u);
+}
+
+// 128 random bits; seed is (low, high).
 fn random_block(seed: vec2<u32>, counter: vec4<u32>) -> vec4<u32> {
-    let k0 = seed.x;
-    let k1 = seed.y;
-    let k4 = 0x1bd11bdau ^ k0 ^ k1;
-    var x = counter + vec4<u32>(k0, k1, 0u, 0u);
-    x = threefry_odd(threefry_even(x, 10u, 26u), 11u, 21u);
-    x = threefry_odd(threefry_even(x, 13u, 27u), 23u, 5u);
-    x += vec4<u32>(k1, 0u, 0u, k4 + 1u);
-    x = threefry_odd(threefry_even(x, 6u, 20u), 17u, 11u);
-    x = threefry_odd(threefry_even(x, 25u, 10u), 18u, 20u);
-    x += vec4<u32>(0u, 0u, k4, k0 + 2u);
-    x = threefry_odd(threefry_even(x, 10u, 26u), 11u, 21u);
-    x = threefry_odd(threefry_even(x, 13u, 27u), 23u, 5u);
-    x += vec4<u32>(0u, k4, k0, k1 + 3u);
-    x = threefry_odd(threefry_even(x, 6u, 20u), 17u, 11u);
-    x = threefry_odd(threefry_even(x, 25u, 10u), 18u, 20u);
-    x += vec4<u32>(k4, k0, k1, 4u);
-    x = threefry_odd(threefry_even(x, 10u, 26u), 11u, 21u);
-    x = threefry_odd(threefry_even(x, 13u, 27u), 23u, 5u);
-    x += vec4<u32>(k0, k1, 0u, 5u);
-    return x;
+    return threefry4x32_20(counter, vec4<u32>(seed.x, seed.y, 0u, 0u));
 }

@@ -29,6 +29,7 @@ pub(crate) fn run(args: &FormatsArgs, output: &mut Output) -> Result<(), Stop> {
     for format in formats() {
         let mut row = Row::new("formats", "", format.name, true)
             .with("total_bits", format.bits)
+            .with("shared_bits", format.shared_bits)
             .with("exponent_bits", format.exponent_bits)
             .with("mantissa_bits", format.mantissa_bits)
             .with("epsilon", format.epsilon)
@@ -46,8 +47,8 @@ pub(crate) fn run(args: &FormatsArgs, output: &mut Output) -> Result<(), Stop> {
             number(format.smallest_subnormal),
         ];
         if let Some(value) = args.value {
-            let (bits, decoded) = (format.encode)(value);
-            let digits = (format.bits as usize).div_ceil(4);
+            let fewbit::format::table::Encoded { bits, value: decoded } = (format.encode)(value);
+            let digits = ((format.bits + format.shared_bits) as usize).div_ceil(4);
             let error = decoded - value;
             line.extend([
                 format!("{bits:#0width$x}", width = digits + 2),

@@ -197,14 +197,18 @@ fn threefry_many(draw: &Draw, first: u64, x: &mut [[u32; BLOCKS]; 4]) {
     ];
     let (k0, k1) = (draw.seed as u32, (draw.seed >> 32) as u32);
     let keys = [k0, k1, 0, 0, 0x1bd1_1bda ^ k0 ^ k1];
-    for i in 0..BLOCKS {
-        let block = first.wrapping_add(i as u64);
-        x[0][i] = (block as u32).wrapping_add(keys[0]);
-        x[1][i] = ((block >> 32) as u32).wrapping_add(keys[1]);
-        x[2][i] = draw.stream.wrapping_add(keys[2]);
-        x[3][i] = draw.step.wrapping_add(keys[3]);
-    }
     let [a, b, c, d] = x;
+    for (((a, b), c), (d, block)) in a
+        .iter_mut()
+        .zip(&mut *b)
+        .zip(&mut *c)
+        .zip(d.iter_mut().zip(first..))
+    {
+        *a = (block as u32).wrapping_add(keys[0]);
+        *b = ((block >> 32) as u32).wrapping_add(keys[1]);
+        *c = draw.stream.wrapping_add(keys[2]);
+        *d = draw.step.wrapping_add(keys[3]);
+    }
     for round in 0..20 {
         let (r, s) = ROTATIONS[round % 8];
         if round % 2 == 0 {
@@ -229,8 +233,8 @@ fn threefry_many(draw: &Draw, first: u64, x: &mut [[u32; BLOCKS]; 4]) {
 
 #[inline(always)]
 fn mix(a: &mut [u32; BLOCKS], b: &mut [u32; BLOCKS], rotation: u32) {
-    for i in 0..BLOCKS {
-        a[i] = a[i].wrapping_add(b[i]);
-        b[i] = b[i].rotate_left(rotation) ^ a[i];
+    for (a, b) in a.iter_mut().zip(b) {
+        *a = a.wrapping_add(*b);
+        *b = b.rotate_left(rotation) ^ *a;
     }
 }

@@ -1,104 +1,139 @@
-//! bfloat16: 1 sign, 8 exponent and 7 mantissa bits, the upper half of an f32. All rounding is on bit patterns.
+//! bfloat16: the upper half of an f32, as `u16` bit patterns.
 //!
-//! Rounding f32 bits `u` to nearest even: with `low = u & 0xffff` and `b` = bit 16, adding `0x7fff + b` carries
-//! into bit 16 exactly when `low > 0x8000`, or `low = 0x8000` and `b = 1`: to nearest, ties to even. The
-//! exponent sits above the mantissa, so a carry out of the mantissa is the next binade, and `0x7f7f8000` and up
-//! become Inf. Sign and magnitude are apart, so the rule is symmetric; f32 and bf16 subnormals also differ by
-//! 16 bits, so they need nothing.
+//! 1 sign, 8 exponent and 7 mantissa bits. Subnormals are kept. A NaN is tested for first and comes out quiet
+//! with its sign (0x7fc0 or 0xffc0), as ml_dtypes and TensorFlow have it.
 //!
-//! Stochastic: `low + r16` carries for exactly `low` of the 65,536 values of `r16`, so P(up) = low / 65536 and
-//! the mean is the value. `low = 0` never moves: exact values and infinities stay. Past the largest finite
-//! value the upper neighbour is Inf.
+//! WGSL twin: `shaders/lib/bf16.wgsl`.
 
-use super::Rounding;
+use super::rounding::{Rounding, is_finite, is_nan};
 
-#[cfg(target_endian = "big")]
-compile_error!("packed bf16 is two per little-endian u32 word: big-endian hosts are not supported");
+/// The largest finite bf16, (2 - 2^-7) * 2^127.
+pub const MAX: u16 = 0x7f7f;
+/// Positive infinity.
+pub const INFINITY: u16 = 0x7f80;
+/// The quiet NaN that every positive NaN becomes.
+pub const NAN: u16 = 0x7fc0;
 
-const QUIET_NAN: u32 = 0x7fc0;
-
-fn is_nan(u: u32) -> bool {
-    u & 0x7fff_ffff > 0x7f80_0000
+/// The quiet NaN of this sign.
+#[inline]
+const fn nan(u: u32) -> u16 {
+    ((u >> 16) as u16 & 0x8000) | NAN
 }
 
-/// f32 bits to nearest even; NaN stays NaN, quiet, with its sign.
+/// f32 bits to bf16 bits, to nearest, ties to even; overflow goes to Inf.
+///
+/// Adding 0x7fff + (bit 16) carries into bit 16 exactly if the low half is above 0x8000, or equal to it with
+/// bit 16 set: nearest, ties to even. The exponent field sits above the mantissa, so a mantissa carry is the
+/// next binade, and 0x7f7f8000 and up become 0x7f80 = Inf. Subnormals of both formats differ by the same 16
+/// bits, sign and magnitude are apart: neither needs a case of its own.
 #[inline]
 #[must_use]
-pub fn round_nearest(u: u32) -> u16 {
-    let nan = ((u >> 16) & 0x8000) | QUIET_NAN;
-    // The sum wraps for some NaN only, whose value is not taken.
-    let rounded = u.wrapping_add(0x7fff + ((u >> 16) & 1)) >> 16;
-    (if is_nan(u) { nan } else { rounded }) as u16
+pub const fn round_nearest(u: u32) -> u16 {
+    if is_nan(u) {
+        return nan(u);
+    }
+    ((u + 0x7fff + ((u >> 16) & 1)) >> 16) as u16
 }
 
-/// f32 bits to one of the two neighbours: up (away from zero) with probability `(u & 0xffff) / 65536` over
-/// `r16` uniform in `0..=65535`.
+/// f32 bits to bf16 bits, stochastically, with `r16` uniform in 0..=65535 (higher bits are ignored).
+///
+/// u + r16 carries into bit 16 exactly if (low half) + r16 >= 65536, which holds for `low` of the 65536 values
+/// of r16: P(away from zero) = low / 65536, exactly unbiased. A low half of 0 never moves, hence exact values
+/// and infinities stay. Past the largest finite value the upper neighbour is Inf.
 #[inline]
 #[must_use]
-pub fn round_stochastic(u: u32, r16: u32) -> u16 {
-    let nan = ((u >> 16) & 0x8000) | QUIET_NAN;
-    let rounded = u.wrapping_add(r16 & 0xffff) >> 16;
-    (if is_nan(u) { nan } else { rounded }) as u16
+pub const fn round_stochastic(u: u32, r16: u32) -> u16 {
+    if is_nan(u) {
+        return nan(u);
+    }
+    ((u + (r16 & 0xffff)) >> 16) as u16
 }
 
-/// f32 bits toward zero; NaN stays NaN, quiet.
+/// f32 bits to bf16 bits, toward zero. Never overflows.
 #[inline]
 #[must_use]
-pub fn truncate(u: u32) -> u16 {
-    let nan = ((u >> 16) & 0x8000) | QUIET_NAN;
-    (if is_nan(u) { nan } else { u >> 16 }) as u16
+pub const fn truncate(u: u32) -> u16 {
+    if is_nan(u) {
+        return nan(u);
+    }
+    (u >> 16) as u16
 }
 
-/// The saturating flag: where rounding the finite `source` bits gave Inf, the largest finite value of that
-/// sign. Inf stays Inf and NaN stays NaN.
+/// `bits`, the rounding of `source`, with an overflow taken back: an infinity made of a finite `source` becomes
+/// the largest finite value of its sign; infinities and NaNs that were there before stay.
 #[inline]
 #[must_use]
-pub fn saturate(code: u16, source: u32) -> u16 {
-    let overflowed = code & 0x7fff == 0x7f80 && source & 0x7fff_ffff < 0x7f80_0000;
-    if overflowed { code - 1 } else { code }
+pub const fn saturate(bits: u16, source: u32) -> u16 {
+    if bits & 0x7fff == INFINITY && is_finite(source) {
+        bits - 1
+    } else {
+        bits
+    }
 }
 
-/// Rounds f32 bits as asked; `r16` is read by stochastic rounding only.
+/// f32 bits to bf16 bits by any rounding; `saturate` bounds finite input by [`MAX`]. Only stochastic rounding
+/// looks at `r16` (0..=65535).
 #[inline]
 #[must_use]
-pub fn encode(u: u32, rounding: Rounding, r16: u32, saturating: bool) -> u16 {
-    let code = match rounding {
+pub const fn encode(u: u32, rounding: Rounding, r16: u32, saturate: bool) -> u16 {
+    let bits = match rounding {
         Rounding::Nearest => round_nearest(u),
         Rounding::Stochastic => round_stochastic(u, r16),
         Rounding::TowardZero => truncate(u),
     };
-    if saturating { saturate(code, u) } else { code }
+    if saturate { self::saturate(bits, u) } else { bits }
 }
 
-/// The f32 of the same value; every bf16 is one.
+/// The f32 of the same value (exact; of a NaN, the same sign and payload bits).
 #[inline]
 #[must_use]
-pub fn widen(code: u16) -> f32 {
-    f32::from_bits(u32::from(code) << 16)
+pub const fn widen(bits: u16) -> f32 {
+    f32::from_bits((bits as u32) << 16)
 }
 
-/// The nearest bf16.
+/// The nearest bf16 to an f32, ties to even, overflow to Inf: [`round_nearest`] of its bits.
 #[inline]
 #[must_use]
-pub fn from_f32(value: f32) -> u16 {
+pub const fn from_f32(value: f32) -> u16 {
     round_nearest(value.to_bits())
 }
 
-/// Two bf16 in one word, `low` in the low half: the element with the even index.
+/// Two bf16 in one word, the low half first in memory.
 #[inline]
 #[must_use]
-pub fn pack(low: u16, high: u16) -> u32 {
-    u32::from(low) | (u32::from(high) << 16)
+pub const fn pack(lo: u16, hi: u16) -> u32 {
+    lo as u32 | (hi as u32) << 16
 }
 
-/// Packed words as 16-bit elements.
+/// One half of a word: the low one for an even `which`, the high one for an odd.
+#[inline]
+#[must_use]
+pub const fn half(word: u32, which: u32) -> u16 {
+    (word >> (16 * (which & 1))) as u16
+}
+
+/// The low half of a word, widened.
+#[inline]
+#[must_use]
+pub const fn low(word: u32) -> f32 {
+    f32::from_bits(word << 16)
+}
+
+/// The high half of a word, widened.
+#[inline]
+#[must_use]
+pub const fn high(word: u32) -> f32 {
+    f32::from_bits(word & 0xffff_0000)
+}
+
+/// Packed words seen as bf16 bit patterns, in place: element i is half `i & 1` of word `i / 2`.
 #[inline]
 #[must_use]
 pub fn halves(words: &[u32]) -> &[u16] {
     bytemuck::cast_slice(words)
 }
 
-/// Packed words as 16-bit elements, to write.
+/// [`halves`], to write to.
 #[inline]
 #[must_use]
 pub fn halves_mut(words: &mut [u32]) -> &mut [u16] {

@@ -1,68 +1,59 @@
-//! Number formats and rounding: bf16, block floating point, counter-based random bits. Pure: no GPU, no I/O.
+//! Number formats, rounding and counter-based random bits. Pure: no GPU, no I/O.
+//!
+//! Every encode, decode and rounding here is integer arithmetic on bit patterns, because its twin in
+//! `shaders/lib/` may lean on nothing else: WGSL promises neither round-to-nearest nor subnormals, NaN or
+//! Inf. A function and its WGSL twin have the same name (a module's prefix aside: [`bf16::round_nearest`] is
+//! `bf16_round_nearest` there), and the argument for each bit trick is written once, above the Rust one.
+//!
+//! - [`Rounding`] and [`rounding`]: the three roundings, and right shifts that round;
+//! - [`random`]: Threefry4x32-20 and Philox4x32-10, and which counter each rounding draws from;
+//! - [`bf16`]: f32 to bfloat16 and back, packing two to a word;
+//! - [`block`]: block floating point (BFP);
+//! - [`minifloat`]: FP8, FP6, FP4 and the E8M0 scale;
+//! - [`fixed`]: fixed point Qm.n and the MX INT8 element;
+//! - [`table`]: what the formats can hold, for people to read.
 
 pub mod bf16;
+pub mod block;
+pub mod fixed;
+pub mod minifloat;
 pub mod random;
+pub mod rounding;
 pub mod table;
 
-/// How a value between two neighbours of a format is rounded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Rounding {
-    /// To the nearest, ties to the even one.
-    #[default]
-    Nearest,
-    /// Away from zero with a probability equal to the fraction that nearest rounding would drop.
-    Stochastic,
-    /// Toward zero.
-    TowardZero,
-}
+pub use rounding::Rounding;
 
-impl std::fmt::Display for Rounding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Nearest => "nearest",
-            Self::Stochastic => "stochastic",
-            Self::TowardZero => "toward-zero",
-        })
-    }
-}
+/// Packed data is viewed as bytes and half-words in place, which is only right where the low half of a word
+/// comes first in memory (as it does on every GPU).
+#[cfg(target_endian = "big")]
+compile_error!(
+    "fewbit stores packed data little-endian and views it in place: big-endian targets are not supported"
+);
 
-/// A number format's parameter outside what the format defines.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{format}: {what} is {value}, expected {expected}")]
-pub struct FormatError {
-    /// The format.
-    pub format: &'static str,
-    /// Which parameter.
-    pub what: &'static str,
-    /// The value given.
-    pub value: u32,
-    /// What the format defines, in words.
-    pub expected: &'static str,
-}
-
-pub mod block {
-    //! Placeholder until block floating point lands.
-
-    /// Block size and bits.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub struct BfpFormat {
-        /// Elements.
-        pub block: u32,
-        /// Bits.
-        pub bits: u32,
-    }
-
-    impl BfpFormat {
-        /// Words of codes per row.
-        #[must_use]
-        pub fn codes_words_per_row(self, cols: usize) -> usize {
-            (cols * self.bits as usize).div_ceil(32)
-        }
-
-        /// Words of exponents per row.
-        #[must_use]
-        pub fn exponent_words_per_row(self, cols: usize) -> usize {
-            cols.div_ceil(self.block as usize).div_ceil(4)
-        }
-    }
+/// A number format that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// A BFP block of a size that is not offered.
+    #[error("BFP block size {got} is not one of 8, 16, 32, 64, 128")]
+    BlockSize {
+        /// The size asked for.
+        got: u32,
+    },
+    /// A BFP code of a width that is not offered.
+    #[error("BFP code width {got} is not in 2..=8 bits (one of them the sign)")]
+    CodeBits {
+        /// The width asked for, in bits.
+        got: u32,
+    },
+    /// A fixed point format without a sign bit, or of fewer than 2 or more than 32 bits.
+    #[error(
+        "fixed point Q{integer}.{fraction} needs an integer part of at least 1 bit (the sign) and 2 to 32 bits in all"
+    )]
+    FixedPoint {
+        /// Integer bits asked for, the sign among them.
+        integer: u32,
+        /// Fraction bits asked for.
+        fraction: u32,
+    },
 }

@@ -1,4 +1,5 @@
 use crate::format::bf16;
+use crate::format::rounding::f32_bits_odd;
 use crate::ops::Convert;
 use crate::tensor::DType;
 
@@ -26,7 +27,7 @@ pub fn convert(op: &Convert, src: &[u32], dst: &mut [u32]) {
                 }
                 _ => {
                     let bits = match op.from {
-                        DType::F64 => f32_to_odd(value),
+                        DType::F64 => f32_bits_odd(value),
                         _ => load_bits(op.from, src, row * op.src_ld + col),
                     };
                     let code = bf16::encode(bits, op.rounding, op.draw.bits(index), op.saturate);
@@ -56,22 +57,4 @@ fn load(dtype: DType, words: &[u32], element: usize) -> f64 {
         }
         _ => f64::from(f32::from_bits(load_bits(dtype, words, element))),
     }
-}
-
-/// Rounds to f32 toward zero and, where that was inexact, sets the last bit ("round to odd"). Rounding that to
-/// nearest bf16 gives the correctly rounded bf16 of the f64: with 16 bits to spare the odd bit is a sticky bit,
-/// so no halfway case is made or lost (Boldo and Melquiond, 2008).
-fn f32_to_odd(value: f64) -> u32 {
-    let nearest = value as f32;
-    if value.is_nan() || f64::from(nearest) == value {
-        return nearest.to_bits();
-    }
-    let bits = nearest.to_bits();
-    // Magnitudes order like their bit patterns, so one less is the neighbour toward zero.
-    let truncated = if f64::from(nearest).abs() > value.abs() {
-        bits - 1
-    } else {
-        bits
-    };
-    truncated | 1
 }

@@ -1,6 +1,8 @@
 //! The specification of every kernel: one file each, sequential and obvious, with the loop order of its
 //! shader. Nothing here is meant to be fast.
 
+#![allow(clippy::needless_range_loop, reason = "keeps the code comparable to the shaders")]
+
 mod ceiling;
 mod convert;
 mod copy;

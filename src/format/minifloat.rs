@@ -1,0 +1,176 @@
+//! Floats of 4, 6 and 8 bits (E5M2, E4M3, E3M2, E2M3, E2M1), and the E8M0 scale.
+//!
+//! Values, specials and code layout after the OCP "8-bit Floating Point" and "Microscaling Formats (MX)"
+//! specifications, v1.0. Where they leave a choice: casts saturate (finite overflow and infinities become the
+//! largest value of their sign, in E5M2 too); E5M2 and E4M3 turn NaN into the code 0x7e or 0x7f of its sign;
+//! E3M2, E2M3 and E2M1 have no NaN and turn it into the largest value of its sign; -0 is kept.
+
+use super::rounding::{Rounding, exponent, is_nan, shift_round, significand};
+
+/// A float format of at most 8 bits: sign, exponent, mantissa from the top; subnormals, no hidden surprises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Minifloat {
+    name: &'static str,
+    exponent_bits: u32,
+    mantissa_bits: u32,
+    bias: u32,
+    max_code: u8,
+    infinity: Option<u8>,
+    nan: Option<u8>,
+}
+
+/// FP8 with IEEE-like specials: largest 57344, Inf 0x7c, NaN 0x7d..=0x7f.
+pub const E5M2: Minifloat = Minifloat::new("E5M2", 5, 2, 15, 0x7b, Some(0x7c), Some(0x7e));
+/// FP8 without infinities (the "fn" variant): largest 448, NaN 0x7f.
+pub const E4M3: Minifloat = Minifloat::new("E4M3", 4, 3, 7, 0x7e, None, Some(0x7f));
+/// FP6, largest 28, no specials.
+pub const E3M2: Minifloat = Minifloat::new("E3M2", 3, 2, 3, 0x1f, None, None);
+/// FP6, largest 7.5, no specials.
+pub const E2M3: Minifloat = Minifloat::new("E2M3", 2, 3, 1, 0x1f, None, None);
+/// FP4: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives, no specials.
+pub const E2M1: Minifloat = Minifloat::new("E2M1", 2, 1, 1, 0x07, None, None);
+
+impl Minifloat {
+    /// The five formats, widest exponent first.
+    pub const ALL: [Self; 5] = [E5M2, E4M3, E3M2, E2M3, E2M1];
+
+    const fn new(
+        name: &'static str,
+        exponent_bits: u32,
+        mantissa_bits: u32,
+        bias: u32,
+        max_code: u8,
+        infinity: Option<u8>,
+        nan: Option<u8>,
+    ) -> Self {
+        Self {
+            name,
+            exponent_bits,
+            mantissa_bits,
+            bias,
+            max_code,
+            infinity,
+            nan,
+        }
+    }
+
+    /// The format's name, such as "E4M3".
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// Width of a code in bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        1 + self.exponent_bits + self.mantissa_bits
+    }
+
+    /// Exponent bits.
+    #[must_use]
+    pub const fn exponent_bits(self) -> u32 {
+        self.exponent_bits
+    }
+
+    /// Mantissa bits stored (without the hidden one).
+    #[must_use]
+    pub const fn mantissa_bits(self) -> u32 {
+        self.mantissa_bits
+    }
+
+    /// Exponent bias.
+    #[must_use]
+    pub const fn bias(self) -> u32 {
+        self.bias
+    }
+
+    /// The code of the largest finite value.
+    #[must_use]
+    pub const fn max_code(self) -> u8 {
+        self.max_code
+    }
+
+    /// The code of +Inf, if there is one.
+    #[must_use]
+    pub const fn infinity(self) -> Option<u8> {
+        self.infinity
+    }
+
+    /// The code that a positive NaN becomes, if there is one.
+    #[must_use]
+    pub const fn nan(self) -> Option<u8> {
+        self.nan
+    }
+
+    /// The code of f32 bits `u`, saturating. Only stochastic rounding looks at `r16` (0..=65535).
+    ///
+    /// The f32 is significand * 2^(e-150), e = max(exponent field, 1). The format's first normal binade has the
+    /// f32 field en = 128 - bias. From there on 23 - mantissa_bits bits are dropped and, the hidden bit counted,
+    /// the quotient plus (e - en) << mantissa_bits is the code; below it one more bit is dropped per binade and
+    /// the quotient is the code. A mantissa carry is the next binade, as in bf16. At least 20 bits are dropped,
+    /// so stochastic rounding has its 16. Inf is larger than any code and saturates by itself.
+    #[inline]
+    #[must_use]
+    pub fn encode(self, u: u32, rounding: Rounding, r16: u32) -> u8 {
+        let sign = ((u >> 31) as u8) << (self.bits() - 1);
+        if is_nan(u) {
+            return sign | self.nan.unwrap_or(self.max_code);
+        }
+        let e = exponent(u);
+        let en = 128 - self.bias;
+        let sh = 23 - self.mantissa_bits + en.saturating_sub(e);
+        let q = shift_round(significand(u), sh, rounding, r16);
+        let code = q + (e.saturating_sub(en) << self.mantissa_bits);
+        sign | code.min(u32::from(self.max_code)) as u8
+    }
+
+    /// The f32 bits of a code (bits above the format's width are ignored); exact, always a normal f32 or a
+    /// zero. NaN codes give 0x7fc00000 with the code's sign.
+    #[inline]
+    #[must_use]
+    pub const fn decode(self, code: u8) -> u32 {
+        let code = code as u32;
+        let sign = ((code >> (self.bits() - 1)) & 1) << 31;
+        let rest = code & ((1 << (self.bits() - 1)) - 1);
+        if rest > self.max_code as u32 {
+            return match self.infinity {
+                Some(infinity) if infinity as u32 == rest => sign | 0x7f80_0000,
+                _ => sign | 0x7fc0_0000,
+            };
+        }
+        let field = rest >> self.mantissa_bits;
+        let mantissa = rest & ((1 << self.mantissa_bits) - 1);
+        if field > 0 {
+            return sign | (field + 127 - self.bias) << 23 | mantissa << (23 - self.mantissa_bits);
+        }
+        if mantissa == 0 {
+            return sign;
+        }
+        // A subnormal, mantissa * 2^(1-bias-mantissa_bits), is a normal f32: hide its leading bit, bit k.
+        let k = 31 - mantissa.leading_zeros();
+        sign | (128 - self.bias - self.mantissa_bits + k) << 23 | ((mantissa << (23 - k)) & 0x007f_ffff)
+    }
+}
+
+/// The f32 bits of an E8M0 scale: 2^(byte-127), NaN for 255. Byte 0 is 2^-127, an f32 subnormal.
+#[inline]
+#[must_use]
+pub const fn e8m0_decode(byte: u8) -> u32 {
+    match byte {
+        0 => 0x0040_0000,
+        255 => 0x7fc0_0000,
+        _ => (byte as u32) << 23,
+    }
+}
+
+/// The E8M0 byte of the largest power of two not above a positive f32 (bits `u`), at least 2^-127: as for BFP,
+/// the exponent field itself. There is no zero (it gives 2^-127) and no sign: negatives, Inf and NaN give 255.
+#[inline]
+#[must_use]
+pub const fn e8m0_encode(u: u32) -> u8 {
+    if u > 0x8000_0000 {
+        255
+    } else {
+        ((u >> 23) & 0xff) as u8
+    }
+}
