@@ -87,6 +87,10 @@ fn add(trials: &mut Vec<Trial>, name: &str, device: Device, effort: Effort) {
             let _turn: Option<MutexGuard<'_, ()>> = turn
                 .as_ref()
                 .map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+            if let Some(gpu) = device.as_gpu().filter(|_| case.op.name().starts_with("fmac")) {
+                // The float variants are listed, and so run here, only where this finds them exact.
+                fewbit::ops::probe_float_fmac_blocking(gpu).map_err(|error| error.to_string())?;
+            }
             for report in check::run(device, &case).map_err(|error| error.to_string())? {
                 if let Some(failure) = report.verdict.failure {
                     return Err(format!("{}: {failure}", report.variant).into());

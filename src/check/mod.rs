@@ -6,6 +6,7 @@ mod ceiling;
 mod convert;
 mod copy;
 pub mod data;
+mod fmac;
 mod matmul;
 
 pub use bench::bench_cases;
@@ -97,6 +98,7 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         ceiling::cases(),
         convert::cases(),
         copy::cases(),
+        fmac::cases(),
         matmul::cases(), //
     ];
     all.into_iter()

@@ -97,6 +97,13 @@ fn finite(value: f64) -> Option<f64> {
 }
 
 /// Says whether f32 additions round as the reference's do, so that the float variant of FMAC is exact.
-fn float_fmac(_device: &fewbit::Device, _output: &mut Output) -> Result<(), Stop> {
+fn float_fmac(device: &fewbit::Device, output: &mut Output) -> Result<(), Stop> {
+    let Some(gpu) = device.as_gpu() else {
+        return Ok(());
+    };
+    output.line(match fewbit::ops::probe_float_fmac_blocking(gpu)? {
+        true => "f32 additions were found to round as the reference's: float FMAC is checked and preferred",
+        false => "f32 additions were found to round otherwise: only integer FMAC serves here",
+    });
     Ok(())
 }

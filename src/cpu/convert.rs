@@ -127,7 +127,7 @@ impl Kernel for Run<'_> {
 }
 
 /// How many blocks of eight draws the vectorised generator makes at once.
-const BLOCKS: usize = 32;
+pub(super) const BLOCKS: usize = 32;
 
 #[inline(always)]
 fn stochastic(draw: &Draw, first: u64, saturate: bool, src: &[u32], dst: &mut [u16]) {
@@ -181,10 +181,23 @@ pub(super) fn draws(draw: &Draw, first: u64, bits: &mut [u16; 8 * BLOCKS]) {
     }
 }
 
-/// [`threefry4x32_20`](crate::format::random::threefry4x32_20) over many counters side by side; a test holds
-/// it against the one-block function.
+/// Blocks `first .. first + BLOCKS` side by side.
 #[inline(always)]
 fn threefry_many(draw: &Draw, first: u64, x: &mut [[u32; BLOCKS]; 4]) {
+    for i in 0..BLOCKS {
+        let block = first.wrapping_add(i as u64);
+        x[0][i] = block as u32;
+        x[1][i] = (block >> 32) as u32;
+    }
+    x[2].fill(draw.stream);
+    x[3].fill(draw.step);
+    threefry_lanes(draw.seed, x);
+}
+
+/// [`threefry4x32_20`](crate::format::random::threefry4x32_20) over many counters side by side, in place; a
+/// test holds it against the one-block function.
+#[inline(always)]
+pub(super) fn threefry_lanes<const N: usize>(seed: u64, x: &mut [[u32; N]; 4]) {
     const ROTATIONS: [(u32, u32); 8] = [
         (10, 26),
         (11, 21),
@@ -195,20 +208,12 @@ fn threefry_many(draw: &Draw, first: u64, x: &mut [[u32; BLOCKS]; 4]) {
         (25, 10),
         (18, 20),
     ];
-    let (k0, k1) = (draw.seed as u32, (draw.seed >> 32) as u32);
+    let (k0, k1) = (seed as u32, (seed >> 32) as u32);
     let keys = [k0, k1, 0, 0, 0x1bd1_1bda ^ k0 ^ k1];
-    let [a, b, c, d] = x;
-    for (((a, b), c), (d, block)) in a
-        .iter_mut()
-        .zip(&mut *b)
-        .zip(&mut *c)
-        .zip(d.iter_mut().zip(first..))
-    {
-        *a = (block as u32).wrapping_add(keys[0]);
-        *b = ((block >> 32) as u32).wrapping_add(keys[1]);
-        *c = draw.stream.wrapping_add(keys[2]);
-        *d = draw.step.wrapping_add(keys[3]);
+    for (words, key) in x.iter_mut().zip(keys) {
+        words.iter_mut().for_each(|word| *word = word.wrapping_add(key));
     }
+    let [a, b, c, d] = x;
     for round in 0..20 {
         let (r, s) = ROTATIONS[round % 8];
         if round % 2 == 0 {
@@ -232,7 +237,7 @@ fn threefry_many(draw: &Draw, first: u64, x: &mut [[u32; BLOCKS]; 4]) {
 }
 
 #[inline(always)]
-fn mix(a: &mut [u32; BLOCKS], b: &mut [u32; BLOCKS], rotation: u32) {
+fn mix<const N: usize>(a: &mut [u32; N], b: &mut [u32; N], rotation: u32) {
     for (a, b) in a.iter_mut().zip(b) {
         *a = a.wrapping_add(*b);
         *b = b.rotate_left(rotation) ^ *a;

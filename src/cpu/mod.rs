@@ -10,6 +10,7 @@ mod avx512;
 mod ceiling;
 mod convert;
 mod copy;
+mod fmac;
 mod gemm;
 mod matmul;
 mod parallel;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 pub(crate) use ceiling::ceiling;
 pub(crate) use convert::convert;
 pub(crate) use copy::copy;
-
+pub(crate) use fmac::{fmac, fmac_matmul};
 pub(crate) use matmul::matmul;
 pub(crate) use simd::{Kernel, Simd};
 

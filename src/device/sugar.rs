@@ -1,5 +1,7 @@
 //! One method per operation, over tensors: each only makes the operation from its tensors' layouts.
 
+mod fmac;
+
 use super::{Device, Tensor};
 use crate::error::{Error, Result};
 use crate::format::Rounding;

@@ -50,6 +50,7 @@ struct Inner {
     pipelines: Pipelines,
     placeholders: OnceLock<[wgpu::Buffer; 2]>,
     work_cap: AtomicU64,
+    float_fmac: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -101,6 +102,7 @@ impl Gpu {
             pipelines: Pipelines::default(),
             placeholders: OnceLock::new(),
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
+            float_fmac: OnceLock::new(),
         }))
     }
 
@@ -161,6 +163,18 @@ impl Gpu {
     /// Sets the cap on work per dispatch and submit (at least 1); plans made later are split by it.
     pub fn set_work_cap(&self, cap: u64) {
         self.0.work_cap.store(cap.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the float variants of FMAC were found to give the reference's bits on this device; `None` until
+    /// [`probe_float_fmac`](crate::ops::probe_float_fmac) has looked.
+    #[must_use]
+    pub fn float_fmac_exact(&self) -> Option<bool> {
+        self.0.float_fmac.get().copied()
+    }
+
+    /// Remembers what the probe found; of two findings the first one stays.
+    pub(crate) fn set_float_fmac_exact(&self, exact: bool) -> bool {
+        *self.0.float_fmac.get_or_init(|| exact)
     }
 
     /// A storage buffer of `bytes` bytes (rounded up to a multiple of 16, at least 16), zeroed, that can be

@@ -9,6 +9,8 @@ mod ceiling;
 pub mod contract;
 mod convert;
 mod copy;
+mod fmac;
+mod fmac_matmul;
 mod matmul;
 
 pub use args::{Arg, Args};
@@ -16,6 +18,10 @@ pub use ceiling::{Ceiling, CeilingKind};
 pub use contract::{Arithmetic, Class, Comparison, Verdict};
 pub use convert::Convert;
 pub use copy::Copy;
+#[cfg(not(target_arch = "wasm32"))]
+pub use fmac::probe_float_fmac_blocking;
+pub use fmac::{Fmac, probe_float_fmac};
+pub use fmac_matmul::FmacMatmul;
 pub use matmul::{Matmul, Matrix};
 
 use crate::cpu::Cpu;
@@ -102,6 +108,8 @@ pub fn permutations() -> Vec<Permutation> {
         ceiling::permutations(),
         convert::permutations(),
         copy::permutations(),
+        fmac::permutations(),
+        fmac_matmul::permutations(),
         matmul::permutations(), //
     ]
     .concat()

@@ -6,10 +6,14 @@
 mod ceiling;
 mod convert;
 mod copy;
+mod fmac;
+mod fmac_integer;
 mod matmul;
 
 pub use ceiling::ceiling;
 pub use convert::convert;
 pub use copy::copy;
+pub use fmac::{fmac, fmac_matmul, fmac_round, fmac_sum};
+pub use fmac_integer::{fmac_product_bits, fmac_sum_bits};
 pub(crate) use matmul::load;
 pub use matmul::matmul;

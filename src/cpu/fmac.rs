@@ -1,0 +1,372 @@
+//! FMAC on the CPU: f32 arithmetic, which rounds to nearest here, and integer rounding to bf16.
+//!
+//! The loops run over elements or columns without branches, so that the compiler turns them into vectors. No
+//! NaN test is needed between steps: packing makes every NaN the one without payload, and arithmetic on such
+//! NaNs gives NaNs without payload only, whose low half is zero and does not carry when it is rounded.
+
+use super::convert::{BLOCKS, draws, threefry_lanes};
+use super::parallel::TASK;
+use super::{Cpu, Kernel, Simd};
+use crate::format::random::{Generator, half_word};
+use crate::format::{Rounding, bf16};
+use crate::ops::{Fmac, FmacMatmul};
+
+const HIGH: u32 = 0xffff_0000;
+
+/// bf16 in the high half, as f32; every NaN is the one without payload.
+#[inline(always)]
+fn operand(bits: u32) -> f32 {
+    let bits = if bits & 0x7fff_ffff > 0x7f80_0000 {
+        0x7fc0_0000
+    } else {
+        bits
+    };
+    f32::from_bits(bits)
+}
+
+/// To nearest bf16, as f32 (see the module for NaN).
+#[inline(always)]
+fn nearest(sum: f32) -> f32 {
+    let u = sum.to_bits();
+    f32::from_bits(u.wrapping_add(0x7fff + ((u >> 16) & 1)) & HIGH)
+}
+
+#[inline(always)]
+fn stochastic(sum: f32, r16: u32) -> f32 {
+    f32::from_bits(sum.to_bits().wrapping_add(r16) & HIGH)
+}
+
+/// The stored half-word: one NaN, one zero.
+#[inline(always)]
+fn result(value: f32) -> u32 {
+    let code = value.to_bits() >> 16;
+    let code = if value.is_nan() { 0x7fc0 } else { code };
+    if code & 0x7fff == 0 { 0 } else { code }
+}
+
+/// `a <- round(a + x * y)`.
+pub(crate) fn fmac(cpu: &Cpu, op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
+    if op.rows == 0 || op.cols == 0 {
+        return;
+    }
+    let words = op.cols.div_ceil(2);
+    let run = TASK / 2;
+    let mut tasks = Vec::new();
+    for (row, a) in a.chunks_mut(op.a_ld / 2).take(op.rows).enumerate() {
+        for (i, a) in a[..words].chunks_mut(run).enumerate() {
+            tasks.push((row, i * run, a));
+        }
+    }
+    cpu.items(tasks, |_, (row, first, a)| {
+        let odd = op.cols % 2 == 1 && first + a.len() == words;
+        cpu.dispatch(Elements {
+            op,
+            base: (row * op.cols + 2 * first) as u64,
+            x: &x[row * op.x_ld / 2 + first..][..a.len()],
+            y: &y[row * op.y_ld / 2 + first..][..a.len()],
+            a,
+        });
+        if odd && let Some(last) = a.last_mut() {
+            *last &= 0xffff;
+        }
+    });
+}
+
+/// Whole words of one row, the first of them at logical index `base`.
+struct Elements<'a> {
+    op: &'a Fmac,
+    base: u64,
+    x: &'a [u32],
+    y: &'a [u32],
+    a: &'a mut [u32],
+}
+
+impl Kernel for Elements<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { op, base, x, y, a } = self;
+        if op.rounding != Rounding::Stochastic {
+            for ((a, &x), &y) in a.iter_mut().zip(x).zip(y) {
+                let low = nearest(sum(*a << 16, x << 16, y << 16));
+                let high = nearest(sum(*a & HIGH, x & HIGH, y & HIGH));
+                *a = result(low) | (result(high) << 16);
+            }
+            return;
+        }
+        // The half-words of many blocks side by side; rows of odd length start inside one, at an odd half-word
+        // too.
+        let skip = (base % 8) as usize;
+        let mut block = base / 8;
+        let mut bits = [0u16; 8 * BLOCKS];
+        let mut at = 8 * BLOCKS;
+        for (i, ((a, &x), &y)) in a.iter_mut().zip(x).zip(y).enumerate() {
+            let mut draw = || {
+                if at == 8 * BLOCKS {
+                    draws(&op.draw, block, &mut bits);
+                    block += BLOCKS as u64;
+                    at = 0;
+                }
+                at += 1;
+                u32::from(bits[at - 1])
+            };
+            if i == 0 {
+                for _ in 0..skip {
+                    draw();
+                }
+            }
+            let low = stochastic(sum(*a << 16, x << 16, y << 16), draw());
+            let high = stochastic(sum(*a & HIGH, x & HIGH, y & HIGH), draw());
+            *a = result(low) | (result(high) << 16);
+        }
+    }
+}
+
+#[inline(always)]
+fn sum(a: u32, x: u32, y: u32) -> f32 {
+    operand(a) + operand(x) * operand(y)
+}
+
+/// Rows and columns of C that the innermost loop holds in registers.
+const ROWS: usize = 4;
+const COLS: usize = 16;
+/// Rows and columns of C that a task owns, and steps that it packs at a time (a multiple of 8: draws).
+const TASK_ROWS: usize = 32;
+const TASK_COLS: usize = 64;
+const STEPS: usize = 256;
+
+type Acc = [[f32; COLS]; ROWS];
+
+/// `C <- A B (+ C)` with a bf16 accumulator. A task owns a tile of C, so results do not depend on how many
+/// threads there are.
+pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &mut [u32]) {
+    if op.batch == 0 || op.m == 0 || op.n == 0 {
+        return;
+    }
+    let (down, across) = (op.m.div_ceil(TASK_ROWS), op.n.div_ceil(TASK_COLS));
+    let (a, b) = (bf16::halves(a), bf16::halves(b));
+    let c = bf16::halves_mut(c);
+    // Tiles share rows of C, so some products' tiles at a time are computed apart and then stored.
+    let per_product = down * across;
+    let products = (64 / per_product).clamp(1, op.batch);
+    let mut tiles = vec![[0u16; TASK_ROWS * TASK_COLS]; products * per_product];
+    for first in (0..op.batch).step_by(products) {
+        let place = |index: usize| {
+            let (batch, tile) = (first + index / per_product, index % per_product);
+            (batch, tile / across * TASK_ROWS, tile % across * TASK_COLS)
+        };
+        let tiles = &mut tiles[..products.min(op.batch - first) * per_product];
+        let old = &*c;
+        cpu.chunks_mut(tiles, 1, |index, codes| {
+            let (batch, row0, col0) = place(index);
+            if let [codes] = codes {
+                cpu.dispatch(Tile {
+                    op,
+                    a,
+                    b,
+                    c: old,
+                    batch,
+                    row0,
+                    col0,
+                    codes,
+                });
+            }
+        });
+        for (index, codes) in tiles.iter().enumerate() {
+            let (batch, row0, col0) = place(index);
+            let cols = TASK_COLS.min(op.n - col0);
+            for i in 0..TASK_ROWS.min(op.m - row0) {
+                let to = (batch * op.m + row0 + i) * op.c_ld + col0;
+                c[to..to + cols].copy_from_slice(&codes[i * TASK_COLS..][..cols]);
+                if cols % 2 == 1 {
+                    c[to + cols] = 0;
+                }
+            }
+        }
+    }
+}
+
+/// The tile of product `batch` from `row0` and `col0` on.
+struct Tile<'a> {
+    op: &'a FmacMatmul,
+    a: &'a [u16],
+    b: &'a [u16],
+    c: &'a [u16],
+    batch: usize,
+    row0: usize,
+    col0: usize,
+    codes: &'a mut [u16; TASK_ROWS * TASK_COLS],
+}
+
+impl Kernel for Tile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self {
+            op,
+            a,
+            b,
+            c,
+            batch,
+            row0,
+            col0,
+            codes,
+        } = self;
+        let groups = TASK_ROWS.min(op.m - row0).div_ceil(ROWS);
+        let panels = TASK_COLS.min(op.n - col0).div_ceil(COLS);
+        let mut acc = [[[[0f32; COLS]; ROWS]; TASK_COLS / COLS]; TASK_ROWS / ROWS];
+        let mut xs = vec![[0f32; ROWS]; STEPS * groups];
+        let mut ys = vec![[0f32; COLS]; STEPS];
+        let mut k0 = 0;
+        while k0 < op.k {
+            let steps = STEPS.min(op.k - k0);
+            for (group, xs) in xs.chunks_mut(STEPS).enumerate() {
+                for (r, row) in (row0 + group * ROWS..op.m).take(ROWS).enumerate() {
+                    for (k, x) in xs[..steps].iter_mut().enumerate() {
+                        let at = match op.trans_a {
+                            false => (batch * op.m + row) * op.a_ld + k0 + k,
+                            true => (batch * op.k + k0 + k) * op.a_ld + row,
+                        };
+                        x[r] = operand(u32::from(a[at]) << 16);
+                    }
+                }
+            }
+            for panel in 0..panels {
+                let first = col0 + panel * COLS;
+                let cols = COLS.min(op.n - first);
+                for (k, y) in ys[..steps].iter_mut().enumerate() {
+                    if op.trans_b {
+                        for (j, y) in y[..cols].iter_mut().enumerate() {
+                            let at = (batch * op.n + first + j) * op.b_ld + k0 + k;
+                            *y = operand(u32::from(b[at]) << 16);
+                        }
+                    } else {
+                        let row = &b[(batch * op.k + k0 + k) * op.b_ld + first..][..cols];
+                        for (y, &code) in y.iter_mut().zip(row) {
+                            *y = operand(u32::from(code) << 16);
+                        }
+                    }
+                }
+                for group in 0..groups {
+                    let xs = &xs[group * STEPS..][..steps];
+                    let row = row0 + group * ROWS;
+                    let element = ((batch * op.m + row) * op.n + first) as u64;
+                    let acc = &mut acc[group][panel];
+                    match (op.rounding, op.chunk) {
+                        (Rounding::Stochastic, _) => drawn(op, element, k0, acc, xs, &ys[..steps]),
+                        (_, 1) => every(acc, xs, &ys[..steps]),
+                        _ => chunked(op, k0, acc, xs, &ys[..steps]),
+                    }
+                }
+            }
+            k0 += steps;
+        }
+        for i in 0..TASK_ROWS.min(op.m - row0) {
+            for j in 0..TASK_COLS.min(op.n - col0) {
+                let value = acc[i / ROWS][j / COLS][i % ROWS][j % COLS];
+                let (row, col) = (batch * op.m + row0 + i, col0 + j);
+                codes[i * TASK_COLS + j] = if op.add_c {
+                    let total = value + operand(u32::from(c[row * op.c_ld + col]) << 16);
+                    let element = (row * op.n + col) as u64;
+                    result(match op.rounding {
+                        Rounding::Stochastic => {
+                            let block = op.draw.fmac_block(element, (op.k / 8) as u32);
+                            stochastic(total, half_word(block, op.k as u32))
+                        }
+                        _ => nearest(total),
+                    })
+                } else {
+                    result(value)
+                } as u16;
+            }
+        }
+    }
+}
+
+/// To nearest after every step.
+#[inline(always)]
+fn every(acc: &mut Acc, xs: &[[f32; ROWS]], ys: &[[f32; COLS]]) {
+    let mut sums = *acc;
+    for (x, y) in xs.iter().zip(ys) {
+        for (sums, &x) in sums.iter_mut().zip(x) {
+            for (sum, &y) in sums.iter_mut().zip(y) {
+                *sum = nearest(*sum + x * y);
+            }
+        }
+    }
+    *acc = sums;
+}
+
+/// To nearest after every chunk; the steps start at `k0`.
+#[inline(always)]
+fn chunked(op: &FmacMatmul, k0: usize, acc: &mut Acc, xs: &[[f32; ROWS]], ys: &[[f32; COLS]]) {
+    let mut sums = *acc;
+    let mut k = 0;
+    while k < xs.len() {
+        let end = k.saturating_add(op.chunk - (k0 + k) % op.chunk).min(xs.len());
+        for (x, y) in xs[k..end].iter().zip(&ys[k..end]) {
+            for (sums, &x) in sums.iter_mut().zip(x) {
+                for (sum, &y) in sums.iter_mut().zip(y) {
+                    *sum += x * y;
+                }
+            }
+        }
+        if (k0 + end).is_multiple_of(op.chunk) || k0 + end == op.k {
+            for sum in sums.iter_mut().flatten() {
+                *sum = nearest(*sum);
+            }
+        }
+        k = end;
+    }
+    *acc = sums;
+}
+
+/// Stochastically after every chunk; the steps start at `k0`, a multiple of 8, and `element` is the number of
+/// the first output.
+#[inline(always)]
+fn drawn(op: &FmacMatmul, element: u64, k0: usize, acc: &mut Acc, xs: &[[f32; ROWS]], ys: &[[f32; COLS]]) {
+    for (r, sums) in acc.iter_mut().enumerate() {
+        let element = element + (r * op.n) as u64;
+        for (eight, (xs, ys)) in xs.chunks(8).zip(ys.chunks(8)).enumerate() {
+            let k = k0 + 8 * eight;
+            let ends = |i: usize| (k + i + 1).is_multiple_of(op.chunk) || k + i + 1 == op.k;
+            let mut words = [[0u32; COLS]; 4];
+            if (0..xs.len()).any(ends) {
+                blocks(op, element, (k / 8) as u32, &mut words);
+            }
+            for (i, (x, y)) in xs.iter().zip(ys).enumerate() {
+                let shift = 16 * (i % 2);
+                let rounds = ends(i);
+                for j in 0..COLS {
+                    let sum = sums[j] + x[r] * y[j];
+                    let rounded = stochastic(sum, (words[i / 2][j] >> shift) & 0xffff);
+                    sums[j] = if rounds { rounded } else { sum };
+                }
+            }
+        }
+    }
+}
+
+/// The draws of outputs `element .. element + COLS` for one block of steps: see `Draw::fmac_block`.
+#[inline(always)]
+fn blocks(op: &FmacMatmul, element: u64, k_block: u32, words: &mut [[u32; COLS]; 4]) {
+    if op.draw.generator == Generator::Philox {
+        for j in 0..COLS {
+            let block = op.draw.fmac_block(element + j as u64, k_block);
+            for (words, word) in words.iter_mut().zip(block) {
+                words[j] = word;
+            }
+        }
+        return;
+    }
+    for j in 0..COLS {
+        let element = element + j as u64;
+        words[0][j] = element as u32;
+        words[1][j] = (element >> 32) as u32 | (op.draw.step << 8);
+    }
+    words[2].fill(op.draw.stream);
+    words[3].fill(k_block);
+    threefry_lanes(op.draw.seed, words);
+}
