@@ -3,7 +3,7 @@
 use super::{Case, Effort, data::Source};
 use crate::format::Rounding;
 use crate::format::random::Draw;
-use crate::ops::{Convert, Copy};
+use crate::ops::{Convert, Copy, Fmac, FmacMatmul};
 use crate::tensor::DType;
 
 /// The cases to time at size `n`: matrices of `n` x `n`, runs of `n * n` elements.
@@ -22,6 +22,24 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
     for op in [encode, encode.with_rounding(Rounding::Stochastic, draw)] {
         cases.push(Case::new(Effort::Full, op, move || {
             vec![random_f32(n * n, 1), Vec::new()]
+        }));
+    }
+    for op in [
+        FmacMatmul::new(n, n, n),
+        FmacMatmul::new(n, n, n).with_rounding(Rounding::Stochastic, draw),
+    ] {
+        cases.push(Case::new(Effort::Full, op, move || {
+            vec![
+                random_bf16(n * op.a_ld, 1),
+                random_bf16(n * op.b_ld, 2),
+                Vec::new(),
+            ]
+        }));
+    }
+    let fmac = Fmac::contiguous(n * n);
+    for op in [fmac, fmac.with_rounding(Rounding::Stochastic, draw)] {
+        cases.push(Case::new(Effort::Full, op, move || {
+            (1..=3).map(|seed| random_bf16(n * n, seed)).collect()
         }));
     }
     let decode = Convert::contiguous(DType::Bf16, DType::F32, n * n);

@@ -208,9 +208,11 @@ impl FmacMatmul {
         let a_row = if self.trans_a { 0 } else { self.a_ld };
         let row_bytes = a_row.max(self.c_ld) as u64 * 2;
         for product in 0..batch {
-            for range in split_rows(gpu, m, work_per_row, row_bytes, u64::from(ROWS)) {
-                let (first, rows) = (range.start, range.end - range.start);
-                steps.push(self.dispatch(gpu, integer, product, 1, first, rows)?);
+            // In pairs of rows: a column of a transposed A is half a word.
+            let pairs = m.div_ceil(2);
+            for range in split_rows(gpu, pairs, 2 * work_per_row, 2 * row_bytes, u64::from(ROWS / 2)) {
+                let (first, end) = (range.start * 2, (range.end * 2).min(m));
+                steps.push(self.dispatch(gpu, integer, product, 1, first, end - first)?);
             }
         }
         Ok(steps)
