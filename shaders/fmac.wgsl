@@ -23,13 +23,30 @@ struct Params {
 @group(0) @binding(3) var<storage, read> y: array<u32>;
 @group(0) @binding(4) var<storage, read_write> a: array<u32>;
 
-fn sum(acc: u32, factor: u32, other: u32) -> u32 {
+fn sum(acc: vec4<u32>, factor: vec4<u32>, other: vec4<u32>) -> vec4<u32> {
     if !INTEGER {
-        if fmac_ordinary_sum(acc) && fmac_ordinary_factor(factor) && fmac_ordinary_factor(other) {
+        if fmac_ordinary_sums(acc) && fmac_ordinary_factors(factor) && fmac_ordinary_factors(other) {
             return fmac_float(acc, factor, other);
         }
     }
     return fmac_integer(acc, factor, other);
+}
+
+fn rounded(total: vec4<u32>, r: vec4<u32>) -> vec2<u32> {
+    if STOCHASTIC {
+        return fmac_pack(fmac_round_stochastic(total, r));
+    }
+    return fmac_pack(fmac_round_nearest(total));
+}
+
+// Half-words j .. j + 3 of two blocks one after the other.
+fn half_words(block: vec4<u32>, next: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(
+        half_word(select(block, next, j > 7u), j),
+        half_word(select(block, next, j > 6u), j + 1u),
+        half_word(select(block, next, j > 5u), j + 2u),
+        half_word(select(block, next, j > 4u), j + 3u),
+    );
 }
 
 // Eight columns of one row: four words of each operand, and where rows are multiples of eight, one draw.
@@ -46,43 +63,53 @@ fn main(
         return;
     }
     let first = (unit % units) * 8u;
-    let end = min(params.cols, first + 8u);
-    let x_row = params.x_offset + row * params.x_ld;
-    let y_row = params.y_offset + row * params.y_ld;
-    let a_row = params.a_offset + row * params.a_ld;
-    var block = vec4<u32>();
-    var x_word = 0u;
-    var y_word = 0u;
-    var a_word = 0u;
-    var word = 0u;
-    for (var col = first; col < end; col++) {
-        if (col & 1u) == 0u {
-            x_word = x[x_row + col / 2u];
-            y_word = y[y_row + col / 2u];
-            a_word = a[a_row + col / 2u];
+    let cols = min(params.cols - first, 8u);
+    // Words past the row's end are read as its last one again, and not written.
+    let last = (cols - 1u) / 2u;
+    let at = min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last)) + vec4<u32>(first / 2u);
+    let xs = at + vec4<u32>(params.x_offset + row * params.x_ld);
+    let ys = at + vec4<u32>(params.y_offset + row * params.y_ld);
+    let to = at + vec4<u32>(params.a_offset + row * params.a_ld);
+    let low = sum(
+        fmac_widen(a[to.x], a[to.y]),
+        fmac_widen(x[xs.x], x[xs.y]),
+        fmac_widen(y[ys.x], y[ys.y]),
+    );
+    let high = sum(
+        fmac_widen(a[to.z], a[to.w]),
+        fmac_widen(x[xs.z], x[xs.w]),
+        fmac_widen(y[ys.z], y[ys.w]),
+    );
+    var r_low = vec4<u32>();
+    var r_high = vec4<u32>();
+    if STOCHASTIC {
+        let local = row * params.cols + first;
+        let lo = params.base_lo + local;
+        let hi = params.base_hi + select(0u, 1u, lo < local);
+        let block = random_block(step.seed, draw_counter(lo, hi, params.stream, step.number));
+        var next = block;
+        let j = lo & 7u;
+        if j != 0u {
+            let end = lo + 7u;
+            let end_hi = hi + select(0u, 1u, end < lo);
+            next = random_block(step.seed, draw_counter(end, end_hi, params.stream, step.number));
         }
-        let shift = 16u - 16u * (col & 1u);
-        let mask = 0xffff0000u;
-        let total = sum((a_word << shift) & mask, (x_word << shift) & mask, (y_word << shift) & mask);
-        var code: u32;
-        if STOCHASTIC {
-            let local = row * params.cols + col;
-            let lo = params.base_lo + local;
-            let hi = params.base_hi + select(0u, 1u, lo < local);
-            if col == first || (lo & 7u) == 0u {
-                block = random_block(step.seed, draw_counter(lo, hi, params.stream, step.number));
-            }
-            code = fmac_result(fmac_round_stochastic(total, half_word(block, lo & 7u)));
-        } else {
-            code = fmac_result(fmac_round_nearest(total));
-        }
-        if (col & 1u) == 0u {
-            word = code;
-            if col + 1u == end {
-                a[a_row + col / 2u] = word;
-            }
-        } else {
-            a[a_row + col / 2u] = word | (code << 16u);
-        }
+        r_low = half_words(block, next, j);
+        r_high = half_words(select(block, next, j > 3u), next, (j + 4u) & 7u);
+    }
+    var words = vec4<u32>(rounded(low, r_low), rounded(high, r_high));
+    // The half beside the last of an odd count of columns is zero.
+    if (cols & 1u) == 1u {
+        words &= select(vec4<u32>(0xffffffffu), vec4<u32>(0xffffu), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(last));
+    }
+    a[to.x] = words.x;
+    if last > 0u {
+        a[to.y] = words.y;
+    }
+    if last > 1u {
+        a[to.z] = words.z;
+    }
+    if last > 2u {
+        a[to.w] = words.w;
     }
 }

@@ -1,9 +1,10 @@
 // C <- A B with an accumulator that is rounded to bf16 at every step of k, or every `chunk` steps; packed bf16
 // throughout. After a generator, lib/index.wgsl, lib/step.wgsl, lib/random.wgsl and lib/fmac.wgsl.
-// Constants: GROUP, ROWS and COLS (even), INTEGER, STOCHASTIC, CHUNKED, TRANS_A, TRANS_B, ADD_C.
+// Constants: GROUP, INTEGER, STOCHASTIC, CHUNKED, TRANS_A, TRANS_B, ADD_C.
 //
-// An invocation owns ROWS x COLS outputs, whole words of C, and walks k in blocks of eight: one draw for each
-// output and block. No barriers and no shared memory: eight steps of a tile take few loads.
+// An invocation owns 4 rows of 4 columns of C, whole words, and walks k in blocks of eight: one draw for each
+// output and block. No barriers and no shared memory: eight steps of a tile take 32 words. Everything has a
+// name, because an array whose index varies lives in memory on compilers that do not unroll.
 
 struct Params {
     batch: u32,
@@ -37,121 +38,230 @@ struct Params {
 const ONE: u32 = 0x3f800000u;
 const HIGH: u32 = 0xffff0000u;
 
-fn round_step(total: u32, r: u32, ends: bool) -> u32 {
-    var rounded: u32;
+// Eight steps of four lines: step by step, a component for each line.
+struct Steps {
+    s0: vec4<u32>,
+    s1: vec4<u32>,
+    s2: vec4<u32>,
+    s3: vec4<u32>,
+    s4: vec4<u32>,
+    s5: vec4<u32>,
+    s6: vec4<u32>,
+    s7: vec4<u32>,
+}
+
+// The draws of eight steps: the words of four outputs' blocks, a component for each output.
+struct Draws {
+    w0: vec4<u32>,
+    w1: vec4<u32>,
+    w2: vec4<u32>,
+    w3: vec4<u32>,
+}
+
+fn round_step(total: vec4<u32>, r: vec4<u32>, ends: u32) -> vec4<u32> {
+    var rounded: vec4<u32>;
     if STOCHASTIC {
         rounded = fmac_round_stochastic(total, r);
     } else {
         rounded = fmac_round_nearest(total);
     }
     if CHUNKED {
-        return select(total, rounded, ends);
+        return select(total, rounded, ends != 0u);
     }
     return rounded;
 }
 
-fn step_float(acc: u32, x: u32, y: u32, r: u32, ends: u32) -> u32 {
-    return round_step(fmac_float(acc, x, y), r, ends != 0u);
+fn low(w: vec4<u32>) -> vec4<u32> {
+    return w & vec4<u32>(0xffffu);
 }
 
-// Eight steps of one output; bit i of `ends` says whether step i ends a chunk.
-fn eight_float(
-    start: u32,
-    xa: vec4<u32>,
-    xb: vec4<u32>,
-    ya: vec4<u32>,
-    yb: vec4<u32>,
-    block: vec4<u32>,
-    ends: u32,
-) -> u32 {
-    var acc = step_float(start, xa.x, ya.x, block.x & 0xffffu, ends & 1u);
-    acc = step_float(acc, xa.y, ya.y, block.x >> 16u, ends & 2u);
-    acc = step_float(acc, xa.z, ya.z, block.y & 0xffffu, ends & 4u);
-    acc = step_float(acc, xa.w, ya.w, block.y >> 16u, ends & 8u);
-    acc = step_float(acc, xb.x, yb.x, block.z & 0xffffu, ends & 16u);
-    acc = step_float(acc, xb.y, yb.y, block.z >> 16u, ends & 32u);
-    acc = step_float(acc, xb.z, yb.z, block.w & 0xffffu, ends & 64u);
-    return step_float(acc, xb.w, yb.w, block.w >> 16u, ends & 128u);
+fn high(w: vec4<u32>) -> vec4<u32> {
+    return w >> vec4<u32>(16u);
 }
 
-fn eight_integer(
-    start: u32,
-    xa: vec4<u32>,
-    xb: vec4<u32>,
-    ya: vec4<u32>,
-    yb: vec4<u32>,
-    block: vec4<u32>,
-    ends: u32,
-) -> u32 {
+fn step_float(acc: vec4<u32>, x: u32, y: vec4<u32>, r: vec4<u32>, ends: u32) -> vec4<u32> {
+    return round_step(fmac_float(acc, vec4<u32>(x), y), r, ends);
+}
+
+// Eight steps of one row; bit i of `ends` says whether step i ends a chunk.
+fn row_float(start: vec4<u32>, xa: vec4<u32>, xb: vec4<u32>, y: Steps, w: Draws, ends: u32) -> vec4<u32> {
+    var acc = step_float(start, xa.x, y.s0, low(w.w0), ends & 1u);
+    acc = step_float(acc, xa.y, y.s1, high(w.w0), ends & 2u);
+    acc = step_float(acc, xa.z, y.s2, low(w.w1), ends & 4u);
+    acc = step_float(acc, xa.w, y.s3, high(w.w1), ends & 8u);
+    acc = step_float(acc, xb.x, y.s4, low(w.w2), ends & 16u);
+    acc = step_float(acc, xb.y, y.s5, high(w.w2), ends & 32u);
+    acc = step_float(acc, xb.z, y.s6, low(w.w3), ends & 64u);
+    return step_float(acc, xb.w, y.s7, high(w.w3), ends & 128u);
+}
+
+// The same in integers: a loop, because eight copies of the integer step are much code, that moves its
+// operands up instead of indexing them.
+fn row_integer(start: vec4<u32>, xa: vec4<u32>, xb: vec4<u32>, ys: Steps, ws: Draws, ends: u32) -> vec4<u32> {
     var acc = start;
     var x0 = xa;
     var x1 = xb;
-    var y0 = ya;
-    var y1 = yb;
-    // A loop, because eight copies of the integer step are much code; it shifts its operands along, because an
-    // index that varies would send them to memory.
+    var y = ys;
+    var w = ws;
     for (var i = 0u; i < 8u; i++) {
-        acc = round_step(fmac_integer(acc, x0.x, y0.x), half_word(block, i), ((ends >> i) & 1u) != 0u);
+        acc = round_step(fmac_integer(acc, vec4<u32>(x0.x), y.s0), low(w.w0), (ends >> i) & 1u);
         x0 = vec4<u32>(x0.yzw, x1.x);
         x1 = x1.yzwx;
-        y0 = vec4<u32>(y0.yzw, y1.x);
-        y1 = y1.yzwx;
+        y = Steps(y.s1, y.s2, y.s3, y.s4, y.s5, y.s6, y.s7, y.s0);
+        if STOCHASTIC {
+            if (i & 1u) == 0u {
+                w.w0 = high(w.w0);
+            } else {
+                w = Draws(w.w1, w.w2, w.w3, w.w0);
+            }
+        }
     }
     return acc;
 }
 
-fn ordinary4(v: vec4<u32>) -> bool {
-    return fmac_ordinary_factor(v.x) && fmac_ordinary_factor(v.y)
-        && fmac_ordinary_factor(v.z) && fmac_ordinary_factor(v.w);
+// The draws of outputs `offset` .. `offset + 3` after number (lo, hi), for the eight steps from k on.
+fn draws(lo: u32, hi: u32, offset: u32, k: u32) -> Draws {
+    let n0 = lo + offset;
+    let n1 = n0 + 1u;
+    let n2 = n0 + 2u;
+    let n3 = n0 + 3u;
+    let h0 = hi + select(0u, 1u, n0 < lo);
+    let h1 = hi + select(0u, 1u, n1 < lo);
+    let h2 = hi + select(0u, 1u, n2 < lo);
+    let h3 = hi + select(0u, 1u, n3 < lo);
+    let b0 = random_block(step.seed, fmac_counter(n0, h0, params.stream, step.number, k));
+    let b1 = random_block(step.seed, fmac_counter(n1, h1, params.stream, step.number, k));
+    let b2 = random_block(step.seed, fmac_counter(n2, h2, params.stream, step.number, k));
+    let b3 = random_block(step.seed, fmac_counter(n3, h3, params.stream, step.number, k));
+    return Draws(
+        vec4<u32>(b0.x, b1.x, b2.x, b3.x),
+        vec4<u32>(b0.y, b1.y, b2.y, b3.y),
+        vec4<u32>(b0.z, b1.z, b2.z, b3.z),
+        vec4<u32>(b0.w, b1.w, b2.w, b3.w),
+    );
 }
 
-// Four elements of a line that runs along k, from the words at `word`: zero from the `left`-th on.
-fn along(first: u32, second: u32, left: u32) -> vec4<u32> {
-    let values = vec4<u32>(first << 16u, first & HIGH, second << 16u, second & HIGH);
-    return select(vec4<u32>(), values, vec4<bool>(left > 0u, left > 1u, left > 2u, left > 3u));
+// Where a tile's draws are: the number of its first output in 64 bits, and the step. `ends` is 0 where nothing
+// is rounded.
+struct Place {
+    lo: u32,
+    hi: u32,
+    k: u32,
+    ends: u32,
 }
 
+fn row_draws(place: Place, row: u32) -> Draws {
+    var w = Draws();
+    if STOCHASTIC {
+        if place.ends != 0u {
+            w = draws(place.lo, place.hi, row * params.n, place.k);
+        }
+    }
+    return w;
+}
+
+// Of four consecutive elements, the first `left`.
+fn keep(values: vec4<u32>, left: u32) -> vec4<u32> {
+    return select(vec4<u32>(), values, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(left));
+}
+
+// Four elements of a line that runs along k, zero from the `left`-th on.
 fn a_along(word: u32, left: u32) -> vec4<u32> {
     if left == 0u {
         return vec4<u32>();
     }
-    return along(a[word], a[word + select(0u, 1u, left > 2u)], left);
+    return keep(fmac_widen(a[word], a[word + select(0u, 1u, left > 2u)]), left);
 }
 
 fn b_along(word: u32, left: u32) -> vec4<u32> {
     if left == 0u {
         return vec4<u32>();
     }
-    return along(b[word], b[word + select(0u, 1u, left > 2u)], left);
+    return keep(fmac_widen(b[word], b[word + select(0u, 1u, left > 2u)]), left);
 }
 
-// The words at `word` of four rows, which hold two lines that run across k: zero from the `left`-th row on.
-fn a_across(word: u32, left: u32) -> vec4<u32> {
-    if left == 0u {
+// One step of the first `lines` of four lines that run across k, zero where there is no such step.
+fn a_across(word: u32, lines: u32, there: bool) -> vec4<u32> {
+    if !there {
         return vec4<u32>();
     }
-    let last = left - 1u;
-    let words = vec4<u32>(
-        a[word],
-        a[word + min(1u, last) * params.a_ld],
-        a[word + min(2u, last) * params.a_ld],
-        a[word + min(3u, last) * params.a_ld],
-    );
-    return select(vec4<u32>(), words, vec4<bool>(true, left > 1u, left > 2u, left > 3u));
+    return keep(fmac_widen(a[word], a[word + select(0u, 1u, lines > 2u)]), lines);
 }
 
-fn b_across(word: u32, left: u32) -> vec4<u32> {
-    if left == 0u {
+fn b_across(word: u32, lines: u32, there: bool) -> vec4<u32> {
+    if !there {
         return vec4<u32>();
     }
-    let last = left - 1u;
-    let words = vec4<u32>(
-        b[word],
-        b[word + min(1u, last) * params.b_ld],
-        b[word + min(2u, last) * params.b_ld],
-        b[word + min(3u, last) * params.b_ld],
+    return keep(fmac_widen(b[word], b[word + select(0u, 1u, lines > 2u)]), lines);
+}
+
+// Four steps of A and of B for four lines, from step k on, of which `left` are there: along k for A (a matrix
+// row for each line), across it for B.
+struct Four {
+    l0: vec4<u32>,
+    l1: vec4<u32>,
+    l2: vec4<u32>,
+    l3: vec4<u32>,
+}
+
+// The second line first, the first one last.
+fn turned(f: Four) -> Four {
+    return Four(f.l1, f.l2, f.l3, f.l0);
+}
+
+fn transposed(f: Four) -> Four {
+    return Four(
+        vec4<u32>(f.l0.x, f.l1.x, f.l2.x, f.l3.x),
+        vec4<u32>(f.l0.y, f.l1.y, f.l2.y, f.l3.y),
+        vec4<u32>(f.l0.z, f.l1.z, f.l2.z, f.l3.z),
+        vec4<u32>(f.l0.w, f.l1.w, f.l2.w, f.l3.w),
     );
-    return select(vec4<u32>(), words, vec4<bool>(true, left > 1u, left > 2u, left > 3u));
+}
+
+fn load_a(start: u32, row0: u32, rows: u32, k: u32, left: u32) -> Four {
+    let ld = params.a_ld;
+    if TRANS_A {
+        let word = start + k * ld + row0 / 2u;
+        return transposed(Four(
+            a_across(word, rows, left > 0u),
+            a_across(word + ld, rows, left > 1u),
+            a_across(word + 2u * ld, rows, left > 2u),
+            a_across(word + 3u * ld, rows, left > 3u),
+        ));
+    }
+    let word = start + row0 * ld + k / 2u;
+    // Rows past the last are the last again, and not stored.
+    return Four(
+        a_along(word, left),
+        a_along(word + min(1u, rows - 1u) * ld, left),
+        a_along(word + min(2u, rows - 1u) * ld, left),
+        a_along(word + min(3u, rows - 1u) * ld, left),
+    );
+}
+
+fn load_b(start: u32, col0: u32, cols: u32, k: u32, left: u32) -> Four {
+    let ld = params.b_ld;
+    if TRANS_B {
+        let word = start + col0 * ld + k / 2u;
+        return transposed(Four(
+            b_along(word, left),
+            b_along(word + min(1u, cols - 1u) * ld, left),
+            b_along(word + min(2u, cols - 1u) * ld, left),
+            b_along(word + min(3u, cols - 1u) * ld, left),
+        ));
+    }
+    let word = start + k * ld + col0 / 2u;
+    return Four(
+        b_across(word, cols, left > 0u),
+        b_across(word + ld, cols, left > 1u),
+        b_across(word + 2u * ld, cols, left > 2u),
+        b_across(word + 3u * ld, cols, left > 3u),
+    );
+}
+
+fn ordinary4(f: Four) -> bool {
+    return fmac_ordinary_factors(f.l0) && fmac_ordinary_factors(f.l1)
+        && fmac_ordinary_factors(f.l2) && fmac_ordinary_factors(f.l3);
 }
 
 @compute @workgroup_size(GROUP)
@@ -161,72 +271,35 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = linear_group(group, groups) * GROUP + lane;
-    let across = (params.n + COLS - 1u) / COLS;
-    let down = (params.rows + ROWS - 1u) / ROWS;
-    let col0 = (tile % across) * COLS;
-    let row0 = ((tile / across) % down) * ROWS;
+    let across = (params.n + 3u) / 4u;
+    let down = (params.rows + 3u) / 4u;
+    let col0 = (tile % across) * 4u;
+    let row0 = ((tile / across) % down) * 4u;
     let batch = tile / across / down;
     if batch >= params.batch {
         return;
     }
+    let rows = min(params.rows - row0, 4u);
+    let cols = min(params.n - col0, 4u);
     let a_start = params.a_offset + batch * params.a_batch;
     let b_start = params.b_offset + batch * params.b_batch;
-    // Number of the tile's first output, in 64 bits.
     let local = (batch * params.c_rows + row0) * params.n + col0;
-    let tile_lo = params.base_lo + local;
-    let tile_hi = params.base_hi + select(0u, 1u, tile_lo < local);
+    let lo = params.base_lo + local;
+    let hi = params.base_hi + select(0u, 1u, lo < local);
 
-    var acc: array<u32, ROWS * COLS>;
-    for (var i = 0u; i < ROWS * COLS; i++) {
-        acc[i] = 0u;
-    }
-    var x: array<vec4<u32>, 2u * ROWS>;
-    var y: array<vec4<u32>, 2u * COLS>;
+    var acc = Four();
     var left_in_chunk = params.chunk;
     for (var k = 0u; k < params.k; k += 8u) {
         let left = min(params.k - k, 8u);
         let left_b = max(left, 4u) - 4u; // of the second four
-        if TRANS_A {
-            for (var r = 0u; r < ROWS; r += 2u) {
-                let row = min(row0 + r, (params.rows - 1u) & ~1u);
-                let word = a_start + k * params.a_ld + row / 2u;
-                let first = a_across(word, left);
-                let second = a_across(word + 4u * params.a_ld, left_b);
-                x[2u * r] = first << vec4<u32>(16u);
-                x[2u * r + 1u] = second << vec4<u32>(16u);
-                // Beyond the last row is padding, which is never looked at.
-                let high = select(0u, HIGH, row + 1u < params.rows);
-                x[2u * r + 2u] = first & vec4<u32>(high);
-                x[2u * r + 3u] = second & vec4<u32>(high);
-            }
-        } else {
-            for (var r = 0u; r < ROWS; r++) {
-                let word = a_start + min(row0 + r, params.rows - 1u) * params.a_ld + k / 2u;
-                x[2u * r] = a_along(word, left);
-                x[2u * r + 1u] = a_along(word + 2u, left_b);
-            }
-        }
-        if TRANS_B {
-            for (var j = 0u; j < COLS; j++) {
-                let word = b_start + min(col0 + j, params.n - 1u) * params.b_ld + k / 2u;
-                y[2u * j] = b_along(word, left);
-                y[2u * j + 1u] = b_along(word + 2u, left_b);
-            }
-        } else {
-            for (var j = 0u; j < COLS; j += 2u) {
-                let col = min(col0 + j, (params.n - 1u) & ~1u);
-                let word = b_start + k * params.b_ld + col / 2u;
-                let first = b_across(word, left);
-                let second = b_across(word + 4u * params.b_ld, left_b);
-                y[2u * j] = first << vec4<u32>(16u);
-                y[2u * j + 1u] = second << vec4<u32>(16u);
-                let high = select(0u, HIGH, col + 1u < params.n);
-                y[2u * j + 2u] = first & vec4<u32>(high);
-                y[2u * j + 3u] = second & vec4<u32>(high);
-            }
-        }
+        let xa = load_a(a_start, row0, rows, k, left);
+        let xb = load_a(a_start, row0, rows, k + 4u, left_b);
+        let ya = load_b(b_start, col0, cols, k, left);
+        let yb = load_b(b_start, col0, cols, k + 4u, left_b);
+        let y = Steps(ya.l0, ya.l1, ya.l2, ya.l3, yb.l0, yb.l1, yb.l2, yb.l3);
 
-        // Which of the eight steps end a chunk; the last step of all always does.
+        // Which of the eight steps end a chunk; the last step of all always does. Steps past it add 0 * 0 to a
+        // value that is bf16 already, which changes nothing however it is rounded.
         var ends = 0xffu;
         if CHUNKED {
             ends = 0u;
@@ -238,78 +311,65 @@ fn main(
                 }
             }
         }
-
-        var ordinary = !INTEGER;
+        var ordinary = false;
         if !INTEGER {
-            for (var i = 0u; i < 2u * ROWS; i++) {
-                ordinary = ordinary && ordinary4(x[i]);
-            }
-            for (var i = 0u; i < 2u * COLS; i++) {
-                ordinary = ordinary && ordinary4(y[i]);
-            }
-            for (var i = 0u; i < ROWS * COLS; i++) {
-                ordinary = ordinary && fmac_ordinary_sum(acc[i]);
-            }
+            ordinary = ordinary4(xa) && ordinary4(xb) && ordinary4(ya) && ordinary4(yb)
+                && fmac_ordinary_sums(acc.l0) && fmac_ordinary_sums(acc.l1)
+                && fmac_ordinary_sums(acc.l2) && fmac_ordinary_sums(acc.l3);
         }
-        for (var r = 0u; r < ROWS; r++) {
-            for (var j = 0u; j < COLS; j++) {
-                var block = vec4<u32>();
-                if STOCHASTIC {
-                    if ends != 0u {
-                        let offset = r * params.n + j;
-                        let lo = tile_lo + offset;
-                        let hi = tile_hi + select(0u, 1u, lo < offset);
-                        block = random_block(
-                            step.seed,
-                            fmac_counter(lo, hi, params.stream, step.number, k),
-                        );
-                    }
-                }
-                let i = r * COLS + j;
-                if !INTEGER && ordinary {
-                    acc[i] = eight_float(
-                        acc[i], x[2u * r], x[2u * r + 1u], y[2u * j], y[2u * j + 1u], block, ends,
-                    );
-                } else {
-                    acc[i] = eight_integer(
-                        acc[i], x[2u * r], x[2u * r + 1u], y[2u * j], y[2u * j + 1u], block, ends,
-                    );
-                }
+        let place = Place(lo, hi, k, ends);
+        if ordinary {
+            acc.l0 = row_float(acc.l0, xa.l0, xb.l0, y, row_draws(place, 0u), ends);
+            acc.l1 = row_float(acc.l1, xa.l1, xb.l1, y, row_draws(place, 1u), ends);
+            acc.l2 = row_float(acc.l2, xa.l2, xb.l2, y, row_draws(place, 2u), ends);
+            acc.l3 = row_float(acc.l3, xa.l3, xb.l3, y, row_draws(place, 3u), ends);
+        } else {
+            // One copy of the code here too: four turns bring every row back to its place.
+            var x0 = xa;
+            var x1 = xb;
+            for (var row = 0u; row < 4u; row++) {
+                acc.l0 = row_integer(acc.l0, x0.l0, x1.l0, y, row_draws(place, row), ends);
+                acc = turned(acc);
+                x0 = turned(x0);
+                x1 = turned(x1);
             }
         }
     }
 
-    for (var r = 0u; r < ROWS; r++) {
-        let row = row0 + r;
-        if row >= params.rows {
-            continue;
-        }
-        for (var j = 0u; j < COLS; j += 2u) {
-            let col = col0 + j;
-            if col >= params.n {
-                continue;
-            }
-            let word = params.c_offset + batch * params.c_batch + row * params.c_ld + col / 2u;
-            var low = acc[r * COLS + j];
-            var high = acc[r * COLS + j + 1u];
-            if ADD_C {
-                let before = c[word];
-                low = add_c(low, before << 16u, tile_lo, tile_hi, r * params.n + j);
-                high = add_c(high, before & HIGH, tile_lo, tile_hi, r * params.n + j + 1u);
-            }
-            c[word] = fmac_result(low) | select(0u, fmac_result(high) << 16u, col + 1u < params.n);
-        }
+    let place = Place(lo, hi, params.k, 1u);
+    var word = params.c_offset + batch * params.c_batch + row0 * params.c_ld + col0 / 2u;
+    for (var row = 0u; row < rows; row++) {
+        store(word, cols, acc.l0, place, row);
+        acc = turned(acc);
+        word += params.c_ld;
     }
 }
 
-// C itself, as one more step that is always rounded; it draws as step K. In integers: it is one of many.
-fn add_c(acc: u32, value: u32, tile_lo: u32, tile_hi: u32, offset: u32) -> u32 {
-    let total = fmac_integer(acc, value, ONE);
-    if STOCHASTIC {
-        let lo = tile_lo + offset;
-        let hi = tile_hi + select(0u, 1u, lo < offset);
-        let counter = fmac_counter(lo, hi, params.stream, step.number, params.k);
-        return fmac_round_stochastic(total, half_word(random_block(step.seed, counter), params.k & 7u));
+// Stores the first `cols` of four outputs, C added first where it is: one more step that is always rounded and
+// draws as step K. In integers, since it is one of many.
+fn store(word: u32, cols: u32, acc: vec4<u32>, place: Place, row: u32) {
+    var value = acc;
+    if ADD_C {
+        let before = keep(fmac_widen(c[word], c[word + select(0u, 1u, cols > 2u)]), cols);
+        value = fmac_integer(acc, before, vec4<u32>(ONE));
+        if STOCHASTIC {
+            let w = row_draws(place, row);
+            // Half-word K & 7 of each block.
+            let pair = (place.k >> 1u) & 3u;
+            let words = select(
+                select(w.w0, w.w1, pair == 1u),
+                select(w.w2, w.w3, pair == 3u),
+                pair >= 2u,
+            );
+            value = fmac_round_stochastic(value, select(low(words), high(words), (place.k & 1u) == 1u));
+        } else {
+            value = fmac_round_nearest(value);
+        }
     }
-    return fmac_round_nearest(total);
+    // The half beside the last of an odd count of columns is zero.
+    let words = fmac_pack(keep(value, cols));
+    c[word] = words.x;
+    if cols > 2u {
+        c[word + 1u] = words.y;
+    }
 }

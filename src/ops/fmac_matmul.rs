@@ -355,7 +355,7 @@ impl Op for FmacMatmul {
 }
 
 const GROUP: u32 = 64;
-/// Outputs of one invocation: rows and columns.
+/// Outputs of one invocation: rows and columns (fixed in the shader).
 const ROWS: u32 = 4;
 const COLS: u32 = 4;
 
@@ -392,8 +392,6 @@ fn permutation(switches: Switches) -> Permutation {
     Permutation::new(&KERNEL)
         .library(shaders::generator(switches.generator))
         .constant("GROUP", GROUP)
-        .constant("ROWS", ROWS)
-        .constant("COLS", COLS)
         .constant("INTEGER", switches.integer)
         .constant("STOCHASTIC", switches.rounding == Rounding::Stochastic)
         .constant("CHUNKED", switches.chunked)

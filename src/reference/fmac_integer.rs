@@ -1,4 +1,4 @@
-//! The integer step of `shaders/lib/fmac.wgsl`, line by line, so that it can be held against f32 arithmetic
+//! The integer step of `shaders/lib/fmac.wgsl`, the same arithmetic with branches, so that it can be held against f32 arithmetic
 //! over many more operands than a dispatch would take.
 
 const NAN: u32 = 0x7fc0_0000;
