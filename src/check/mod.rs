@@ -3,11 +3,15 @@
 
 mod bench;
 mod ceiling;
+mod column_sums;
 mod convert;
 mod copy;
 pub mod data;
 mod fmac;
 mod matmul;
+mod relu;
+mod sgd;
+mod softmax_cross_entropy;
 
 pub use bench::bench_cases;
 
@@ -96,10 +100,14 @@ pub struct Report {
 pub fn cases(effort: Effort) -> Vec<Case> {
     let all = [
         ceiling::cases(),
+        column_sums::cases(),
         convert::cases(),
         copy::cases(),
         fmac::cases(),
-        matmul::cases(), //
+        matmul::cases(),
+        relu::cases(),
+        sgd::cases(),
+        softmax_cross_entropy::cases(),
     ];
     all.into_iter()
         .flatten()

@@ -8,6 +8,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod ceiling;
+mod chunks;
+mod column_sums;
 mod convert;
 mod copy;
 mod fmac;
@@ -15,19 +17,26 @@ mod gemm;
 mod matmul;
 mod parallel;
 mod portable;
+mod relu;
+mod sgd;
 mod simd;
 mod skinny;
+mod softmax_cross_entropy;
 
 use std::fmt;
 #[cfg(feature = "cpu")]
 use std::sync::Arc;
 
 pub(crate) use ceiling::ceiling;
+pub(crate) use column_sums::column_sums;
 pub(crate) use convert::convert;
 pub(crate) use copy::copy;
 pub(crate) use fmac::{fmac, fmac_matmul};
 pub(crate) use matmul::matmul;
+pub(crate) use relu::{relu, relu_grad};
+pub(crate) use sgd::sgd;
 pub(crate) use simd::{Kernel, Simd};
+pub(crate) use softmax_cross_entropy::softmax_cross_entropy;
 
 /// An instruction set that the CPU device has kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

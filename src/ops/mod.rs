@@ -6,15 +6,21 @@
 
 mod args;
 mod ceiling;
+mod column_sums;
 pub mod contract;
 mod convert;
 mod copy;
 mod fmac;
 mod fmac_matmul;
 mod matmul;
+mod relu;
+pub(crate) mod rows;
+mod sgd;
+mod softmax_cross_entropy;
 
 pub use args::{Arg, Args};
 pub use ceiling::{Ceiling, CeilingKind};
+pub use column_sums::ColumnSums;
 pub use contract::{Arithmetic, Class, Comparison, Verdict};
 pub use convert::Convert;
 pub use copy::Copy;
@@ -23,6 +29,9 @@ pub use fmac::probe_float_fmac_blocking;
 pub use fmac::{Fmac, probe_float_fmac};
 pub use fmac_matmul::FmacMatmul;
 pub use matmul::{Matmul, Matrix};
+pub use relu::{Relu, ReluGrad};
+pub use sgd::{Sgd, SgdOperands};
+pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -106,11 +115,15 @@ pub trait Op: std::fmt::Debug + Send + Sync {
 pub fn permutations() -> Vec<Permutation> {
     [
         ceiling::permutations(),
+        column_sums::permutations(),
         convert::permutations(),
         copy::permutations(),
         fmac::permutations(),
         fmac_matmul::permutations(),
-        matmul::permutations(), //
+        matmul::permutations(),
+        relu::permutations(),
+        sgd::permutations(),
+        softmax_cross_entropy::permutations(),
     ]
     .concat()
 }

@@ -4,16 +4,25 @@
 #![allow(clippy::needless_range_loop, reason = "keeps the code comparable to the shaders")]
 
 mod ceiling;
+mod column_sums;
 mod convert;
 mod copy;
 mod fmac;
 mod fmac_integer;
+pub(crate) mod element;
 mod matmul;
+mod relu;
+mod sgd;
+mod softmax_cross_entropy;
 
 pub use ceiling::ceiling;
+pub use column_sums::column_sums;
 pub use convert::convert;
 pub use copy::copy;
 pub use fmac::{fmac, fmac_matmul, fmac_round, fmac_sum};
 pub use fmac_integer::{fmac_product_bits, fmac_sum_bits};
 pub(crate) use matmul::load;
 pub use matmul::matmul;
+pub use relu::{relu, relu_grad};
+pub use sgd::sgd;
+pub use softmax_cross_entropy::softmax_cross_entropy;
