@@ -1,5 +1,7 @@
 //! A chain of operations made ready once and run many times: a training step, a model's forward pass.
 
+use std::ops::Range;
+
 use super::run::{check_against, reference_on};
 use super::storage::{GpuBuffer, GpuState};
 use super::{Device, Kind};
@@ -170,24 +172,33 @@ impl Program {
     /// # Errors
     /// Whatever an operation's run finds; device lost; [`Error::Wrong`] on a checked device.
     pub fn run(&mut self, values: &StepValues) -> Result<()> {
-        let device = self.device.clone();
-        self.run_kind(device.kind(), values)
+        self.run_range(0..self.calls.len(), values)
     }
 
-    fn run_kind(&mut self, kind: &Kind, values: &StepValues) -> Result<()> {
+    /// Runs the operations of `range` (cut to those there are): the forward pass of a training step, say.
+    ///
+    /// # Errors
+    /// See [`Program::run`].
+    pub fn run_range(&mut self, range: Range<usize>, values: &StepValues) -> Result<()> {
+        let range = range.start..range.end.min(self.calls.len());
+        let device = self.device.clone();
+        self.run_kind(device.kind(), range, values)
+    }
+
+    fn run_kind(&mut self, kind: &Kind, mut range: Range<usize>, values: &StepValues) -> Result<()> {
         match kind {
             Kind::Gpu(state) => {
                 if let Some(step) = &self.step {
                     state.record(0, |encoder| step.update(encoder, values))?;
                 }
-                (0..self.calls.len()).try_for_each(|call| self.run_gpu(state, call))
+                range.try_for_each(|call| self.run_gpu(state, call))
             }
             Kind::Cpu(cpu) => {
                 let cpu = cpu.clone();
-                self.run_host(values, &|op, args| op.cpu(&cpu, args))
+                self.run_host(range, values, &|op, args| op.cpu(&cpu, args))
             }
-            Kind::Reference => self.run_host(values, &|op, args| op.reference(args)),
-            Kind::Checked(inner) => self.run_checked(inner, values),
+            Kind::Reference => self.run_host(range, values, &|op, args| op.reference(args)),
+            Kind::Checked(inner) => self.run_checked(inner, range, values),
         }
     }
 
@@ -208,8 +219,13 @@ impl Program {
         Ok(())
     }
 
-    fn run_host(&mut self, values: &StepValues, run: &dyn Fn(&dyn Op, Args<'_>) -> Result<()>) -> Result<()> {
-        (0..self.calls.len()).try_for_each(|call| self.run_host_call(call, values, run))
+    fn run_host(
+        &mut self,
+        mut range: Range<usize>,
+        values: &StepValues,
+        run: &dyn Fn(&dyn Op, Args<'_>) -> Result<()>,
+    ) -> Result<()> {
+        range.try_for_each(|call| self.run_host_call(call, values, run))
     }
 
     fn run_host_call(
@@ -251,7 +267,7 @@ impl Program {
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn run_checked(&mut self, _: &Device, _: &StepValues) -> Result<()> {
+    fn run_checked(&mut self, _: &Device, _: Range<usize>, _: &StepValues) -> Result<()> {
         let (op, what) = ("program", "a checked device".to_string());
         Err(Error::Unsupported {
             op,
@@ -261,11 +277,11 @@ impl Program {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn run_checked(&mut self, inner: &Device, values: &StepValues) -> Result<()> {
+    fn run_checked(&mut self, inner: &Device, range: Range<usize>, values: &StepValues) -> Result<()> {
         if let (Some(step), Some(state)) = (&self.step, inner.gpu_state()) {
             state.record(0, |encoder| step.update(encoder, values))?;
         }
-        for call in 0..self.calls.len() {
+        for call in range {
             let before = self.operands_of(call)?;
             let mut want = before.clone();
             if let Some(call) = self.calls.get(call) {

@@ -2,3 +2,9 @@
 
 pub mod data;
 pub mod digits;
+mod mlp;
+mod recipe;
+pub mod train;
+
+pub use mlp::{MemoryUse, Parameter};
+pub use recipe::Recipe;

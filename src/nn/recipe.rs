@@ -1,0 +1,93 @@
+//! Which number format each part of training is stored in, as data.
+
+use crate::format::Rounding;
+use crate::tensor::DType;
+
+/// A training recipe: the formats of weights, activations, gradients and optimizer state, and how weights are
+/// rounded. Sums of products are always f32 (f64 where everything is).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Recipe {
+    /// Its name in tables: `bf16-sr`.
+    pub name: &'static str,
+    /// The weights and biases that products read.
+    pub weights: DType,
+    /// A wider copy that updates are added to and that `weights` is rounded from; `None`: updates go straight
+    /// into `weights`.
+    pub master: Option<DType>,
+    /// Inputs, outputs of every layer, and logits.
+    pub activations: DType,
+    /// Gradients of activations, weights and biases.
+    pub gradients: DType,
+    /// The optimizer's momentum.
+    pub momentum: DType,
+    /// How an update is rounded where weights or momentum are stored as bf16 without a master.
+    pub rounding: Rounding,
+}
+
+impl Recipe {
+    /// Everything f64: the CPU device and the reference only.
+    #[must_use]
+    pub const fn f64() -> Self {
+        Self::uniform("f64", DType::F64)
+    }
+
+    /// Everything f32.
+    #[must_use]
+    pub const fn f32() -> Self {
+        Self::uniform("f32", DType::F32)
+    }
+
+    /// bf16 weights, activations and gradients in every product; updates and momentum in f32, with an f32
+    /// master copy of the weights.
+    #[must_use]
+    pub const fn bf16_mixed() -> Self {
+        Self {
+            name: "bf16-mixed",
+            master: Some(DType::F32),
+            momentum: DType::F32,
+            ..Self::uniform("", DType::Bf16)
+        }
+    }
+
+    /// bf16 throughout, updates rounded stochastically: no f32 copy of anything but single sums.
+    #[must_use]
+    pub const fn bf16_sr() -> Self {
+        Self {
+            name: "bf16-sr",
+            rounding: Rounding::Stochastic,
+            ..Self::uniform("", DType::Bf16)
+        }
+    }
+
+    /// bf16 throughout, updates rounded to nearest: what stochastic rounding is measured against. Updates below
+    /// half a unit in the last place of a weight are lost.
+    #[must_use]
+    pub const fn bf16_nearest() -> Self {
+        Self::uniform("bf16-nearest", DType::Bf16)
+    }
+
+    /// The four recipes that the program compares.
+    #[must_use]
+    pub const fn all() -> [Self; 4] {
+        [Self::f64(), Self::f32(), Self::bf16_mixed(), Self::bf16_sr()]
+    }
+
+    /// The recipe of that name: `f64`, `f32`, `bf16-mixed`, `bf16-sr` or `bf16-nearest`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = Self::all().into_iter().chain([Self::bf16_nearest()]);
+        all.into_iter().find(|recipe| recipe.name == name)
+    }
+
+    const fn uniform(name: &'static str, dtype: DType) -> Self {
+        Self {
+            name,
+            weights: dtype,
+            master: None,
+            activations: dtype,
+            gradients: dtype,
+            momentum: dtype,
+            rounding: Rounding::Nearest,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Training a multilayer perceptron by a [`Recipe`].
+
+use std::ops::ControlFlow;
+
+use super::data::{Dataset, Split};
+use super::mlp::{self, MemoryUse, Network, Parameter};
+use super::recipe::Recipe;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::format::random::{Draw, Generator, stream};
+use crate::gpu::StepValues;
+use crate::reference::element::load;
+use crate::tensor::{DType, HostBuffer};
+
+/// What is trained, and how; the formats are the [`Recipe`]'s.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainOptions {
+    /// Widths from the input to the classes: pixels, hidden layers, classes.
+    pub layers: Vec<usize>,
+    /// Images of one step. The images left over at the end of an epoch, fewer than a batch, sit it out; the
+    /// shuffle leaves out others in the next.
+    pub batch: usize,
+    /// The learning rate of the first epoch.
+    pub learning_rate: f32,
+    /// What the learning rate is multiplied by after each epoch.
+    pub rate_decay: f32,
+    /// The momentum.
+    pub momentum: f32,
+    /// The weight decay (of biases too).
+    pub weight_decay: f32,
+    /// Seed of the initial weights, the shuffles and the stochastic roundings.
+    pub seed: u64,
+    /// The generator of stochastic rounding.
+    pub generator: Generator,
+    /// Steps from one reading of the loss to the next; each waits for the device.
+    pub report_every: usize,
+}
+
+impl Default for TrainOptions {
+    /// The network 784-2800-2670-10 with batches of 128.
+    fn default() -> Self {
+        Self {
+            layers: vec![784, 2800, 2670, 10],
+            batch: 128,
+            learning_rate: 0.05,
+            rate_decay: 1.0,
+            momentum: 0.9,
+            weight_decay: 0.0,
+            seed: 0,
+            generator: Generator::Threefry,
+            report_every: 50,
+        }
+    }
+}
+
+/// How far an epoch is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// Steps done in it.
+    pub step: usize,
+    /// Steps it has.
+    pub steps: usize,
+    /// The mean loss of the last batch, where it was read (see [`TrainOptions::report_every`]).
+    pub loss: Option<f64>,
+}
+
+/// A network in training on a device.
+#[derive(Debug)]
+pub struct Trainer {
+    network: Network,
+    recipe: Recipe,
+    options: TrainOptions,
+    epochs: usize,
+    steps: u32,
+}
+
+const OP: &str = "train";
+
+impl Trainer {
+    /// Allocates every buffer, makes every operation ready, and draws the initial weights.
+    ///
+    /// # Errors
+    /// Options or recipes that make no network; f64 on a GPU; out of memory, or device lost.
+    pub fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
+        mlp::check(recipe, options)?;
+        Ok(Self {
+            network: Network::new(device, recipe, options)?,
+            recipe: *recipe,
+            options: options.clone(),
+            epochs: 0,
+            steps: 0,
+        })
+    }
+
+    /// The recipe.
+    #[must_use]
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The options.
+    #[must_use]
+    pub fn options(&self) -> &TrainOptions {
+        &self.options
+    }
+
+    /// Bytes of its buffers by their use.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.network.memory()
+    }
+
+    /// Steps done.
+    #[must_use]
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Weights and biases, layer by layer.
+    #[must_use]
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.network.parameters
+    }
+
+    /// The words of a parameter as products see it, `rows` rows of `ld` elements of its type.
+    ///
+    /// # Errors
+    /// Device lost, or out of memory.
+    pub async fn read_parameter(&self, parameter: &Parameter) -> Result<HostBuffer> {
+        self.network.program.read(parameter.buffer).await
+    }
+
+    /// Trains on every full batch of the training split once, in an order that depends on the seed and the
+    /// epoch's number only. `progress` is called after every step and may break off the epoch.
+    ///
+    /// # Errors
+    /// A data set of other extents than the network's; fewer images than a batch; whatever a step finds.
+    pub async fn epoch(
+        &mut self,
+        data: &Dataset,
+        mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.check(data)?;
+        let (split, batch) = (data.train(), self.options.batch);
+        if split.len() < batch {
+            return Err(Error::Value {
+                op: OP,
+                what: "batch",
+                value: format!("{batch} ({} images to train on)", split.len()),
+                expected: "at most as many as there are images",
+            });
+        }
+        let order = shuffled(split.len(), self.options.seed, self.epochs as u32);
+        let steps = split.len() / batch;
+        let rate = self.options.learning_rate * self.options.rate_decay.powi(self.epochs as i32);
+        for (step, images) in order.chunks_exact(batch).enumerate() {
+            self.upload(split, data.pixels(), images)?;
+            self.steps += 1;
+            self.network.program.run(&StepValues {
+                seed: self.options.seed,
+                number: self.steps,
+                scalars: [rate, self.options.momentum, self.options.weight_decay, 0.0],
+            })?;
+            let step = step + 1;
+            let read = step % self.options.report_every.max(1) == 0 || step == steps;
+            let loss = if read { Some(self.loss().await?) } else { None };
+            let done = Progress {
+                epoch: self.epochs,
+                step,
+                steps,
+                loss,
+            };
+            if progress(&done).is_break() {
+                return Ok(());
+            }
+        }
+        self.epochs += 1;
+        Ok(())
+    }
+
+    /// The share of images of the test split whose largest logit is that of their label (the first of equal
+    /// ones), in 0..=1. The last batch is filled up with blank images that are not counted.
+    ///
+    /// # Errors
+    /// A data set of other extents than the network's, device lost, or out of memory.
+    pub async fn accuracy(&mut self, data: &Dataset) -> Result<f64> {
+        self.check(data)?;
+        let split = data.test();
+        let classes = data.classes();
+        let dtype = self.recipe.activations;
+        let order: Vec<u32> = (0..split.len() as u32).collect();
+        let mut right = 0usize;
+        for images in order.chunks(self.options.batch) {
+            self.upload(split, data.pixels(), images)?;
+            self.network.run_forward(&StepValues::default())?;
+            let logits = self.network.program.read(self.network.logits).await?;
+            for (row, &image) in images.iter().enumerate() {
+                let start = row * mlp::ld(dtype, classes);
+                let logit = |class: usize| load(dtype, logits.words(), start + class);
+                let best = (1..classes).fold(0, |best, class| match logit(class) > logit(best) {
+                    true => class,
+                    false => best,
+                });
+                right += usize::from(best == usize::from(split.labels[image as usize]));
+            }
+        }
+        Ok(right as f64 / split.len() as f64)
+    }
+
+    /// [`Trainer::epoch`] for threads that may block.
+    ///
+    /// # Errors
+    /// See [`Trainer::epoch`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn epoch_blocking(
+        &mut self,
+        data: &Dataset,
+        progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        pollster::block_on(self.epoch(data, progress))
+    }
+
+    /// [`Trainer::accuracy`] for threads that may block.
+    ///
+    /// # Errors
+    /// See [`Trainer::accuracy`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn accuracy_blocking(&mut self, data: &Dataset) -> Result<f64> {
+        pollster::block_on(self.accuracy(data))
+    }
+
+    /// The mean loss of the batch that was run last.
+    async fn loss(&self) -> Result<f64> {
+        let losses = self.network.program.read(self.network.loss).await?;
+        let dtype = mlp::loss_type(&self.recipe);
+        let batch = self.options.batch;
+        let sum: f64 = (0..batch).map(|row| load(dtype, losses.words(), row)).sum();
+        Ok(sum / batch as f64)
+    }
+
+    fn check(&self, data: &Dataset) -> Result<()> {
+        let layers = &self.options.layers;
+        let (first, last) = (layers.first().copied(), layers.last().copied());
+        if (first, last) != (Some(data.pixels()), Some(data.classes())) {
+            return Err(Error::Shape {
+                op: OP,
+                operand: "data set",
+                expected: format!("{} pixels and {} classes", data.pixels(), data.classes()),
+                got: layers.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes the named images as the batch: pixels scaled to 0..=1; rows past them are blank and count for
+    /// nothing.
+    fn upload(&mut self, split: &Split, pixels: usize, images: &[u32]) -> Result<()> {
+        let dtype = self.recipe.activations;
+        let packed = batch(dtype, &split.images, pixels, images, self.options.batch);
+        self.network.program.write(self.network.input, &packed)?;
+        let mut labels = vec![u32::MAX; self.options.batch];
+        for (label, &image) in labels.iter_mut().zip(images) {
+            *label = u32::from(split.labels[image as usize]);
+        }
+        self.network.program.write(self.network.labels, &labels)
+    }
+}
+
+/// Pixels of the named images as rows of a type, from a table of the 256 values.
+fn batch(dtype: DType, all: &[u8], pixels: usize, images: &[u32], rows: usize) -> Vec<u32> {
+    let level = |level: u32| f64::from(level) / 255.0;
+    let ld = mlp::ld(dtype, pixels);
+    let mut packed = vec![0u32; dtype.words((rows * ld) as u64) as usize];
+    let row_words = dtype.words(ld as u64) as usize;
+    let table: Vec<u32> = (0..256)
+        .flat_map(|value| mlp::pack(dtype, 1, 1, |_| level(value))[..dtype.words(1) as usize].to_vec())
+        .collect();
+    for (row, &image) in packed.chunks_mut(row_words).zip(images) {
+        let source = &all[image as usize * pixels..][..pixels];
+        match dtype {
+            DType::F64 => {
+                for (to, &value) in row.chunks_exact_mut(2).zip(source) {
+                    to.copy_from_slice(&table[2 * usize::from(value)..][..2]);
+                }
+            }
+            DType::Bf16 => {
+                for (to, pair) in row.iter_mut().zip(source.chunks(2)) {
+                    let high = pair.get(1).map_or(0, |&value| table[usize::from(value)]);
+                    *to = table[usize::from(pair[0])] | (high << 16);
+                }
+            }
+            _ => {
+                for (to, &value) in row.iter_mut().zip(source) {
+                    *to = table[usize::from(value)];
+                }
+            }
+        }
+    }
+    packed
+}
+
+/// The numbers 0..len in an order drawn for an epoch (Fisher and Yates).
+fn shuffled(len: usize, seed: u64, epoch: u32) -> Vec<u32> {
+    let draw = Draw {
+        seed,
+        stream: stream(mlp::SHUFFLE, 0),
+        step: epoch,
+        ..Draw::default()
+    };
+    let mut order: Vec<u32> = (0..len as u32).collect();
+    for i in (1..len).rev() {
+        let block = draw.block(i as u64);
+        let bits = u64::from(block[0]) | (u64::from(block[1]) << 32);
+        // The high half of a product with 64 random bits: a bias below 2^-32 for what fits in u32.
+        let j = ((u128::from(bits) * (i as u128 + 1)) >> 64) as usize;
+        order.swap(i, j);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::bf16;
+
+    #[test]
+    fn a_shuffle_is_a_permutation_of_its_epoch() {
+        let first = shuffled(1000, 7, 0);
+        let mut sorted = first.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
+        assert_eq!(first, shuffled(1000, 7, 0));
+        assert_ne!(first, shuffled(1000, 7, 1));
+        assert_ne!(first, shuffled(1000, 8, 0));
+        let stayed = (0u32..).zip(&first).filter(|(i, to)| i == *to).count();
+        assert!(stayed < 10, "{stayed} stayed in place");
+    }
+
+    #[test]
+    fn a_batch_is_scaled_pixels() {
+        let all = [0u8, 255, 51, 9, 8, 7];
+        let floats = batch(DType::F32, &all, 3, &[1, 0], 3);
+        let value = |i: usize| f32::from_bits(floats[i]);
+        assert_eq!(floats.len(), 12);
+        assert_eq!([value(4), value(5), value(6), value(7)], [0.0, 1.0, 0.2, 0.0]);
+        assert_eq!(value(0), 9.0 / 255.0);
+        assert!(floats[8..].iter().all(|&word| word == 0));
+        let halves = batch(DType::Bf16, &all, 3, &[0], 1);
+        assert_eq!(halves, [0x3f80_0000, u32::from(bf16::from_f32(0.2)), 0, 0]);
+        let doubles = batch(DType::F64, &all, 3, &[0], 1);
+        assert_eq!(load(DType::F64, &doubles, 2), 0.2);
+        assert_eq!(load(DType::F64, &doubles, 3), 0.0);
+    }
+}

@@ -1,0 +1,229 @@
+//! Training by every recipe on every device present: it learns, the same seed gives the same bits, every
+//! operation of a step is inside its class, and memory holds what the recipe says and no more.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, LazyLock};
+
+use fewbit::Device;
+use fewbit::nn::data::Dataset;
+use fewbit::nn::train::{TrainOptions, Trainer};
+use fewbit::nn::{MemoryUse, Recipe, digits};
+use fewbit::tensor::DType;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 3000, 600).expect("digits"));
+
+fn options() -> TrainOptions {
+    TrainOptions {
+        layers: vec![784, 64, 32, 10],
+        batch: 50,
+        learning_rate: 0.05,
+        momentum: 0.9,
+        weight_decay: 1e-5,
+        seed: 3,
+        report_every: 10,
+        ..TrainOptions::default()
+    }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = vec![Trial::test("memory", memory), Trial::test("errors", errors)];
+    let cpu = Arc::new(Device::cpu());
+    for recipe in Recipe::all() {
+        add(&mut trials, &cpu, recipe);
+    }
+    match Device::gpu_blocking() {
+        Ok(gpu) => {
+            let gpu = Arc::new(gpu);
+            for recipe in Recipe::all()
+                .into_iter()
+                .filter(|recipe| recipe.weights != DType::F64)
+            {
+                add(&mut trials, &gpu, recipe);
+            }
+            trials.push(Trial::test(
+                "gpu::f64 is a typed error",
+                move || match Trainer::new(&gpu, &Recipe::f64(), &options()) {
+                    Err(fewbit::Error::Unsupported { .. }) => Ok(()),
+                    other => Err(format!("{other:?}").into()),
+                },
+            ));
+        }
+        Err(error) => {
+            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
+            let message = error.to_string();
+            let trial = Trial::test(format!("gpu (missing: {message})"), move || Err(message.into()));
+            trials.push(trial.with_ignored_flag(!required));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn add(trials: &mut Vec<Trial>, device: &Arc<Device>, recipe: Recipe) {
+    let name = |what: &str| format!("{}::{}::{what}", device.kind_name(), recipe.name);
+    let own = device.clone();
+    trials.push(Trial::test(name("learns"), move || learns(&own, &recipe)));
+    let own = device.clone();
+    trials.push(Trial::test(name("repeats to the bit"), move || {
+        repeats(&own, &recipe)
+    }));
+    let own = device.clone();
+    trials.push(Trial::test(name("every operation in its class"), move || {
+        in_class(&own, &recipe)
+    }));
+}
+
+fn learns(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
+    let mut trainer = Trainer::new(device, recipe, &options())?;
+    let before = trainer.accuracy_blocking(&DIGITS)?;
+    let mut losses = Vec::new();
+    for _ in 0..5 {
+        trainer.epoch_blocking(&DIGITS, |progress| {
+            losses.extend(progress.loss);
+            ControlFlow::Continue(())
+        })?;
+    }
+    let after = trainer.accuracy_blocking(&DIGITS)?;
+    if before > 0.35 || after < 0.9 {
+        return Err(format!("accuracy {before} before, {after} after; losses {losses:?}").into());
+    }
+    let (first, last) = (losses[0], losses[losses.len() - 1]);
+    if !(last < 0.5 * first) {
+        return Err(format!("loss from {first} to {last}").into());
+    }
+    Ok(())
+}
+
+/// All parameters after some steps.
+fn trained(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Vec<Vec<u32>>, Failed> {
+    let mut trainer = Trainer::new(device, recipe, options)?;
+    trainer.epoch_blocking(&DIGITS, |progress| match progress.step {
+        12 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })?;
+    let read = |parameter| pollster::block_on(trainer.read_parameter(parameter));
+    let mut all = Vec::new();
+    for parameter in trainer.parameters() {
+        all.push(read(parameter)?.words().to_vec());
+    }
+    Ok(all)
+}
+
+fn repeats(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
+    let first = trained(device, recipe, &options())?;
+    if first != trained(device, recipe, &options())? {
+        return Err("the same seed gave other weights".into());
+    }
+    let other = TrainOptions { seed: 4, ..options() };
+    if first == trained(device, recipe, &other)? {
+        return Err("another seed gave the same weights".into());
+    }
+    Ok(())
+}
+
+fn in_class(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
+    let checked = Device::checked(device.clone());
+    let options = TrainOptions {
+        layers: vec![784, 24, 17, 10],
+        batch: 16,
+        ..options()
+    };
+    let mut trainer = Trainer::new(&checked, recipe, &options)?;
+    trainer.epoch_blocking(&DIGITS, |progress| match progress.step {
+        4 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })?;
+    Ok(())
+}
+
+/// What the buffers of a recipe hold, from the widths alone.
+fn memory() -> Result<(), Failed> {
+    let options = TrainOptions {
+        layers: vec![784, 64, 32, 16],
+        batch: 8,
+        ..options()
+    };
+    // Every width is a multiple of the row padding, so bytes are elements times their size.
+    let parameters = (784 * 64 + 64 + 64 * 32 + 32 + 32 * 16 + 16) as u64;
+    let gradients = (784 * 64 + 64 + 2 * 8 * 64) as u64;
+    let activations = (8 * (784 + 64 + 32 + 16)) as u64;
+    for (recipe, bytes, master, momentum, loss) in [
+        (Recipe::f64(), 8, 0, 8, 8),
+        (Recipe::f32(), 4, 0, 4, 4),
+        (Recipe::bf16_mixed(), 2, 4, 4, 4),
+        (Recipe::bf16_sr(), 2, 0, 2, 4),
+    ] {
+        let memory = Trainer::new(&Device::cpu(), &recipe, &options)?.memory();
+        let expected = MemoryUse {
+            weights: bytes * parameters,
+            master: master * parameters,
+            optimizer: momentum * parameters,
+            gradients: bytes * gradients,
+            activations: bytes * activations + 8 * 4 + 8 * loss,
+            total: 0,
+        };
+        let sum = expected.weights
+            + expected.master
+            + expected.optimizer
+            + expected.gradients
+            + expected.activations;
+        // On the CPU device there is no scratch: nothing hides beside these buffers.
+        if memory
+            != (MemoryUse {
+                total: sum,
+                ..expected
+            })
+        {
+            return Err(format!("{}: {memory:?}, expected {expected:?}", recipe.name).into());
+        }
+    }
+    Ok(())
+}
+
+fn errors() -> Result<(), Failed> {
+    let cpu = Device::cpu();
+    let bad = [
+        TrainOptions {
+            layers: vec![784],
+            ..options()
+        },
+        TrainOptions {
+            layers: vec![784, 0, 10],
+            ..options()
+        },
+        TrainOptions {
+            batch: 0,
+            ..options()
+        },
+        TrainOptions {
+            learning_rate: f32::NAN,
+            ..options()
+        },
+    ];
+    for options in bad {
+        if Trainer::new(&cpu, &Recipe::f32(), &options).is_ok() {
+            return Err(format!("{options:?} made a trainer").into());
+        }
+    }
+    let other = TrainOptions {
+        layers: vec![783, 10],
+        ..options()
+    };
+    let mut trainer = Trainer::new(&cpu, &Recipe::f32(), &other)?;
+    let never = |_: &_| ControlFlow::Continue(());
+    if trainer.epoch_blocking(&DIGITS, never).is_ok() || trainer.accuracy_blocking(&DIGITS).is_ok() {
+        return Err("images of other extents were taken".into());
+    }
+    let other = TrainOptions {
+        batch: 3001,
+        ..options()
+    };
+    if Trainer::new(&cpu, &Recipe::f32(), &other)?
+        .epoch_blocking(&DIGITS, never)
+        .is_ok()
+    {
+        return Err("a batch larger than the data set was taken".into());
+    }
+    Ok(())
+}
