@@ -11,7 +11,7 @@ use fewbit::nn::{MemoryUse, Recipe, digits};
 use fewbit::tensor::DType;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 3000, 600).expect("digits"));
+static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 12_000, 1000).expect("digits"));
 
 fn options() -> TrainOptions {
     TrainOptions {
@@ -78,7 +78,7 @@ fn learns(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     let mut trainer = Trainer::new(device, recipe, &options())?;
     let before = trainer.accuracy_blocking(&DIGITS)?;
     let mut losses = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..3 {
         trainer.epoch_blocking(&DIGITS, |progress| {
             losses.extend(progress.loss);
             ControlFlow::Continue(())
@@ -216,7 +216,7 @@ fn errors() -> Result<(), Failed> {
         return Err("images of other extents were taken".into());
     }
     let other = TrainOptions {
-        batch: 3001,
+        batch: 12_001,
         ..options()
     };
     if Trainer::new(&cpu, &Recipe::f32(), &other)?
