@@ -8,12 +8,22 @@ use crate::tensor::DType;
 
 /// One word of f32: the number unless it is negative (or -0).
 fn relu_f32(u: u32) -> u32 {
-    if u < 0x8000_0000 || u > 0xff80_0000 { u } else { 0 }
+    if (0x8000_0000..=0xff80_0000).contains(&u) {
+        0
+    } else {
+        u
+    }
 }
 
 /// One word of two bf16.
 fn relu_halves(u: u32) -> u32 {
-    let keep = |half: u32| if half < 0x8000 || half > 0xff80 { half } else { 0 };
+    let keep = |half: u32| {
+        if (0x8000..=0xff80).contains(&half) {
+            0
+        } else {
+            half
+        }
+    };
     keep(u & 0xffff) | (keep(u >> 16) << 16)
 }
 

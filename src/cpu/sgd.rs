@@ -1,8 +1,9 @@
-//! Stochastic gradient descent: eight elements at a time, one draw for their eight roundings.
+//! Stochastic gradient descent: many elements side by side, one draw for eight roundings.
 
-use super::Cpu;
 use super::chunks::Cut;
-use crate::format::random::{Draw, half_word};
+use super::convert::{BLOCKS, draws};
+use super::{Cpu, Kernel, Simd};
+use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
 use crate::ops::{Sgd, SgdOperands};
@@ -32,7 +33,13 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<
         };
         match op.w {
             DType::F64 => wide(op, len, step, operands),
-            _ => chunk(op, base as u64, len, step, operands),
+            _ => cpu.dispatch(Run {
+                op,
+                step,
+                base: base as u64,
+                len,
+                operands,
+            }),
         }
     });
 }
@@ -47,44 +54,70 @@ fn wide(op: &Sgd, len: usize, step: &StepValues, operands: SgdOperands<'_>) {
     reference::sgd(&run, step, operands);
 }
 
-fn chunk(op: &Sgd, base: u64, len: usize, step: &StepValues, operands: SgdOperands<'_>) {
-    let [rate, momentum, decay, _] = step.scalars;
-    let (w_draw, v_draw) = op.draws(step);
-    for at in (0..len).step_by(8) {
-        let count = (len - at).min(8);
-        let last = at + 8 >= len;
-        let g = load(op.g, operands.g, at, count);
-        let w = load(op.w, operands.w, at, count);
-        let v = load(op.v, operands.v, at, count);
-        let (mut w_bits, mut v_bits) = ([0; 8], [0; 8]);
-        for i in 0..8 {
-            let velocity = momentum * v[i] + (g[i] + decay * w[i]);
-            v_bits[i] = velocity.to_bits();
-            w_bits[i] = (w[i] - rate * velocity).to_bits();
-        }
-        if op.keep_f32 {
-            operands.w_kept[at..at + count].copy_from_slice(&w_bits[..count]);
-            operands.v_kept[at..at + count].copy_from_slice(&v_bits[..count]);
-        }
-        let first = base + at as u64;
-        let rounding = op.rounding;
-        store(op.v, operands.v, at, count, last, v_bits, rounding, v_draw, first);
-        store(op.w, operands.w, at, count, last, w_bits, rounding, w_draw, first);
-        if op.copy_ld.is_some() {
-            let (copy, nearest) = (&mut *operands.copy, Rounding::Nearest);
-            store(DType::Bf16, copy, at, count, last, w_bits, nearest, w_draw, first);
+/// Elements of one row from logical index `base` on.
+struct Run<'a> {
+    op: &'a Sgd,
+    step: &'a StepValues,
+    base: u64,
+    len: usize,
+    operands: SgdOperands<'a>,
+}
+
+/// Elements updated at once: as many as the vectorised generator draws for.
+const WIDTH: usize = 8 * BLOCKS;
+
+impl Kernel for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self {
+            op,
+            step,
+            base,
+            len,
+            operands,
+        } = self;
+        let [rate, momentum, decay, _] = step.scalars;
+        let (w_draw, v_draw) = op.draws(step);
+        let (mut g, mut w, mut v) = ([0f32; WIDTH], [0f32; WIDTH], [0f32; WIDTH]);
+        let (mut w_bits, mut v_bits) = ([0u32; WIDTH], [0u32; WIDTH]);
+        for at in (0..len).step_by(WIDTH) {
+            let count = (len - at).min(WIDTH);
+            load(op.g, operands.g, at, count, &mut g);
+            load(op.w, operands.w, at, count, &mut w);
+            load(op.v, operands.v, at, count, &mut v);
+            for i in 0..WIDTH {
+                let velocity = momentum * v[i] + (g[i] + decay * w[i]);
+                v_bits[i] = velocity.to_bits();
+                w_bits[i] = (w[i] - rate * velocity).to_bits();
+            }
+            if op.keep_f32 {
+                operands.w_kept[at..at + count].copy_from_slice(&w_bits[..count]);
+                operands.v_kept[at..at + count].copy_from_slice(&v_bits[..count]);
+            }
+            let first = base + at as u64;
+            let (w_draw, v_draw) = match op.rounding {
+                Rounding::Stochastic => (Some(&w_draw), Some(&v_draw)),
+                _ => (None, None),
+            };
+            store(op.v, operands.v, at, &v_bits[..count], v_draw, first);
+            store(op.w, operands.w, at, &w_bits[..count], w_draw, first);
+            if op.copy_ld.is_some() {
+                store(DType::Bf16, operands.copy, at, &w_bits[..count], None, first);
+            }
         }
     }
 }
 
-#[inline]
-fn load(dtype: DType, words: &[u32], at: usize, count: usize) -> [f32; 8] {
-    let mut values = [0f32; 8];
+/// Loads `count` elements from the even element `at` on; what `values` holds past them means nothing.
+#[inline(always)]
+fn load(dtype: DType, words: &[u32], at: usize, count: usize, values: &mut [f32; WIDTH]) {
     match dtype {
         DType::Bf16 => {
-            for (i, word) in words[at / 2..(at + count).div_ceil(2)].iter().enumerate() {
-                values[2 * i] = f32::from_bits(word << 16);
-                values[2 * i + 1] = f32::from_bits(word & 0xffff_0000);
+            let halves = &bf16::halves(&words[at / 2..])[..count];
+            for (value, &half) in values.iter_mut().zip(halves) {
+                *value = bf16::widen(half);
             }
         }
         _ => {
@@ -93,52 +126,39 @@ fn load(dtype: DType, words: &[u32], at: usize, count: usize) -> [f32; 8] {
             }
         }
     }
-    values
 }
 
-/// Stores up to eight elements from `at` on; `first` is the logical index of the first of them, and `last` says
-/// that they end a row.
-#[inline]
-fn store(
-    dtype: DType,
-    words: &mut [u32],
-    at: usize,
-    count: usize,
-    last: bool,
-    bits: [u32; 8],
-    rounding: Rounding,
-    draw: Draw,
-    first: u64,
-) {
+/// Stores elements from the even element `at` on, rounding stochastically where there is a draw; `first` is the
+/// logical index of the first of them. An odd count ends a row: the half beside the last becomes zero.
+#[inline(always)]
+fn store(dtype: DType, words: &mut [u32], at: usize, bits: &[u32], draw: Option<&Draw>, first: u64) {
+    let count = bits.len();
     if dtype == DType::F32 {
-        words[at..at + count].copy_from_slice(&bits[..count]);
+        words[at..at + count].copy_from_slice(bits);
         return;
     }
-    let mut codes = [0u16; 8];
-    match rounding {
-        Rounding::Stochastic => {
-            // The eight may straddle two blocks where rows are no multiple of eight long.
-            let shift = (first % 8) as u32;
-            let low = draw.block(first / 8);
-            let high = if shift == 0 {
-                low
-            } else {
-                draw.block(first / 8 + 1)
-            };
-            for (i, code) in (0u32..).zip(&mut codes) {
-                let block = if i + shift < 8 { low } else { high };
-                *code = bf16::round_stochastic(bits[i as usize], half_word(block, i + shift));
+    let words = &mut words[at / 2..(at + count).div_ceil(2)];
+    if count % 2 == 1 {
+        words[count / 2] = 0;
+    }
+    let halves = &mut bf16::halves_mut(words)[..count];
+    match draw {
+        None => {
+            for (half, &bits) in halves.iter_mut().zip(bits) {
+                *half = bf16::round_nearest(bits);
             }
         }
-        _ => codes
-            .iter_mut()
-            .zip(bits)
-            .for_each(|(code, bits)| *code = bf16::round_nearest(bits)),
-    }
-    if last && count % 2 == 1 {
-        codes[count] = 0;
-    }
-    for (i, word) in words[at / 2..(at + count).div_ceil(2)].iter_mut().enumerate() {
-        *word = bf16::pack(codes[2 * i], codes[2 * i + 1]);
+        Some(draw) if first.is_multiple_of(8) => {
+            let mut random = [0u16; WIDTH];
+            draws(draw, first / 8, &mut random);
+            for ((half, &bits), &r16) in halves.iter_mut().zip(bits).zip(&random) {
+                *half = bf16::round_stochastic(bits, u32::from(r16));
+            }
+        }
+        Some(draw) => {
+            for ((half, &bits), index) in halves.iter_mut().zip(bits).zip(first..) {
+                *half = bf16::round_stochastic(bits, draw.bits(index));
+            }
+        }
     }
 }

@@ -76,8 +76,11 @@ impl ColumnSums {
         let pipeline = gpu.pipeline(&permutation(self, tree))?;
         let ld = self.from.words(self.x_ld as u64);
         // Rows are cut where the matrix is larger than a binding, or two columns of it larger than the cap.
-        let bytes = split_rows(gpu, self.rows as u64, 2, ld * 4, 1);
-        let row_ranges = if bytes.is_empty() { vec![0..0] } else { bytes };
+        let mut row_ranges = split_rows(gpu, self.rows as u64, 2, ld * 4, 1);
+        if row_ranges.is_empty() {
+            // No rows at all: the sums are zero, and one dispatch must say so.
+            row_ranges.push(0..0);
+        }
         let count = row_ranges.len();
         for (i, range) in row_ranges.into_iter().enumerate() {
             let rows = range.end - range.start;
