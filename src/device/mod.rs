@@ -3,6 +3,7 @@
 //! Work on a GPU is batched into few submits and buffers come from a pool; reading back submits what is
 //! pending. Opening a GPU and reading are `async`, each with a `_blocking` twin where threads may block.
 
+mod matmul;
 mod program;
 mod run;
 mod storage;
@@ -11,6 +12,7 @@ mod tensor;
 
 use std::sync::Arc;
 
+pub use matmul::MatmulOptions;
 pub use program::{BufferId, Program};
 pub use run::Slot;
 pub use tensor::Tensor;

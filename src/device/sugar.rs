@@ -10,7 +10,7 @@ use crate::ops::Convert;
 use crate::tensor::{DType, Layout};
 
 /// A dense tensor's element type and leading dimension.
-fn dense(op: &'static str, operand: &'static str, tensor: &Tensor) -> Result<(DType, usize)> {
+pub(super) fn dense(op: &'static str, operand: &'static str, tensor: &Tensor) -> Result<(DType, usize)> {
     match tensor.layout() {
         Layout::Dense { dtype, ld, .. } => Ok((*dtype, *ld)),
         other => {
