@@ -196,6 +196,50 @@ fn rank_one(sums: ptr<function, Sums>, a_lo: vec4<f32>, a_hi: vec4<f32>, b_lo: v
     (*sums)[15] += a_hi.w * b_hi;
 }
 
+// Row (or column) i of a block. Called with constants: folds to single components.
+fn along_k(x: ptr<function, Block>, i: u32) -> Run {
+    return Run(
+        vec4<f32>(
+            pick((*x)[0], (*x)[1], i), pick((*x)[2], (*x)[3], i),
+            pick((*x)[4], (*x)[5], i), pick((*x)[6], (*x)[7], i),
+        ),
+        vec4<f32>(
+            pick((*x)[8], (*x)[9], i), pick((*x)[10], (*x)[11], i),
+            pick((*x)[12], (*x)[13], i), pick((*x)[14], (*x)[15], i),
+        ),
+    );
+}
+
+fn pick(v: vec4<f32>, w: vec4<f32>, i: u32) -> f32 {
+    let half = select(w, v, i < 4u);
+    return half[i & 3u];
+}
+
+// Adds the products of row v's eight k with a block of eight columns. One row's sums and its eight values fit
+// the registers of a CPU, which takes the block from memory.
+fn add_row(sums: ptr<function, Sums>, w: ptr<function, Block>, v: u32, x: Run) {
+    var lo = (*sums)[2u * v];
+    var hi = (*sums)[2u * v + 1u];
+    lo += x.lo.x * (*w)[0];
+    hi += x.lo.x * (*w)[1];
+    lo += x.lo.y * (*w)[2];
+    hi += x.lo.y * (*w)[3];
+    lo += x.lo.z * (*w)[4];
+    hi += x.lo.z * (*w)[5];
+    lo += x.lo.w * (*w)[6];
+    hi += x.lo.w * (*w)[7];
+    lo += x.hi.x * (*w)[8];
+    hi += x.hi.x * (*w)[9];
+    lo += x.hi.y * (*w)[10];
+    hi += x.hi.y * (*w)[11];
+    lo += x.hi.z * (*w)[12];
+    hi += x.hi.z * (*w)[13];
+    lo += x.hi.w * (*w)[14];
+    hi += x.hi.w * (*w)[15];
+    (*sums)[2u * v] = lo;
+    (*sums)[2u * v + 1u] = hi;
+}
+
 // Columns col .. col + 8 (a multiple of eight; cut at N) of one row of outputs: partial sums where K is split,
 // then alpha, beta C, bias, ReLU and the rounding. Words of packed outputs are written whole, the last odd
 // column's with a zero high half.

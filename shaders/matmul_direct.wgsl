@@ -2,17 +2,32 @@
 // After matmul_common.wgsl and what it needs. Constants: GROUP.
 // Lanes lie along N, so that one group's lanes share their loads of A.
 
+fn row_a(batch: u32, i: u32, k0: u32, whole: bool) -> Run {
+    return masked_run(run_a(batch, min(i, params.m - 1u), k0), k0, whole);
+}
+
 fn slab(sums: ptr<function, Sums>, batch: u32, row: u32, col: u32, k0: u32, whole: bool) {
-    var x = block_a(batch, row, k0, whole);
     var y = block_b(batch, col, k0, whole);
-    rank_one(sums, x[0], x[1], y[0], y[1]);
-    rank_one(sums, x[2], x[3], y[2], y[3]);
-    rank_one(sums, x[4], x[5], y[4], y[5]);
-    rank_one(sums, x[6], x[7], y[6], y[7]);
-    rank_one(sums, x[8], x[9], y[8], y[9]);
-    rank_one(sums, x[10], x[11], y[10], y[11]);
-    rank_one(sums, x[12], x[13], y[12], y[13]);
-    rank_one(sums, x[14], x[15], y[14], y[15]);
+    if A_TRANSPOSED {
+        var x = block_a(batch, row, k0, whole);
+        add_row(sums, &y, 0u, along_k(&x, 0u));
+        add_row(sums, &y, 1u, along_k(&x, 1u));
+        add_row(sums, &y, 2u, along_k(&x, 2u));
+        add_row(sums, &y, 3u, along_k(&x, 3u));
+        add_row(sums, &y, 4u, along_k(&x, 4u));
+        add_row(sums, &y, 5u, along_k(&x, 5u));
+        add_row(sums, &y, 6u, along_k(&x, 6u));
+        add_row(sums, &y, 7u, along_k(&x, 7u));
+        return;
+    }
+    add_row(sums, &y, 0u, row_a(batch, row, k0, whole));
+    add_row(sums, &y, 1u, row_a(batch, row + 1u, k0, whole));
+    add_row(sums, &y, 2u, row_a(batch, row + 2u, k0, whole));
+    add_row(sums, &y, 3u, row_a(batch, row + 3u, k0, whole));
+    add_row(sums, &y, 4u, row_a(batch, row + 4u, k0, whole));
+    add_row(sums, &y, 5u, row_a(batch, row + 5u, k0, whole));
+    add_row(sums, &y, 6u, row_a(batch, row + 6u, k0, whole));
+    add_row(sums, &y, 7u, row_a(batch, row + 7u, k0, whole));
 }
 
 @compute @workgroup_size(GROUP)

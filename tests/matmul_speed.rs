@@ -23,6 +23,7 @@ fn gflops_per_variant() -> Result<()> {
         .filter_map(|number| number.parse().ok())
         .collect();
     let [m, n, k] = shape.try_into().unwrap_or([1024; 3]);
+    let only = std::env::var("FEWBIT_VARIANT").unwrap_or_default();
     println!("{} on {}", env!("CARGO_PKG_NAME"), gpu.info().name);
     for (a, b, c) in [
         (DType::Bf16, DType::Bf16, DType::F32),
@@ -31,6 +32,9 @@ fn gflops_per_variant() -> Result<()> {
         for (ta, tb) in [(false, false), (false, true), (true, false)] {
             let op = Matmul::new(m, n, k).types(a, b, c).transposed(ta, tb);
             for variant in op.variants(&gpu, false) {
+                if !variant.contains(&only) {
+                    continue;
+                }
                 for any_offset in [false, true] {
                     measure(&gpu, &op, variant, any_offset)?;
                 }
@@ -69,17 +73,33 @@ fn measure(gpu: &Gpu, op: &Matmul, variant: &'static str, any_offset: bool) -> R
         Ok(started.elapsed().as_secs_f64())
     };
     let first = run()?;
+    let cpu0 = cpu_seconds();
     let ready = started.elapsed().as_secs_f64();
     let mut best = first;
     for _ in 0..7 {
         best = best.min(run()?);
     }
+    let cpu = (cpu_seconds() - cpu0) / 7.0;
     let offsets = if any_offset { "word" } else { "vec4" };
     let gflops = op.work().flops / best / 1e9;
     let bandwidth = op.work().bytes / best / 1e9;
     println!(
-        "{:44} {variant:10} {offsets}  {gflops:8.2} GFLOP/s {bandwidth:7.2} GB/s  ready {ready:.2} s",
-        op.describe()
+        "{:44} {variant:10} {offsets}  {gflops:8.2} GFLOP/s {bandwidth:7.2} GB/s  ready {ready:.2} s  {:7.2} GFLOP per CPU second",
+        op.describe(),
+        op.work().flops / cpu / 1e9,
     );
     Ok(())
+}
+
+/// User and system time of this process (Linux), in ticks of 1/100 s: what is left to compare by on a machine
+/// that others use too.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let ticks: f64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    ticks / 100.0
 }

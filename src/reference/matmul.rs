@@ -5,6 +5,10 @@ use crate::tensor::DType;
 /// `C = round(relu(alpha op(A) op(B) + beta C + bias))` in f64, k ascending, rounded once: to f32, and from
 /// there to bf16 as `op` says, drawing for the output's logical index. Padding keeps what it held, except that
 /// the high half beside the last of an odd count of bf16 columns is written as zero.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "keeps the code comparable to the shader"
+)]
 pub fn matmul(op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32], bias: &[u32]) {
     if op.m == 0 || op.n == 0 {
         return;
