@@ -1,5 +1,11 @@
 //! The high door: the same tensors and calls on every device.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it left out"
+)]
+
 use fewbit::device::Program;
 use fewbit::format::{Rounding, random::Draw};
 use fewbit::gpu::{Gpu, StepValues};

@@ -1,9 +1,9 @@
 //! Every trio on every device present, against its reference. A device that is missing shows as an ignored
 //! test with the reason; with `FEWBIT_REQUIRE_GPU=1` a missing GPU fails instead.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use fewbit::check::{self, Effort};
+use fewbit::check::{self, Case, Effort, Expected};
 use fewbit::cpu::Cpu;
 use fewbit::gpu::Gpu;
 use fewbit::{Device, wgpu};
@@ -11,30 +11,28 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
+    let mut places = Vec::new();
     let mut trials = Vec::new();
     for cpu in Cpu::available() {
-        let name = cpu.to_string();
-        add(&mut trials, &name, Device::from_cpu(cpu), Effort::Full);
+        places.push(Place::new(cpu.to_string(), Device::from_cpu(cpu), Effort::Full));
     }
-    let adapters = pollster::block_on(fewbit::gpu::adapters());
     let mut vulkan = false;
-    for adapter in adapters {
+    for adapter in pollster::block_on(fewbit::gpu::adapters()) {
         let info = adapter.get_info();
         let name = format!("{:?}", info.backend).to_lowercase();
         // One adapter per back end is enough; the second of two is the same silicon or the same software.
-        if trials
-            .iter()
-            .any(|trial: &Trial| trial.name().starts_with(&format!("{name}::")))
-        {
+        if places.iter().any(|place| place.name == name) {
             continue;
         }
         let gl = info.backend == wgpu::Backend::Gl;
         vulkan |= !gl;
         match pollster::block_on(Gpu::open_adapter(adapter.clone(), false)) {
             Ok(gpu) => {
+                // Without a probe the float variant of FMAC would not run.
+                let _ = fewbit::ops::probe_float_fmac_blocking(&gpu);
                 // The OpenGL path of a software adapter is a second back end, slow: small shapes only.
                 let effort = if gl { Effort::Quick } else { Effort::Full };
-                add(&mut trials, &name, Device::from_gpu(gpu), effort);
+                places.push(Place::new(name.clone(), Device::from_gpu(gpu), effort));
             }
             Err(error) => trials.push(missing(&name, &error.to_string())),
         }
@@ -42,17 +40,13 @@ fn main() {
             continue;
         }
         // The weakest conforming device, and work cut into many small dispatches.
+        let name = format!("{name}-core-tiny-cap");
         match pollster::block_on(Gpu::open_adapter(adapter, true)) {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
-                add(
-                    &mut trials,
-                    &format!("{name}-core-tiny-cap"),
-                    Device::from_gpu(gpu),
-                    Effort::Quick,
-                );
+                places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick));
             }
-            Err(error) => trials.push(missing(&format!("{name}-core-tiny-cap"), &error.to_string())),
+            Err(error) => trials.push(missing(&name, &error.to_string())),
         }
     }
     if !vulkan {
@@ -60,6 +54,13 @@ fn main() {
             "gpu",
             "no adapter but OpenGL ones, if any; scripts/test.sh installs one",
         ));
+    }
+    // A case's trials stand side by side: they share what the reference made, and drop it together.
+    for case in check::cases(Effort::Full) {
+        let case = Arc::new((case, OnceLock::new()));
+        for place in places.iter().filter(|place| place.effort >= case.0.effort) {
+            trials.push(trial(place.clone(), case.clone()));
+        }
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -73,30 +74,56 @@ fn missing(name: &str, reason: &str) -> Trial {
     trial.with_ignored_flag(!required)
 }
 
-fn add(trials: &mut Vec<Trial>, name: &str, device: Device, effort: Effort) {
-    // wgpu's OpenGL back end waits for its one context a second at most, then panics: one test at a time.
-    let alone = device
-        .as_gpu()
-        .is_some_and(|gpu| gpu.info().backend == wgpu::Backend::Gl);
-    let device = Arc::new((device, alone.then(Mutex::default)));
-    for case in check::cases(effort) {
-        let device = device.clone();
-        let title = format!("{name}::{}::{}", case.op.name(), case.op.describe());
-        trials.push(Trial::test(title, move || {
-            let (device, turn) = &*device;
-            let _turn: Option<MutexGuard<'_, ()>> = turn
-                .as_ref()
-                .map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
-            if let Some(gpu) = device.as_gpu().filter(|_| case.op.name().starts_with("fmac")) {
-                // The float variants are listed, and so run here, only where this finds them exact.
-                fewbit::ops::probe_float_fmac_blocking(gpu).map_err(|error| error.to_string())?;
-            }
-            for report in check::run(device, &case).map_err(|error| error.to_string())? {
-                if let Some(failure) = report.verdict.failure {
-                    return Err(format!("{}: {failure}", report.variant).into());
-                }
-            }
-            Ok(())
-        }));
+/// A device under test.
+#[derive(Clone)]
+struct Place {
+    name: String,
+    device: Device,
+    effort: Effort,
+    /// wgpu's OpenGL back end waits for its one context a second at most, then panics: one test at a time.
+    turn: Option<Arc<Mutex<()>>>,
+}
+
+impl Place {
+    fn new(name: String, device: Device, effort: Effort) -> Self {
+        let alone = device
+            .as_gpu()
+            .is_some_and(|gpu| gpu.info().backend == wgpu::Backend::Gl);
+        Self {
+            name,
+            device,
+            effort,
+            turn: alone.then(Arc::default),
+        }
     }
+}
+
+type Shared = Arc<(Case, OnceLock<fewbit::Result<Expected>>)>;
+
+fn trial(place: Place, shared: Shared) -> Trial {
+    let title = format!(
+        "{}::{}::{}",
+        place.name,
+        shared.0.op.name(),
+        shared.0.op.describe()
+    );
+    Trial::test(title, move || {
+        let (case, expected) = &*shared;
+        let expected = expected
+            .get_or_init(|| Expected::new(case))
+            .as_ref()
+            .map_err(ToString::to_string)?;
+        let _turn = place
+            .turn
+            .as_ref()
+            .map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        for report in
+            check::run_expecting(&place.device, case, expected).map_err(|error| error.to_string())?
+        {
+            if let Some(failure) = report.verdict.failure {
+                return Err(format!("{}: {failure}", report.variant).into());
+            }
+        }
+        Ok(())
+    })
 }

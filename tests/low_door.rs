@@ -2,6 +2,12 @@
 //! the crate works like a built-in one. Run on every adapter present; with `FEWBIT_REQUIRE_GPU=1` a missing
 //! adapter fails.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it left out"
+)]
+
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{
     AdapterChoice, Binding, Gpu, GpuOptions, Kernel, Operand, OperandSpec, Permutation, Plan, PlanRequest,

@@ -317,7 +317,7 @@ fn set(words: &mut [u32], dtype: DType, element: usize, value: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{judge, reference};
+    use crate::check::{Expected, judge};
     use crate::error::Result;
     use crate::ops::Arithmetic;
 
@@ -325,9 +325,8 @@ mod tests {
     #[test]
     fn every_element_of_every_case_is_compared() -> Result<()> {
         for case in cases().into_iter().filter(|case| case.effort == Effort::Quick) {
-            let before = case.operands()?;
-            let want = reference(&case, &before)?;
-            let verdict = judge(&case, &before, &want, &want, Arithmetic::CPU);
+            let expected = Expected::new(&case)?;
+            let verdict = judge(&case, &expected, &expected.want, Arithmetic::CPU);
             assert!(verdict.passed(), "{case:?}: {:?}", verdict.failure);
             let outputs = case.op.work().flops / 2.0;
             assert!(

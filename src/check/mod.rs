@@ -115,16 +115,42 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         .collect()
 }
 
+/// A case's operands, and what the reference makes of them: the same for every device.
+#[derive(Debug)]
+pub struct Expected {
+    before: Vec<HostBuffer>,
+    want: Vec<HostBuffer>,
+}
+
+impl Expected {
+    /// Runs the reference.
+    ///
+    /// # Errors
+    /// Out of memory, or whatever the operation's check finds.
+    pub fn new(case: &Case) -> Result<Self> {
+        let before = case.operands()?;
+        let want = reference(case, &before)?;
+        Ok(Self { before, want })
+    }
+}
+
 /// Runs a case on every variant that serves it on a device, judged by the operation's class.
 ///
 /// # Errors
 /// Whatever the operation's plan or run finds. A result outside its class is no error here: see
 /// [`Verdict::failure`].
 pub fn run(device: &Device, case: &Case) -> Result<Vec<Report>> {
+    run_expecting(device, case, &Expected::new(case)?)
+}
+
+/// [`run`] with the reference's results at hand, for runs on several devices.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_expecting(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
     let Some(gpu) = device.as_gpu() else {
-        return run_variants(device, case, &[None]);
+        return on_host_device(device, case, expected);
     };
-    let (before, want) = expectation(case)?;
     let mut reports = Vec::new();
     for any_offset in [false, true] {
         // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
@@ -138,9 +164,9 @@ pub fn run(device: &Device, case: &Case) -> Result<Vec<Report>> {
             };
             // Five words: off 16 bytes, and off every binding alignment.
             let offset = if any_offset { 5 } else { 0 };
-            let got = on_gpu(gpu, case, &before, &request, offset)?;
             let suffix = if any_offset { " (any offset)" } else { "" };
-            let verdict = judge(case, &before, &want, &got, Arithmetic::GPU);
+            let got = on_gpu(gpu, case, &expected.before, &request, offset)?;
+            let verdict = judge(case, expected, &got, Arithmetic::GPU);
             reports.push(Report {
                 variant: format!("{variant}{suffix}"),
                 verdict,
@@ -150,39 +176,37 @@ pub fn run(device: &Device, case: &Case) -> Result<Vec<Report>> {
     Ok(reports)
 }
 
-fn expectation(case: &Case) -> Result<(Vec<HostBuffer>, Vec<HostBuffer>)> {
-    let before = case.operands()?;
-    let want = reference(case, &before)?;
-    Ok((before, want))
-}
-
 /// Runs a case on some of a device's variants (`None`: the preferred one, or the only one).
 ///
 /// # Errors
 /// See [`run`].
 pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static str>]) -> Result<Vec<Report>> {
-    let (before, want) = expectation(case)?;
-    if let Some(gpu) = device.as_gpu() {
-        let report = |variant: &Option<&'static str>| {
-            let request = PlanRequest {
-                variant: *variant,
-                any_offset: false,
-            };
-            let got = on_gpu(gpu, case, &before, &request, 0)?;
-            let verdict = judge(case, &before, &want, &got, Arithmetic::GPU);
-            Ok(Report {
-                variant: variant.unwrap_or("preferred").to_string(),
-                verdict,
-            })
+    let expected = Expected::new(case)?;
+    let Some(gpu) = device.as_gpu() else {
+        return on_host_device(device, case, &expected);
+    };
+    let report = |variant: &Option<&'static str>| {
+        let request = PlanRequest {
+            variant: *variant,
+            any_offset: false,
         };
-        return variants.iter().map(report).collect();
-    }
+        let got = on_gpu(gpu, case, &expected.before, &request, 0)?;
+        let verdict = judge(case, &expected, &got, Arithmetic::GPU);
+        Ok(Report {
+            variant: variant.unwrap_or("preferred").to_string(),
+            verdict,
+        })
+    };
+    variants.iter().map(report).collect()
+}
+
+fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
     let got = match device.as_cpu() {
-        Some(cpu) => on_host(case, &before, |op, args| op.cpu(cpu, args))?,
-        None => reference(case, &before)?,
+        Some(cpu) => on_host(case, &expected.before, |op, args| op.cpu(cpu, args))?,
+        None => reference(case, &expected.before)?,
     };
     let variant = device.as_cpu().map_or("sequential".to_string(), Cpu::to_string);
-    let verdict = judge(case, &before, &want, &got, device.arithmetic());
+    let verdict = judge(case, expected, &got, device.arithmetic());
     Ok(vec![Report { variant, verdict }])
 }
 
@@ -280,32 +304,21 @@ fn read(_: ReadBack) -> Result<HostBuffer> {
 
 /// Judges results by the operation's class, and checks that nothing outside the operands was written.
 #[must_use]
-pub fn judge(
-    case: &Case,
-    before: &[HostBuffer],
-    want: &[HostBuffer],
-    got: &[HostBuffer],
-    arithmetic: Arithmetic,
-) -> Verdict {
+pub fn judge(case: &Case, expected: &Expected, got: &[HostBuffer], arithmetic: Arithmetic) -> Verdict {
     let specs = case.op.operands();
-    let cut = |buffers: &'_ [HostBuffer]| -> Vec<Vec<u32>> {
-        let words =
-            |(buffer, spec): (&HostBuffer, &OperandSpec)| buffer.words()[..spec.words as usize].to_vec();
-        buffers.iter().zip(&specs).map(words).collect()
-    };
-    let (before_words, want_words, got_words) = (cut(before), cut(want), cut(got));
-    let before_refs: Vec<&[u32]> = before_words.iter().map(Vec::as_slice).collect();
-    let want_refs: Vec<&[u32]> = want_words.iter().map(Vec::as_slice).collect();
-    let got_refs: Vec<&[u32]> = got_words.iter().map(Vec::as_slice).collect();
+    fn cut<'a>(buffers: &'a [HostBuffer], specs: &[OperandSpec]) -> Vec<&'a [u32]> {
+        let words = |(buffer, spec): (&'a HostBuffer, &OperandSpec)| &buffer.words()[..spec.words as usize];
+        buffers.iter().zip(specs).map(words).collect()
+    }
     let verdict = case.op.compare(&Comparison {
-        before: &before_refs,
-        want: &want_refs,
-        got: &got_refs,
+        before: &cut(&expected.before, &specs),
+        want: &cut(&expected.want, &specs),
+        got: &cut(got, &specs),
         arithmetic,
         step: case.op.step_values(),
     });
     let mut guards = Verdict::default();
-    for ((spec, before), got) in specs.iter().zip(before).zip(got) {
+    for ((spec, before), got) in specs.iter().zip(&expected.before).zip(got) {
         // Operands that are only read must come back unchanged as a whole.
         let from = if spec.is_written() { spec.words as usize } else { 0 };
         for (index, (&want, &got)) in before.words().iter().zip(got.words()).enumerate().skip(from) {

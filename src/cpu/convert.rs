@@ -184,13 +184,13 @@ pub(super) fn draws(draw: &Draw, first: u64, bits: &mut [u16; 8 * BLOCKS]) {
 /// Blocks `first .. first + BLOCKS` side by side.
 #[inline(always)]
 fn threefry_many(draw: &Draw, first: u64, x: &mut [[u32; BLOCKS]; 4]) {
-    for i in 0..BLOCKS {
-        let block = first.wrapping_add(i as u64);
-        x[0][i] = block as u32;
-        x[1][i] = (block >> 32) as u32;
+    let [low, high, stream, step] = &mut *x;
+    for ((low, high), block) in low.iter_mut().zip(high).zip(first..) {
+        *low = block as u32;
+        *high = (block >> 32) as u32;
     }
-    x[2].fill(draw.stream);
-    x[3].fill(draw.step);
+    stream.fill(draw.stream);
+    step.fill(draw.step);
     threefry_lanes(draw.seed, x);
 }
 

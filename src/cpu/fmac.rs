@@ -361,12 +361,12 @@ fn blocks(op: &FmacMatmul, element: u64, k_block: u32, words: &mut [[u32; COLS];
         }
         return;
     }
-    for j in 0..COLS {
-        let element = element + j as u64;
-        words[0][j] = element as u32;
-        words[1][j] = (element >> 32) as u32 | (op.draw.step << 8);
+    let [low, high, stream, step] = &mut *words;
+    for ((low, high), element) in low.iter_mut().zip(high).zip(element..) {
+        *low = element as u32;
+        *high = (element >> 32) as u32 | (op.draw.step << 8);
     }
-    words[2].fill(op.draw.stream);
-    words[3].fill(k_block);
+    stream.fill(op.draw.stream);
+    step.fill(k_block);
     threefry_lanes(op.draw.seed, words);
 }

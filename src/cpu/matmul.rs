@@ -2,11 +2,26 @@
 
 use super::Cpu;
 use super::gemm::{Gemm, Operand, Output, Source, gemm};
+use crate::error::Result;
 use crate::format::bf16;
-use crate::ops::{Matmul, Matrix};
+use crate::ops::{Matmul, Matrix, check_f64};
 use crate::tensor::DType;
 
-pub(crate) fn matmul(cpu: &Cpu, op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32], bias: &[u32]) {
+/// # Errors
+/// [`Error::Alignment`](crate::Error::Alignment) when a caller's f64 operand does not start on 8 bytes.
+pub(crate) fn matmul(
+    cpu: &Cpu,
+    op: &Matmul,
+    a: &[u32],
+    b: &[u32],
+    c: &mut [u32],
+    bias: &[u32],
+) -> Result<()> {
+    if op.c.dtype == DType::F64 {
+        for (operand, words) in [("a", a), ("b", b), ("c", &*c), ("bias", bias)] {
+            check_f64("matmul", operand, words)?;
+        }
+    }
     for batch in 0..op.batch {
         let product = Gemm {
             m: op.m,
@@ -27,7 +42,6 @@ pub(crate) fn matmul(cpu: &Cpu, op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32]
             transposed: matrix.transposed,
         };
         let first = batch * op.c.batch_stride;
-        // Operands of dtype F64 were checked to be aligned (`Args` of the operation).
         let c = match op.c.dtype {
             DType::F64 => {
                 Output::F64(bytemuck::try_cast_slice_mut(c).map_or(&mut [], |c| tail_mut(c, first)))
@@ -37,6 +51,7 @@ pub(crate) fn matmul(cpu: &Cpu, op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32]
         };
         gemm(cpu, &product, operand(&op.a, a), operand(&op.b, b), c);
     }
+    Ok(())
 }
 
 fn tail_mut<T>(values: &mut [T], first: usize) -> &mut [T] {

@@ -12,17 +12,6 @@ impl Cpu {
         }
     }
 
-    /// Runs `body(0)` to `body(count - 1)`.
-    pub(crate) fn for_each(&self, count: usize, body: impl Fn(usize) + Sync + Send) {
-        #[cfg(feature = "cpu")]
-        if count > 1 && self.threads() > 1 {
-            use rayon::prelude::*;
-            self.install(|| (0..count).into_par_iter().for_each(body));
-            return;
-        }
-        (0..count).for_each(body);
-    }
-
     /// Runs `body` on each run of `chunk` elements of `data` (the last may be shorter), with its number.
     pub(crate) fn chunks_mut<T: Send>(
         &self,

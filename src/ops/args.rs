@@ -97,33 +97,20 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Words as `f64` values.
+/// Checks that words can be viewed as `f64` values.
 ///
 /// # Errors
-/// [`Error::Alignment`] when a caller's slice does not start on 8 bytes.
-pub(crate) fn as_f64<'a>(op: &'static str, operand: &'static str, words: &'a [u32]) -> Result<&'a [f64]> {
-    bytemuck::try_cast_slice(words).map_err(|_| misaligned(op, operand, words.as_ptr() as u64))
-}
-
-/// Words as `f64` values, to write.
-///
-/// # Errors
-/// [`Error::Alignment`] when a caller's slice does not start on 8 bytes.
-pub(crate) fn as_f64_mut<'a>(
-    op: &'static str,
-    operand: &'static str,
-    words: &'a mut [u32],
-) -> Result<&'a mut [f64]> {
-    let address = words.as_ptr() as u64;
-    bytemuck::try_cast_slice_mut(words).map_err(|_| misaligned(op, operand, address))
-}
-
-fn misaligned(op: &'static str, operand: &'static str, value: u64) -> Error {
-    Error::Alignment {
-        op,
-        operand,
-        what: "address or length",
-        value,
-        multiple: 8,
+/// [`Error::Alignment`] when a caller's slice does not start on 8 bytes, or holds half a value.
+pub(crate) fn check_f64(op: &'static str, operand: &'static str, words: &[u32]) -> Result<()> {
+    let (what, value) = ("address or length", words.as_ptr() as u64);
+    match bytemuck::try_cast_slice::<u32, f64>(words) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Alignment {
+            op,
+            operand,
+            what,
+            value,
+            multiple: 8,
+        }),
     }
 }

@@ -450,12 +450,11 @@ impl Op for Matmul {
         let op = self.at(&args.step);
         if self.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
-            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), bias.read());
+            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), bias.read())
         } else {
             let [a, b, c] = args.take(self)?;
-            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), &[]);
+            crate::cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), &[])
         }
-        Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {

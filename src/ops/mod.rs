@@ -18,6 +18,7 @@ pub(crate) mod rows;
 mod sgd;
 mod softmax_cross_entropy;
 
+pub(crate) use args::check_f64;
 pub use args::{Arg, Args};
 pub use ceiling::{Ceiling, CeilingKind};
 pub use column_sums::ColumnSums;

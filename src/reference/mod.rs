@@ -1,15 +1,18 @@
 //! The specification of every kernel: one file each, sequential and obvious, with the loop order of its
 //! shader. Nothing here is meant to be fast.
 
-#![allow(clippy::needless_range_loop, reason = "keeps the code comparable to the shaders")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "keeps the code comparable to the shaders"
+)]
 
 mod ceiling;
 mod column_sums;
 mod convert;
 mod copy;
+pub(crate) mod element;
 mod fmac;
 mod fmac_integer;
-pub(crate) mod element;
 mod matmul;
 mod relu;
 mod sgd;
