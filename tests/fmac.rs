@@ -1,6 +1,13 @@
 //! FMAC beyond single cases: the integer step against f32 arithmetic, worked examples, stochastic rounding as a
 //! distribution, and errors.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it left out"
+)]
+
 use fewbit::format::random::{Draw, Generator, half_word};
 use fewbit::format::{Rounding, bf16};
 use fewbit::ops::{Arg, Args, Fmac, FmacMatmul, Op};

@@ -1,13 +1,203 @@
-//! `fewbit train`.
+//! `fewbit train`: the survey's perceptron in several number formats.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::output::Output;
-use super::{Common, Stop};
+use fewbit::Device;
+use fewbit::io::idx;
+use fewbit::nn::data::Dataset;
+use fewbit::nn::train::{TrainOptions, Trainer};
+use fewbit::nn::{Recipe, digits};
+
+use super::output::{Output, Row};
+use super::{Common, Stop, device, interrupted};
 
 #[derive(Args, Debug)]
-pub(crate) struct TrainArgs {}
+pub(crate) struct TrainArgs {
+    /// A directory with MNIST as IDX or IDX.gz files. Without it, digits drawn by the program itself.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Formats to train in: f64, f32, bf16-mixed, bf16-sr, bf16-nearest. All but the last by default (without
+    /// f64 on a GPU, whose shading language has none).
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    formats: Vec<String>,
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    epochs: u32,
+    /// Images of one step.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    /// The learning rate of the first epoch.
+    #[arg(long, default_value_t = 0.05)]
+    learning_rate: f32,
+    /// What the learning rate is multiplied by after each epoch.
+    #[arg(long, default_value_t = 0.5)]
+    rate_decay: f32,
+    /// The momentum.
+    #[arg(long, default_value_t = 0.9)]
+    momentum: f32,
+    /// Widths from pixels to classes.
+    #[arg(long, value_delimiter = ',', default_values_t = [784, 2800, 2670, 10])]
+    layers: Vec<u32>,
+    /// Seed of the weights, the shuffles, the roundings, and the drawn digits.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Digits drawn to train on, without --data.
+    #[arg(long, default_value_t = 60_000)]
+    train_images: usize,
+    /// Digits drawn to test on, without --data.
+    #[arg(long, default_value_t = 10_000)]
+    test_images: usize,
+}
 
-pub(crate) fn run(_common: &Common, _args: &TrainArgs, _output: &mut Output) -> Result<(), Stop> {
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1e6)
+}
+
+fn load(args: &TrainArgs) -> Result<(Dataset, String), Stop> {
+    let input = |error: &dyn std::fmt::Display| Stop::Input(error.to_string());
+    let (data, name) = match &args.data {
+        Some(dir) => (
+            idx::load_mnist(dir).map_err(|error| input(&error))?,
+            format!("IDX files in {}", dir.display()),
+        ),
+        None => {
+            let drawn = digits::dataset(args.seed, args.train_images, args.test_images);
+            (
+                drawn.map_err(|error| input(&error))?,
+                "digits drawn by fewbit itself".to_string(),
+            )
+        }
+    };
+    let name = format!(
+        "{name}: {} to train on, {} to test on",
+        data.train().len(),
+        data.test().len()
+    );
+    Ok((data, name))
+}
+
+fn recipes(args: &TrainArgs, device: &Device, output: &Output) -> Result<Vec<Recipe>, Stop> {
+    if args.formats.is_empty() {
+        let mut recipes = vec![
+            Recipe::f64(),
+            Recipe::f32(),
+            Recipe::bf16_mixed(),
+            Recipe::bf16_sr(),
+        ];
+        if device.as_gpu().is_some() {
+            recipes.remove(0);
+            output.line("f64 is left out: WGSL has none (--device cpu has)");
+        }
+        return Ok(recipes);
+    }
+    let find = |name: &String| {
+        Recipe::named(name).ok_or_else(|| {
+            let known: Vec<_> = Recipe::all().iter().map(|recipe| recipe.name).collect();
+            Stop::Input(format!(
+                "no format is called {name:?}; there are: {}",
+                known.join(", ")
+            ))
+        })
+    };
+    args.formats.iter().map(find).collect()
+}
+
+pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Result<(), Stop> {
+    let device = device::open(common, output)?;
+    let recipes = recipes(args, &device, output)?;
+    let (data, name) = load(args)?;
+    let options = TrainOptions {
+        layers: args.layers.iter().map(|&width| width as usize).collect(),
+        batch: args.batch as usize,
+        learning_rate: args.learning_rate,
+        rate_decay: args.rate_decay,
+        momentum: args.momentum,
+        seed: args.seed,
+        ..TrainOptions::default()
+    };
+    let widths: Vec<_> = args.layers.iter().map(ToString::to_string).collect();
+    let weights: u64 = args
+        .layers
+        .windows(2)
+        .map(|pair| u64::from(pair[0]) * u64::from(pair[1]))
+        .sum();
+    output.line(&format!("Data: {name}"));
+    output.line(&format!(
+        "Network: {} ({:.2} M weights), batch {}, {} epochs, learning rate {} times {} an epoch, momentum {}",
+        widths.join("-"),
+        weights as f64 / 1e6,
+        args.batch,
+        args.epochs,
+        args.learning_rate,
+        args.rate_decay,
+        args.momentum
+    ));
+    let mut lines = Vec::new();
+    for recipe in recipes {
+        let mut trainer = Trainer::new(&device, &recipe, &options)?;
+        let steps = (data.train().len() / options.batch) as u64;
+        let bar = output.bar(steps * u64::from(args.epochs), recipe.name);
+        // The clock runs while it trains, not while it is tested.
+        let mut time = Duration::ZERO;
+        let mut curve = Vec::new();
+        for _ in 0..args.epochs {
+            let start = Instant::now();
+            trainer.epoch_blocking(&data, |progress| {
+                bar.inc(1);
+                if let Some(loss) = progress.loss {
+                    bar.set_message(format!("epoch {}, loss {loss:.4}", progress.epoch + 1));
+                }
+                if interrupted().is_err() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+            interrupted()?;
+            time += start.elapsed();
+            curve.push(100.0 * trainer.accuracy_blocking(&data)?);
+        }
+        bar.finish_and_clear();
+        let memory = trainer.memory();
+        let accuracy = curve.last().copied().unwrap_or(0.0);
+        let seconds = time.as_secs_f64();
+        let row = Row::new("train", recipe.name, &name, true)
+            .with("weights_bytes", memory.weights)
+            .with("master_bytes", memory.master)
+            .with("optimizer_bytes", memory.optimizer)
+            .with("gradients_bytes", memory.gradients)
+            .with("activations_bytes", memory.activations)
+            .with("peak_bytes", memory.total)
+            .with("seconds", seconds)
+            .with("accuracy_percent", accuracy)
+            .with("accuracy_percent_by_epoch", curve);
+        output.row(row);
+        lines.push(vec![
+            recipe.name.to_string(),
+            megabytes(memory.weights),
+            format!("{seconds:.1}"),
+            format!("{accuracy:.2}"),
+            megabytes(memory.master + memory.optimizer),
+            megabytes(memory.total),
+        ]);
+        // Shown as they come: the whole table takes minutes.
+        output.complain(&format!("{}: {accuracy:.2} % in {seconds:.1} s", recipe.name));
+    }
+    let header = [
+        "Format",
+        "Memory (MB)",
+        "Train time (s)",
+        "Accuracy (%)",
+        "Master + optimizer (MB)",
+        "Peak (MB)",
+    ];
+    output.table(&header, &header[1..], &lines);
+    output.line(
+        "MB are 10^6 bytes. Memory: what the buffers that hold weights and biases hold. Peak: all buffers.",
+    );
     Ok(())
 }
