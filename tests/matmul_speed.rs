@@ -103,3 +103,5 @@ fn cpu_seconds() -> f64 {
         .sum();
     ticks / 100.0
 }
+        "{:44} {variant:10} {offsets}  {gflops:8.2} GFLOP/s {bandwidth:7.2} GB/s  ready {ready:.2} s",
+        op.describe()
