@@ -100,7 +100,8 @@ fn main(
     var words = vec4<u32>(rounded(low, r_low), rounded(high, r_high));
     // The half beside the last of an odd count of columns is zero.
     if (cols & 1u) == 1u {
-        words &= select(vec4<u32>(0xffffffffu), vec4<u32>(0xffffu), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(last));
+        let is_last = vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(last);
+        words &= select(vec4<u32>(0xffffffffu), vec4<u32>(0xffffu), is_last);
     }
     a[to.x] = words.x;
     if last > 0u {

@@ -1,5 +1,5 @@
-// C <- A B with an accumulator that is rounded to bf16 at every step of k, or every `chunk` steps; packed bf16
-// throughout. After a generator, lib/index.wgsl, lib/step.wgsl, lib/random.wgsl and lib/fmac.wgsl.
+// C <- A B with an accumulator that is rounded to bf16 at every step of k, or every `chunk` steps; packed
+// bf16 throughout. After a generator, lib/index.wgsl, lib/step.wgsl, lib/random.wgsl and lib/fmac.wgsl.
 // Constants: GROUP, INTEGER, STOCHASTIC, CHUNKED, TRANS_A, TRANS_B, ADD_C.
 //
 // An invocation owns 4 rows of 4 columns of C, whole words, and walks k in blocks of eight: one draw for each
@@ -141,8 +141,8 @@ fn draws(lo: u32, hi: u32, offset: u32, k: u32) -> Draws {
     );
 }
 
-// Where a tile's draws are: the number of its first output in 64 bits, and the step. `ends` is 0 where nothing
-// is rounded.
+// Where a tile's draws are: the number of its first output in 64 bits, and the step. `ends` is 0 where
+// nothing is rounded.
 struct Place {
     lo: u32,
     hi: u32,
@@ -298,8 +298,8 @@ fn main(
         let yb = load_b(b_start, col0, cols, k + 4u, left_b);
         let y = Steps(ya.l0, ya.l1, ya.l2, ya.l3, yb.l0, yb.l1, yb.l2, yb.l3);
 
-        // Which of the eight steps end a chunk; the last step of all always does. Steps past it add 0 * 0 to a
-        // value that is bf16 already, which changes nothing however it is rounded.
+        // Which of the eight steps end a chunk; the last step of all always does. Steps past it add 0 * 0 to
+        // a value that is bf16 already, which changes nothing however it is rounded.
         var ends = 0xffu;
         if CHUNKED {
             ends = 0u;
@@ -345,8 +345,8 @@ fn main(
     }
 }
 
-// Stores the first `cols` of four outputs, C added first where it is: one more step that is always rounded and
-// draws as step K. In integers, since it is one of many.
+// Stores the first `cols` of four outputs, C added first where it is: one more step that is always rounded
+// and draws as step K. In integers, since it is one of many.
 fn store(word: u32, cols: u32, acc: vec4<u32>, place: Place, row: u32) {
     var value = acc;
     if ADD_C {

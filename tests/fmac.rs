@@ -1,5 +1,12 @@
-//! FMAC beyond single cases: the integer step against f32 arithmetic, worked examples, stochastic rounding as a
-//! distribution, and errors.
+//! FMAC beyond single cases: the integer step against f32 arithmetic, worked examples, stochastic rounding as
+//! a distribution, and errors.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it ran on"
+)]
 
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,7 @@
 // One FMAC step, acc + x * y in f32, twice: by the device's f32 unit and in integers alone. x and y are bf16
-// values as f32 bit patterns (low halves zero); acc and the result are f32 bit patterns. Neither rounds to bf16.
-// Four at a time and without branches: they would diverge. src/reference/fmac_integer.rs mirrors the integer
-// step, with branches for clarity.
+// values as f32 bit patterns (low halves zero); acc and the result are f32 bit patterns. Neither rounds to
+// bf16. Four at a time and without branches: they would diverge. src/reference/fmac_integer.rs mirrors the
+// integer step, with branches for clarity.
 
 const FMAC_NAN: u32 = 0x7fc00000u; // the only NaN that a step makes
 const FMAC_INF: u32 = 0x7f800000u;
@@ -58,9 +58,10 @@ fn fmac_sum(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     let abig = big & magnitude;
     let asmall = small & magnitude;
     let opposite = ((big ^ small) >> vec4<u32>(31u)) == one;
-    // 24-bit significands with three bits below them: guard, round and sticky. With the last of the three an OR
-    // of all that is shifted out the rounding below sees whether the true sum is under, on or over a tie: a
-    // difference that loses more than one leading bit comes of a shift of at most 1, and that loses nothing.
+    // 24-bit significands with three bits below them: guard, round and sticky. With the last of the three an
+    // OR of all that is shifted out the rounding below sees whether the true sum is under, on or over a tie:
+    // a difference that loses more than one leading bit comes of a shift of at most 1, and that loses
+    // nothing.
     let ebig = max(abig >> vec4<u32>(23u), one);
     let esmall = max(asmall >> vec4<u32>(23u), one);
     let mbig = ((abig & fraction) | select(zero, normal, abig >= normal)) << three;
@@ -69,8 +70,8 @@ fn fmac_sum(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     let lost = msmall & ((one << align) - one);
     let added = (msmall >> align) | min(lost, one);
     let sum = select(mbig + added, mbig - added, opposite);
-    // The leading bit goes to bit 26: one to the right after a carry, else to the left as far as the exponent,
-    // which ends at 1 (subnormals), allows.
+    // The leading bit goes to bit 26: one to the right after a carry, else to the left as far as the
+    // exponent, which ends at 1 (subnormals), allows.
     let carry = sum >> vec4<u32>(27u);
     let carried = (sum >> carry) | (sum & carry);
     let left = min(countLeadingZeros(carried) - vec4<u32>(5u), ebig + carry - one);
@@ -100,7 +101,8 @@ fn fmac_float(acc: vec4<u32>, x: vec4<u32>, y: vec4<u32>) -> vec4<u32> {
 // - Nothing is NaN or Inf, and no sum reaches 2^126 + 8 * 2^120 < 2^127: nothing overflows.
 // - Products are 0 or at least 2^-102 and whole multiples of 2^-116 (the last bit of a factor is 2^-58 or
 //   more); the accumulator is a whole multiple of 2^-125 (24 bits from 2^-102 down). So every sum is one of
-//   2^-125 as well, rounding only makes it coarser, and a sum that is not 0 is normal: nothing can be flushed.
+//   2^-125 as well, rounding only makes it coarser, and a sum that is not 0 is normal: nothing can be
+//   flushed.
 // - Products are exact, so fusing the multiplication and the addition changes nothing.
 // What is left to the device is how one f32 addition rounds (and, inside a chunk, the order of several):
 // that is what the probe in src/ops/fmac/probe.rs looks at.

@@ -95,30 +95,21 @@ impl Kernel for Elements<'_> {
             }
             return;
         }
-        // The half-words of many blocks side by side; rows of odd length start inside one, at an odd half-word
-        // too.
-        let skip = (base % 8) as usize;
-        let mut block = base / 8;
+        // The half-words of many blocks side by side. Rows of odd length start inside a block.
         let mut bits = [0u16; 8 * BLOCKS];
-        let mut at = 8 * BLOCKS;
-        for (i, ((a, &x), &y)) in a.iter_mut().zip(x).zip(y).enumerate() {
-            let mut draw = || {
-                if at == 8 * BLOCKS {
-                    draws(&op.draw, block, &mut bits);
-                    block += BLOCKS as u64;
-                    at = 0;
-                }
-                at += 1;
-                u32::from(bits[at - 1])
-            };
-            if i == 0 {
-                for _ in 0..skip {
-                    draw();
-                }
+        let mut done = 0;
+        while done < a.len() {
+            let first = base + 2 * done as u64;
+            draws(&op.draw, first / 8, &mut bits);
+            let bits = bits[(first % 8) as usize..].as_chunks::<2>().0;
+            let end = (done + bits.len()).min(a.len());
+            let words = a[done..end].iter_mut().zip(&x[done..end]).zip(&y[done..end]);
+            for (((a, &x), &y), &[r_low, r_high]) in words.zip(bits) {
+                let low = stochastic(sum(*a << 16, x << 16, y << 16), r_low.into());
+                let high = stochastic(sum(*a & HIGH, x & HIGH, y & HIGH), r_high.into());
+                *a = result(low) | (result(high) << 16);
             }
-            let low = stochastic(sum(*a << 16, x << 16, y << 16), draw());
-            let high = stochastic(sum(*a & HIGH, x & HIGH, y & HIGH), draw());
-            *a = result(low) | (result(high) << 16);
+            done = end;
         }
     }
 }
@@ -128,15 +119,14 @@ fn sum(a: u32, x: u32, y: u32) -> f32 {
     operand(a) + operand(x) * operand(y)
 }
 
-/// Rows and columns of C that the innermost loop holds in registers.
+/// Rows of C that the loop over steps takes at a time.
 const ROWS: usize = 4;
-const COLS: usize = 16;
 /// Rows and columns of C that a task owns, and steps that it packs at a time (a multiple of 8: draws).
 const TASK_ROWS: usize = 32;
 const TASK_COLS: usize = 64;
-const STEPS: usize = 256;
+const STEPS: usize = 64;
 
-type Acc = [[f32; COLS]; ROWS];
+type Row = [f32; TASK_COLS];
 
 /// `C <- A B (+ C)` with a bf16 accumulator. A task owns a tile of C, so results do not depend on how many
 /// threads there are.
@@ -214,58 +204,48 @@ impl Kernel for Tile<'_> {
             col0,
             codes,
         } = self;
-        let groups = TASK_ROWS.min(op.m - row0).div_ceil(ROWS);
-        let panels = TASK_COLS.min(op.n - col0).div_ceil(COLS);
-        let mut acc = [[[[0f32; COLS]; ROWS]; TASK_COLS / COLS]; TASK_ROWS / ROWS];
-        let mut xs = vec![[0f32; ROWS]; STEPS * groups];
-        let mut ys = vec![[0f32; COLS]; STEPS];
-        let mut k0 = 0;
-        while k0 < op.k {
+        let rows = TASK_ROWS.min(op.m - row0);
+        let cols = TASK_COLS.min(op.n - col0);
+        let mut acc = [[0f32; TASK_COLS]; TASK_ROWS];
+        let mut xs = [[[0f32; ROWS]; STEPS]; TASK_ROWS / ROWS];
+        let mut ys = [[0f32; TASK_COLS]; STEPS];
+        for k0 in (0..op.k).step_by(STEPS) {
             let steps = STEPS.min(op.k - k0);
-            for (group, xs) in xs.chunks_mut(STEPS).enumerate() {
-                for (r, row) in (row0 + group * ROWS..op.m).take(ROWS).enumerate() {
-                    for (k, x) in xs[..steps].iter_mut().enumerate() {
-                        let at = match op.trans_a {
-                            false => (batch * op.m + row) * op.a_ld + k0 + k,
-                            true => (batch * op.k + k0 + k) * op.a_ld + row,
-                        };
-                        x[r] = operand(u32::from(a[at]) << 16);
+            for i in 0..rows {
+                for (k, x) in xs[i / ROWS][..steps].iter_mut().enumerate() {
+                    let at = match op.trans_a {
+                        false => (batch * op.m + row0 + i) * op.a_ld + k0 + k,
+                        true => (batch * op.k + k0 + k) * op.a_ld + row0 + i,
+                    };
+                    x[i % ROWS] = operand(u32::from(a[at]) << 16);
+                }
+            }
+            for (k, y) in ys[..steps].iter_mut().enumerate() {
+                if op.trans_b {
+                    for (j, y) in y[..cols].iter_mut().enumerate() {
+                        let at = (batch * op.n + col0 + j) * op.b_ld + k0 + k;
+                        *y = operand(u32::from(b[at]) << 16);
+                    }
+                } else {
+                    let row = &b[(batch * op.k + k0 + k) * op.b_ld + col0..][..cols];
+                    for (y, &code) in y.iter_mut().zip(row) {
+                        *y = operand(u32::from(code) << 16);
                     }
                 }
             }
-            for panel in 0..panels {
-                let first = col0 + panel * COLS;
-                let cols = COLS.min(op.n - first);
-                for (k, y) in ys[..steps].iter_mut().enumerate() {
-                    if op.trans_b {
-                        for (j, y) in y[..cols].iter_mut().enumerate() {
-                            let at = (batch * op.n + first + j) * op.b_ld + k0 + k;
-                            *y = operand(u32::from(b[at]) << 16);
-                        }
-                    } else {
-                        let row = &b[(batch * op.k + k0 + k) * op.b_ld + first..][..cols];
-                        for (y, &code) in y.iter_mut().zip(row) {
-                            *y = operand(u32::from(code) << 16);
-                        }
-                    }
-                }
-                for group in 0..groups {
-                    let xs = &xs[group * STEPS..][..steps];
-                    let row = row0 + group * ROWS;
-                    let element = ((batch * op.m + row) * op.n + first) as u64;
-                    let acc = &mut acc[group][panel];
-                    match (op.rounding, op.chunk) {
-                        (Rounding::Stochastic, _) => drawn(op, element, k0, acc, xs, &ys[..steps]),
-                        (_, 1) => every(acc, xs, &ys[..steps]),
-                        _ => chunked(op, k0, acc, xs, &ys[..steps]),
-                    }
+            for (group, acc) in acc[..rows].chunks_mut(ROWS).enumerate() {
+                let (xs, ys) = (&xs[group][..steps], &ys[..steps]);
+                let element = ((batch * op.m + row0 + group * ROWS) * op.n + col0) as u64;
+                match (op.rounding, op.chunk) {
+                    (Rounding::Stochastic, _) => drawn(op, element, k0, cols, acc, xs, ys),
+                    (_, 1) => every(cols, acc, xs, ys),
+                    _ => chunked(op, k0, cols, acc, xs, ys),
                 }
             }
-            k0 += steps;
         }
         for i in 0..TASK_ROWS.min(op.m - row0) {
             for j in 0..TASK_COLS.min(op.n - col0) {
-                let value = acc[i / ROWS][j / COLS][i % ROWS][j % COLS];
+                let value = acc[i][j];
                 let (row, col) = (batch * op.m + row0 + i, col0 + j);
                 codes[i * TASK_COLS + j] = if op.add_c {
                     let total = value + operand(u32::from(c[row * op.c_ld + col]) << 16);
@@ -285,75 +265,82 @@ impl Kernel for Tile<'_> {
     }
 }
 
-/// To nearest after every step.
+/// To nearest after every step. The columns are a slice, whose loop becomes vectors at any width; rows go
+/// from memory to memory, and there are enough of them between two steps of one row to hide that.
 #[inline(always)]
-fn every(acc: &mut Acc, xs: &[[f32; ROWS]], ys: &[[f32; COLS]]) {
-    let mut sums = *acc;
+fn every(cols: usize, acc: &mut [Row], xs: &[[f32; ROWS]], ys: &[Row]) {
     for (x, y) in xs.iter().zip(ys) {
-        for (sums, &x) in sums.iter_mut().zip(x) {
-            for (sum, &y) in sums.iter_mut().zip(y) {
+        for (sums, &x) in acc.iter_mut().zip(x) {
+            for (sum, &y) in sums[..cols].iter_mut().zip(&y[..cols]) {
                 *sum = nearest(*sum + x * y);
             }
         }
     }
-    *acc = sums;
 }
 
 /// To nearest after every chunk; the steps start at `k0`.
 #[inline(always)]
-fn chunked(op: &FmacMatmul, k0: usize, acc: &mut Acc, xs: &[[f32; ROWS]], ys: &[[f32; COLS]]) {
-    let mut sums = *acc;
-    let mut k = 0;
-    while k < xs.len() {
-        let end = k.saturating_add(op.chunk - (k0 + k) % op.chunk).min(xs.len());
-        for (x, y) in xs[k..end].iter().zip(&ys[k..end]) {
-            for (sums, &x) in sums.iter_mut().zip(x) {
-                for (sum, &y) in sums.iter_mut().zip(y) {
-                    *sum += x * y;
-                }
+fn chunked(op: &FmacMatmul, k0: usize, cols: usize, acc: &mut [Row], xs: &[[f32; ROWS]], ys: &[Row]) {
+    for (k, (x, y)) in xs.iter().zip(ys).enumerate() {
+        let ends = ends_chunk(op, k0 + k);
+        for (sums, &x) in acc.iter_mut().zip(x) {
+            let sums = sums[..cols].iter_mut().zip(&y[..cols]);
+            if ends {
+                sums.for_each(|(sum, &y)| *sum = nearest(*sum + x * y));
+            } else {
+                sums.for_each(|(sum, &y)| *sum += x * y);
             }
         }
-        if (k0 + end).is_multiple_of(op.chunk) || k0 + end == op.k {
-            for sum in sums.iter_mut().flatten() {
-                *sum = nearest(*sum);
-            }
-        }
-        k = end;
     }
-    *acc = sums;
+}
+
+/// Whether the accumulator is rounded after step `k`.
+#[inline(always)]
+fn ends_chunk(op: &FmacMatmul, k: usize) -> bool {
+    (k + 1).is_multiple_of(op.chunk) || k + 1 == op.k
 }
 
 /// Stochastically after every chunk; the steps start at `k0`, a multiple of 8, and `element` is the number of
 /// the first output.
 #[inline(always)]
-fn drawn(op: &FmacMatmul, element: u64, k0: usize, acc: &mut Acc, xs: &[[f32; ROWS]], ys: &[[f32; COLS]]) {
+fn drawn(
+    op: &FmacMatmul,
+    element: u64,
+    k0: usize,
+    cols: usize,
+    acc: &mut [Row],
+    xs: &[[f32; ROWS]],
+    ys: &[Row],
+) {
     for (r, sums) in acc.iter_mut().enumerate() {
         let element = element + (r * op.n) as u64;
         for (eight, (xs, ys)) in xs.chunks(8).zip(ys.chunks(8)).enumerate() {
             let k = k0 + 8 * eight;
-            let ends = |i: usize| (k + i + 1).is_multiple_of(op.chunk) || k + i + 1 == op.k;
-            let mut words = [[0u32; COLS]; 4];
-            if (0..xs.len()).any(ends) {
-                blocks(op, element, (k / 8) as u32, &mut words);
+            let mut words = [[0u32; TASK_COLS]; 4];
+            if (0..xs.len()).any(|i| ends_chunk(op, k + i)) {
+                blocks(op, element, (k / 8) as u32, cols, &mut words);
             }
             for (i, (x, y)) in xs.iter().zip(ys).enumerate() {
-                let shift = 16 * (i % 2);
-                let rounds = ends(i);
-                for j in 0..COLS {
-                    let sum = sums[j] + x[r] * y[j];
-                    let rounded = stochastic(sum, (words[i / 2][j] >> shift) & 0xffff);
-                    sums[j] = if rounds { rounded } else { sum };
+                let x = x[r];
+                let sums = sums[..cols].iter_mut().zip(&y[..cols]);
+                if ends_chunk(op, k + i) {
+                    let shift = 16 * (i % 2);
+                    for ((sum, &y), &word) in sums.zip(&words[i / 2][..cols]) {
+                        *sum = stochastic(*sum + x * y, (word >> shift) & 0xffff);
+                    }
+                } else {
+                    sums.for_each(|(sum, &y)| *sum += x * y);
                 }
             }
         }
     }
 }
 
-/// The draws of outputs `element .. element + COLS` for one block of steps: see `Draw::fmac_block`.
+/// The draws of outputs from `element` on for one block of steps: see `Draw::fmac_block`.
 #[inline(always)]
-fn blocks(op: &FmacMatmul, element: u64, k_block: u32, words: &mut [[u32; COLS]; 4]) {
+fn blocks(op: &FmacMatmul, element: u64, k_block: u32, cols: usize, words: &mut [[u32; TASK_COLS]; 4]) {
     if op.draw.generator == Generator::Philox {
-        for j in 0..COLS {
+        for j in 0..cols {
             let block = op.draw.fmac_block(element + j as u64, k_block);
             for (words, word) in words.iter_mut().zip(block) {
                 words[j] = word;

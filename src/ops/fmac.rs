@@ -2,8 +2,8 @@
 //!
 //! | variant | when | why |
 //! |---|---|---|
-//! | float | where [`probe_float_fmac`] found this GPU's f32 additions to round as the reference's | the f32 unit adds |
-//! | integer | everywhere; the only one on a GPU that was not probed | WGSL lets an addition round either way |
+//! | float | where [`probe_float_fmac`] found f32 additions here to round to nearest | the f32 unit adds |
+//! | integer | everywhere; the only one on a GPU not probed | WGSL lets an addition round either way |
 //!
 //! Both give the reference's bits for every operand. The float variant itself takes the integer step wherever
 //! an operand is NaN, Inf, or so large or small that a step could overflow or be flushed (factors outside
@@ -29,7 +29,8 @@ pub use probe::probe_float_fmac_blocking;
 /// `a <- round_bf16(a + x * y)` over `rows` rows of `cols` elements. Operands: `x`, `y`, `a` (updated).
 ///
 /// Exact class: the sum is rounded to nearest in f32 and then to bf16. Stochastic rounding draws for the
-/// element's logical row-major index (`row * cols + col`). Results of magnitude 0 are +0, every NaN is 0x7fc0.
+/// element's logical row-major index (`row * cols + col`). Results of magnitude 0 are +0, every NaN is
+/// 0x7fc0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fmac {
     /// Rows.

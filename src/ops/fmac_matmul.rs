@@ -1,7 +1,7 @@
 //! `fmac_matmul`: a matrix product whose accumulator is bf16.
 //!
-//! Variants as in [`Fmac`](super::Fmac): "float" where [`probe_float_fmac`](super::probe_float_fmac) found the
-//! GPU's f32 additions, and their order inside a chunk, to be the reference's; "integer" everywhere.
+//! Variants as in [`Fmac`](super::Fmac): "float" where [`probe_float_fmac`](super::probe_float_fmac) found
+//! the GPU's f32 additions, and their order inside a chunk, to be the reference's; "integer" everywhere.
 
 use super::fmac::{ROUNDINGS, check_rounding, rounding_cost, rounding_words, span, variants};
 use super::{Args, Class, Op, Work, choose_variant};
@@ -15,11 +15,12 @@ use crate::reference;
 use crate::shaders;
 use crate::tensor::DType;
 
-/// `C[M, N] <- A[M, K] B[K, N] (+ C)` in bf16, `batch` times, with a bf16 accumulator. Operands: `a`, `b`, `c`.
+/// `C[M, N] <- A[M, K] B[K, N] (+ C)` in bf16, `batch` times, with a bf16 accumulator. Operands: `a`, `b`,
+/// `c`.
 ///
 /// Exact class. The accumulator starts at +0, `k` ascends, and after every `chunk` steps and at the end it is
-/// rounded to bf16; inside a chunk it is f32, in ascending order too. With `add_c`, C is added last as one more
-/// rounded step. Results of magnitude 0 are +0, every NaN is 0x7fc0.
+/// rounded to bf16; inside a chunk it is f32, in ascending order too. With `add_c`, C is added last as one
+/// more rounded step. Results of magnitude 0 are +0, every NaN is 0x7fc0.
 ///
 /// Stochastic rounding draws for output `(batch * M + i) * N + j`, below 2^40, and step `k` of it (a chunk's
 /// last; K where C is added), in training step `draw.step`, below 2^24: see

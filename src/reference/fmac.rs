@@ -8,8 +8,8 @@ pub fn fmac_sum(acc: f32, x: u16, y: u16) -> f32 {
     acc + bf16::widen(x) * bf16::widen(y)
 }
 
-/// The rounding of one step. Every NaN is 0x7fc0 (which sign and payload an addition gives one is no machine's
-/// promise), and every result of magnitude 0 is +0.
+/// The rounding of one step. Every NaN is 0x7fc0 (which sign and payload an addition gives one is no
+/// machine's promise), and every result of magnitude 0 is +0.
 #[must_use]
 pub fn fmac_round(sum: f32, rounding: Rounding, r16: u32) -> u16 {
     if sum.is_nan() {

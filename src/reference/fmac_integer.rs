@@ -1,5 +1,5 @@
-//! The integer step of `shaders/lib/fmac.wgsl`, the same arithmetic with branches, so that it can be held against f32 arithmetic
-//! over many more operands than a dispatch would take.
+//! The integer step of `shaders/lib/fmac.wgsl`, the same arithmetic with branches, so that it can be held
+//! against f32 arithmetic over many more operands than a dispatch would take.
 
 const NAN: u32 = 0x7fc0_0000;
 const INF: u32 = 0x7f80_0000;

@@ -9,8 +9,8 @@ use crate::ops::{FmacMatmul, Op as _};
 use crate::reference;
 
 /// Finds out whether the float variants of [`Fmac`] and [`FmacMatmul`] give the reference's bits on this GPU,
-/// and remembers the answer in it (clones share it): plans made afterwards prefer the float variant where they
-/// do. Submits a few small dispatches and reads back; on a borrowed device the caller polls.
+/// and remembers the answer in it (clones share it): plans made afterwards prefer the float variant where
+/// they do. Submits a few small dispatches and reads back; on a borrowed device the caller polls.
 ///
 /// The operands are those where the direction in which one f32 addition rounds reaches the bf16 result (a
 /// product half-way between two bf16, and an accumulator far below it), ordinary ones with every gap between
