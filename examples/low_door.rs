@@ -1,6 +1,8 @@
 //! fewbit inside a program that owns its `wgpu::Device`: a matrix product recorded between the program's own
 //! commands, over its own buffers. Run with `cargo run --release --example low_door`.
 
+#![allow(clippy::print_stdout, reason = "an example shows its result")]
+
 use fewbit::gpu::{Gpu, Operand, PlanRequest, ReadBack};
 use fewbit::ops::{Matmul, Op as _};
 use fewbit::wgpu;

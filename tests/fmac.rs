@@ -8,13 +8,6 @@
     reason = "a test fails by panicking, and says what it ran on"
 )]
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it left out"
-)]
-
 use fewbit::format::random::{Draw, Generator, half_word};
 use fewbit::format::{Rounding, bf16};
 use fewbit::ops::{Arg, Args, Fmac, FmacMatmul, Op};

@@ -27,6 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
     [
         chains(CeilingKind::MultiplyAdd, 0, 3),
         chains(CeilingKind::MultiplyAdd, 1000, 333),
+        chains(CeilingKind::Bf16Dot, 1000, 333),
         chains(CeilingKind::Integer, 1, 0),
         chains(CeilingKind::Integer, 1000, 333),
         read(100, 4096, Effort::Quick),

@@ -57,7 +57,7 @@ pub(crate) fn cells(case: &Case, measured: &Measured) -> Vec<String> {
 fn unit(resource: Resource) -> String {
     let unit = match resource {
         Resource::Memory => "GB/s",
-        Resource::MultiplyAdd => "GFLOP/s",
+        Resource::MultiplyAdd | Resource::Bf16Dot => "GFLOP/s",
         Resource::Integer => "Gop/s",
     };
     format!("{unit} ({})", resource.name())

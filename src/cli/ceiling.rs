@@ -2,6 +2,7 @@
 
 use fewbit::Device;
 use fewbit::check::{Case, Effort};
+use fewbit::cpu::Cpu;
 use fewbit::ops::{Ceiling, CeilingKind, Copy, Op, Work};
 
 use super::Stop;
@@ -12,6 +13,7 @@ use super::measure::{BufferCopy, Sample, Stats, Timed, interleave, prepare, stat
 pub(crate) enum Resource {
     Memory,
     MultiplyAdd,
+    Bf16Dot,
     Integer,
 }
 
@@ -20,6 +22,7 @@ impl Resource {
         match self {
             Self::Memory => "memory",
             Self::MultiplyAdd => "multiply-add",
+            Self::Bf16Dot => "bf16 dot",
             Self::Integer => "integer",
         }
     }
@@ -27,7 +30,7 @@ impl Resource {
     fn amount(self, work: &Work) -> f64 {
         match self {
             Self::Memory => work.bytes,
-            Self::MultiplyAdd => work.flops,
+            Self::MultiplyAdd | Self::Bf16Dot => work.flops,
             Self::Integer => work.int_ops,
         }
     }
@@ -61,10 +64,12 @@ fn yardsticks(device: &Device, work: &Work) -> Vec<Yardstick> {
     } else {
         1 << 12
     };
-    for (resource, kind) in [
-        (Resource::MultiplyAdd, CeilingKind::MultiplyAdd),
-        (Resource::Integer, CeilingKind::Integer),
-    ] {
+    let dot = work.bf16 && device.as_cpu().is_some_and(Cpu::uses_dpbf16);
+    let products = match dot {
+        true => (Resource::Bf16Dot, CeilingKind::Bf16Dot),
+        false => (Resource::MultiplyAdd, CeilingKind::MultiplyAdd),
+    };
+    for (resource, kind) in [products, (Resource::Integer, CeilingKind::Integer)] {
         if resource.amount(work) > 0.0 {
             let op = Ceiling {
                 kind,
@@ -72,7 +77,8 @@ fn yardsticks(device: &Device, work: &Work) -> Vec<Yardstick> {
                 steps: 1024,
                 src_words: 0,
             };
-            let amount = resource.amount(&op.work());
+            // Both count floating-point operations or integer operations, never both.
+            let amount = op.work().flops + op.work().int_ops;
             let case = Case::new(Effort::Quick, op, || vec![Vec::new(), Vec::new()]);
             list.push(Yardstick {
                 resource,
@@ -174,7 +180,12 @@ pub(crate) fn measure(
 /// The resource that allows the least speed, its best rate, and the time it allows.
 fn bind(work: &Work, sticks: &[Yardstick], samples: &[Vec<Sample>]) -> (Resource, f64, f64) {
     let mut bound = (Resource::Memory, 0.0, 0.0);
-    for resource in [Resource::Memory, Resource::MultiplyAdd, Resource::Integer] {
+    for resource in [
+        Resource::Memory,
+        Resource::MultiplyAdd,
+        Resource::Bf16Dot,
+        Resource::Integer,
+    ] {
         let rates = sticks
             .iter()
             .zip(samples)

@@ -1,48 +1,334 @@
-//! AVX2 and FMA. Everything `unsafe` about them is here.
+//! AVX2 and FMA: 256-bit vectors on x86-64.
 
-use std::arch::x86_64::{
-    __m256, __m256d, _mm256_broadcast_sd, _mm256_broadcast_ss, _mm256_fmadd_pd, _mm256_fmadd_ps,
-    _mm256_loadu_pd, _mm256_loadu_ps, _mm256_storeu_pd, _mm256_storeu_ps,
-};
+use super::dispatch::{Chains, Index, Kernel, Lanes, Sealed, Value};
+use super::gemm::micro::{F32, F64, Micro};
+use std::arch::x86_64::*;
 
-use super::gemm::{MicroKernel, Tile, micro_kernel};
-use super::simd::{Kernel, Simd};
+/// Proof that the machine has AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
 
-struct Avx2;
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
+        found.then_some(Avx2(()))
+    }
 
-impl Simd for Avx2 {
+    /// For the levels that include this one.
+    ///
+    /// # Safety
+    /// The machine must have the features that [`Avx2::detect`] asks for.
+    pub(super) unsafe fn assume() -> Self {
+        Avx2(())
+    }
+}
+
+impl Sealed for Avx2 {}
+
+impl Lanes for Avx2 {
+    const FMA: bool = true;
+
     #[inline(always)]
-    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+        fn inner<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+            kernel.run(lanes)
+        }
+        // SAFETY: `self` exists only where `detect` found these features.
+        unsafe { inner(self, kernel) }
     }
 
     #[inline(always)]
-    fn mul_add_f64(a: f64, b: f64, c: f64) -> f64 {
-        a.mul_add(b, c)
+    fn multiply_add_chains(self, x: &mut Chains<f32>, steps: u32, factor: f32, summand: f32) {
+        #[target_feature(enable = "avx2,fma")]
+        fn inner(x: &mut Chains<f32>, steps: u32, factor: f32, summand: f32) {
+            let (factor, summand) = (_mm256_set1_ps(factor), _mm256_set1_ps(summand));
+            // Eight halves of chains at a time: with the constants they fit the sixteen registers.
+            for half in [0, 8] {
+                for chains in x.chunks_exact_mut(8) {
+                    let Ok(chains) = <&mut [[f32; 16]; 8]>::try_from(chains) else {
+                        return;
+                    };
+                    // SAFETY: half a chain is eight lanes: 32 readable and writable bytes.
+                    let mut v = chains
+                        .each_ref()
+                        .map(|x| unsafe { _mm256_loadu_ps(x[half..].as_ptr()) });
+                    for _ in 0..steps {
+                        for v in &mut v {
+                    *v = _mm256_fmadd_ps(*v, factor, summand);
+                }
+                    }
+                    for (x, v) in chains.iter_mut().zip(v) {
+                        // SAFETY: as above.
+                        unsafe { _mm256_storeu_ps(x[half..].as_mut_ptr(), v) }
+                    }
+                }
+            }
+        }
+        // SAFETY: `self` proves AVX2 and FMA.
+        unsafe { inner(x, steps, factor, summand) }
+    }
+
+    #[inline(always)]
+    fn integer_chains(self, x: &mut Chains<u32>, steps: u32, mask: u32, odd: u32) {
+        #[target_feature(enable = "avx2")]
+        fn inner(x: &mut Chains<u32>, steps: u32, mask: u32, odd: u32) {
+            let (mask, odd) = (
+                _mm256_set1_epi32(mask.cast_signed()),
+                _mm256_set1_epi32(odd.cast_signed()),
+            );
+            for half in [0, 8] {
+                for chains in x.chunks_exact_mut(8) {
+                    let Ok(chains) = <&mut [[u32; 16]; 8]>::try_from(chains) else {
+                        return;
+                    };
+                    // SAFETY: half a chain is eight lanes: 32 readable and writable bytes.
+                    let load = |x: &[u32; 16]| unsafe { _mm256_loadu_si256(x[half..].as_ptr().cast()) };
+                    let mut v = chains.each_ref().map(load);
+                    for _ in 0..steps {
+                        for v in &mut v {
+                    *v = _mm256_add_epi32(_mm256_xor_si256(*v, mask), odd);
+                }
+                    }
+                    for (x, v) in chains.iter_mut().zip(v) {
+                        // SAFETY: as above.
+                        unsafe { _mm256_storeu_si256(x[half..].as_mut_ptr().cast(), v) }
+                    }
+                }
+            }
+        }
+        // SAFETY: `self` proves AVX2.
+        unsafe { inner(x, steps, mask, odd) }
+    }
+
+    #[inline(always)]
+    fn transpose4x8(self, rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
+        // SAFETY: `self` proves AVX2.
+        unsafe { transpose4x8(rows) }
+    }
+
+    #[inline(always)]
+    fn dots<V: Value, const S: usize, const U: usize>(self, row: &[V], vectors: &[f32]) -> [f32; S] {
+        // SAFETY: `self` proves AVX2 and FMA.
+        unsafe { dots::<V, S, U>(self, row, vectors) }
+    }
+
+    #[inline(always)]
+    fn sparse_dot<V: Value, I: Index>(self, values: &[V], columns: &[I], x: &[f32]) -> Option<f32> {
+        // SAFETY: `self` proves AVX2 and FMA.
+        unsafe { sparse_dot(self, values, columns, x) }
     }
 }
 
-/// Runs a kernel compiled for AVX2 and FMA; `Cpu` makes this level only after detecting both.
-pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn compiled<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Avx2>()
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose4x8(rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
+    // SAFETY: arrays of 32 bytes and vectors of 32 bytes, any bits valid in both.
+    let [a, b, c, d] = unsafe { std::mem::transmute::<[[u32; 8]; 4], [__m256i; 4]>(rows) };
+    let ab_lo = _mm256_unpacklo_epi32(a, b);
+    let ab_hi = _mm256_unpackhi_epi32(a, b);
+    let cd_lo = _mm256_unpacklo_epi32(c, d);
+    let cd_hi = _mm256_unpackhi_epi32(c, d);
+    // Each holds one column in its low half and the column four further on in its high half.
+    let columns = [
+        _mm256_unpacklo_epi64(ab_lo, cd_lo),
+        _mm256_unpackhi_epi64(ab_lo, cd_lo),
+        _mm256_unpacklo_epi64(ab_hi, cd_hi),
+        _mm256_unpackhi_epi64(ab_hi, cd_hi),
+    ];
+    let mut out = [_mm_setzero_si128(); 8];
+    for (i, v) in columns.into_iter().enumerate() {
+        out[i] = _mm256_castsi256_si128(v);
+        out[i + 4] = _mm256_extracti128_si256::<1>(v);
     }
-    // SAFETY: a `Cpu` of this level exists only where AVX2 and FMA were detected; every processor with AVX2
-    // has the bit-manipulation instructions of its generation (Haswell, Excavator).
-    unsafe { compiled(kernel) }
+    // SAFETY: eight vectors of 16 bytes and eight arrays of 16 bytes, any bits valid in both.
+    unsafe { std::mem::transmute::<[__m128i; 8], [[u32; 4]; 8]>(out) }
 }
 
-micro_kernel! {
-    /// f32, 6 x 16: twelve accumulators, two rows of B, one of A.
-    F32x6x16, f32, f32, [6, 2, 8], "avx2,fma", __m256,
-    |a| _mm256_broadcast_ss(a), _mm256_loadu_ps, _mm256_storeu_ps,
-    |a, b, sum| _mm256_fmadd_ps(a, b, sum), 1
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn sparse_dot<V: Value, I: Index>(lanes: Avx2, values: &[V], columns: &[I], x: &[f32]) -> Option<f32> {
+    // Indices are compared as signed 32-bit integers and scaled by the gather.
+    let bound = match i32::try_from(x.len()) {
+        Ok(bound) => _mm256_set1_epi32(bound),
+        Err(_) => return super::portable::sparse_dot(lanes, values, columns, x),
+    };
+    let len = values.len().min(columns.len());
+    let mut sum = _mm256_setzero_ps();
+    let mut inside = _mm256_set1_epi32(-1);
+    let mut k = 0;
+    while k + 8 <= len {
+        // SAFETY: `k + 8 <= len`, so eight values and eight indices are readable; the gather reads
+        // only the lanes whose index is in 0..x.len() (a u32 above i32::MAX is negative here).
+        unsafe {
+            let value = load8(values.as_ptr().add(k));
+            let index = if I::NARROW {
+                _mm256_cvtepu16_epi32(_mm_loadu_si128(columns.as_ptr().add(k).cast()))
+            } else {
+                _mm256_loadu_si256(columns.as_ptr().add(k).cast())
+            };
+            let below = _mm256_andnot_si256(_mm256_srai_epi32::<31>(index), _mm256_cmpgt_epi32(bound, index));
+            inside = _mm256_and_si256(inside, below);
+            let zero = _mm256_setzero_ps();
+            let x = _mm256_mask_i32gather_ps::<4>(zero, x.as_ptr(), index, _mm256_castsi256_ps(below));
+            sum = _mm256_fmadd_ps(value, x, sum);
+        }
+        k += 8;
+    }
+    if _mm256_movemask_epi8(inside) != -1 {
+        return None;
+    }
+    let tail = super::portable::sparse_dot(lanes, &values[k..len], &columns[k..len], x)?;
+    Some(sum8(sum) + tail)
 }
 
-micro_kernel! {
-    /// f64, 6 x 8.
-    F64x6x8, f64, f64, [6, 2, 4], "avx2,fma", __m256d,
-    |a| _mm256_broadcast_sd(a), _mm256_loadu_pd, _mm256_storeu_pd,
-    |a, b, sum| _mm256_fmadd_pd(a, b, sum), 1
+/// Eight values as f32.
+///
+/// # Safety
+/// Eight values must be readable at `at`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn load8<V: Value>(at: *const V) -> __m256 {
+    // SAFETY: readable by the caller's promise; `V` is `u16` or `f32` as `BF16` says (sealed).
+    unsafe {
+        if V::BF16 {
+            let bits = _mm_loadu_si128(at.cast());
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
+        } else {
+            _mm256_loadu_ps(at.cast())
+        }
+    }
 }
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum8(v: __m256) -> f32 {
+    let half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+    let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn dots<V: Value, const S: usize, const U: usize>(lanes: Avx2, row: &[V], vectors: &[f32]) -> [f32; S] {
+    let k = row.len();
+    let vectors = &vectors[..S * k];
+    let mut sums = [[_mm256_setzero_ps(); U]; S];
+    let mut start = 0;
+    while start + 8 * U <= k {
+        for u in 0..U {
+            let at = start + 8 * u;
+            // SAFETY: `at + 8 <= k`, so eight values are readable in the row and in each of the S
+            // vectors of length k.
+            unsafe {
+                let value = load8(row.as_ptr().add(at));
+                for (s, sums) in sums.iter_mut().enumerate() {
+                    let x = _mm256_loadu_ps(vectors.as_ptr().add(s * k + at));
+                    sums[u] = _mm256_fmadd_ps(value, x, sums[u]);
+                }
+            }
+        }
+        start += 8 * U;
+    }
+    let mut out = [0.0; S];
+    for (s, (out, sums)) in out.iter_mut().zip(sums).enumerate() {
+        let tail =
+            super::portable::dots::<_, _, 1>(lanes, &row[start..], &vectors[s * k + start..(s + 1) * k]);
+        let mut sum = sums[0];
+        for more in &sums[1..] {
+            sum = _mm256_add_ps(sum, *more);
+        }
+        *out = sum8(sum) + tail[0];
+    }
+    out
+}
+
+macro_rules! micro {
+    ($wrapper:ident, $tile:ident, $real:ty, $mr:literal, $vectors:literal, $width:literal,
+     $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident) => {
+        impl Micro for $wrapper<Avx2> {
+            type Elem = $real;
+            type Acc = $real;
+            const MR: usize = $mr;
+            const NR: usize = $vectors * $width;
+
+            #[inline]
+            fn tile(self, a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
+                // SAFETY: the token in `self` proves AVX2 and FMA.
+                unsafe { $tile(a, b, acc, ld, first) }
+            }
+        }
+
+        #[target_feature(enable = "avx2,fma")]
+        fn $tile(a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
+            const NR: usize = $vectors * $width;
+            let depth = a.len() / $mr;
+            assert!(b.len() >= depth * NR && ld >= NR && acc.len() >= ($mr - 1) * ld + NR);
+            let mut sums = [[$zero(); $vectors]; $mr];
+            let (mut pa, mut pb) = (a.as_ptr(), b.as_ptr());
+            for _ in 0..depth {
+                // SAFETY: `depth` steps of $mr and NR elements lie inside `a` and `b` (asserted).
+                unsafe {
+                    let mut vb = [$zero(); $vectors];
+                    for (j, vb) in vb.iter_mut().enumerate() {
+                        *vb = $load(pb.add(j * $width));
+                    }
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let va = $splat(*pa.add(i));
+                        for (sum, vb) in sums.iter_mut().zip(vb) {
+                            *sum = $fma(va, vb, *sum);
+                        }
+                    }
+                    pa = pa.add($mr);
+                    pb = pb.add(NR);
+                }
+            }
+            for (i, sums) in sums.into_iter().enumerate() {
+                for (j, sum) in sums.into_iter().enumerate() {
+                    // SAFETY: row `i < $mr`, column below NR: inside `acc` (asserted).
+                    unsafe {
+                        let out = acc.as_mut_ptr().add(i * ld + j * $width);
+                        $store(out, if first { sum } else { $add($load(out), sum) });
+                    }
+                }
+            }
+        }
+    };
+}
+
+// 6 x 2 vectors: 12 sums, 2 of B and 1 of A fill 15 of the 16 registers. (4 x 3 needs 16 and the
+// compiler spills a sum in the inner loop: half the speed.)
+micro!(
+    F32,
+    tile_f32,
+    f32,
+    6,
+    2,
+    8,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_set1_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps
+);
+micro!(
+    F64,
+    tile_f64,
+    f64,
+    6,
+    2,
+    4,
+    _mm256_setzero_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_set1_pd,
+    _mm256_fmadd_pd,
+    _mm256_add_pd
+);

@@ -1,6 +1,8 @@
 //! The ceilings of the CPU device: independent chains in registers, and a streaming sum.
 
-use super::{Cpu, Kernel, Simd};
+#[cfg(target_arch = "x86_64")]
+use super::Isa;
+use super::{Cpu, Kernel, Lanes};
 use crate::ops::{Ceiling, CeilingKind};
 
 /// Invocations whose chains run side by side: with sixteen chains each, 24 or more registers' worth of
@@ -18,7 +20,7 @@ pub(crate) fn ceiling(cpu: &Cpu, op: &Ceiling, src: &[u32], dst: &mut [u32]) {
             let vectors = op.src_words as usize / 4;
             let task = count.div_ceil(cpu.threads() * 4).max(1);
             cpu.chunks_mut(dst, task, |i, dst| {
-                cpu.dispatch(Sum {
+                cpu.run(Sum {
                     src: &src[..4 * vectors],
                     first: i * task,
                     count,
@@ -26,15 +28,20 @@ pub(crate) fn ceiling(cpu: &Cpu, op: &Ceiling, src: &[u32], dst: &mut [u32]) {
                 });
             });
         }
-        CeilingKind::MultiplyAdd => cpu.chunks_mut(dst, TASK, |i, dst| {
-            cpu.dispatch(MultiplyAdd {
+        CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => cpu.chunks_mut(dst, TASK, |i, dst| {
+            cpu.run(MultiplyAdd {
+                #[cfg(target_arch = "x86_64")]
+                dot: match cpu.isa {
+                    Isa::Avx512Bf16(dot) if op.kind == CeilingKind::Bf16Dot => Some(dot),
+                    _ => None,
+                },
                 first: (i * TASK) as u32,
                 steps: op.steps,
                 dst,
             });
         }),
         CeilingKind::Integer => cpu.chunks_mut(dst, TASK, |i, dst| {
-            cpu.dispatch(Integer {
+            cpu.run(Integer {
                 first: (i * TASK) as u32,
                 steps: op.steps,
                 dst,
@@ -44,6 +51,9 @@ pub(crate) fn ceiling(cpu: &Cpu, op: &Ceiling, src: &[u32], dst: &mut [u32]) {
 }
 
 struct MultiplyAdd<'a> {
+    /// `dpbf16`, where that is what is measured.
+    #[cfg(target_arch = "x86_64")]
+    dot: Option<super::avx512bf16::Avx512Bf16>,
     first: u32,
     steps: u32,
     dst: &'a mut [u32],
@@ -53,7 +63,7 @@ impl Kernel for MultiplyAdd<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<L: Lanes>(self, lanes: L) {
         // The optimizer must not know that both are one.
         let (factor, summand) = std::hint::black_box((Ceiling::FACTOR, Ceiling::SUMMAND));
         for (group, dst) in self.dst.chunks_mut(LANES).enumerate() {
@@ -64,13 +74,15 @@ impl Kernel for MultiplyAdd<'_> {
                     *x = (((first + lane as u32) & 255) + chain as u32) as f32;
                 }
             }
-            for _ in 0..self.steps {
-                for x in &mut x {
-                    for x in x.iter_mut() {
-                        *x = S::mul_add(*x, factor, summand);
-                    }
-                }
+            // Two bf16 products of 1 and 0.5 add 1, as the multiply-add does.
+            #[cfg(target_arch = "x86_64")]
+            if let Some(dot) = self.dot {
+                dot.dot_chains(&mut x, self.steps, std::hint::black_box(0x3f80_3f80), 0x3f00_3f00);
+            } else {
+                lanes.multiply_add_chains(&mut x, self.steps, factor, summand);
             }
+            #[cfg(not(target_arch = "x86_64"))]
+            lanes.multiply_add_chains(&mut x, self.steps, factor, summand);
             for (lane, dst) in dst.iter_mut().enumerate() {
                 *dst = x.iter().map(|x| x[lane]).sum::<f32>().to_bits();
             }
@@ -88,7 +100,7 @@ impl Kernel for Integer<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<L: Lanes>(self, lanes: L) {
         let (mask, odd) = std::hint::black_box((Ceiling::MASK, Ceiling::ODD));
         for (group, dst) in self.dst.chunks_mut(LANES).enumerate() {
             let first = self.first + (group * LANES) as u32;
@@ -98,13 +110,7 @@ impl Kernel for Integer<'_> {
                     *x = first + lane as u32 + chain as u32;
                 }
             }
-            for _ in 0..self.steps {
-                for x in &mut x {
-                    for x in x.iter_mut() {
-                        *x = (*x ^ mask).wrapping_add(odd);
-                    }
-                }
-            }
+            lanes.integer_chains(&mut x, self.steps, mask, odd);
             for (lane, dst) in dst.iter_mut().enumerate() {
                 *dst = x.iter().fold(0, |sum, x| sum.wrapping_add(x[lane]));
             }
@@ -123,7 +129,7 @@ impl Kernel for Sum<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<L: Lanes>(self, _: L) {
         self.dst.fill(0);
         for row in self.src.chunks(4 * self.count) {
             let from = (4 * self.first).min(row.len());

@@ -1,7 +1,7 @@
 //! Conversion on the CPU device: rows in parallel, eight elements at a time, one draw for eight.
 
 use super::parallel::TASK;
-use super::{Cpu, Kernel, Simd};
+use super::{Cpu, Kernel, Lanes};
 use crate::format::random::{Draw, Generator, half_word};
 use crate::format::{Rounding, bf16};
 use crate::ops::Convert;
@@ -36,7 +36,7 @@ pub(crate) fn convert(cpu: &Cpu, op: &Convert, src: &[u32], dst: &mut [u32]) {
                 let first = i * TASK;
                 let len = TASK.min(cols - first);
                 let src = &src[row * src_words + op.from.words(first as u64) as usize..];
-                cpu.dispatch(Run {
+                cpu.run(Run {
                     op,
                     first: (row * cols + first) as u64,
                     len,
@@ -51,7 +51,7 @@ pub(crate) fn convert(cpu: &Cpu, op: &Convert, src: &[u32], dst: &mut [u32]) {
             for (j, dst) in dst.chunks_mut(dst_words).enumerate() {
                 let row = i * rows_per_task + j;
                 let src = &src[row * src_words..];
-                cpu.dispatch(Run {
+                cpu.run(Run {
                     op,
                     first: (row * cols) as u64,
                     len: cols,
@@ -76,7 +76,7 @@ impl Kernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<L: Lanes>(self, _: L) {
         let Self {
             op,
             first,
@@ -130,7 +130,7 @@ impl Kernel for Run<'_> {
 pub(super) const BLOCKS: usize = 32;
 
 #[inline(always)]
-fn stochastic(draw: &Draw, first: u64, saturate: bool, src: &[u32], dst: &mut [u16]) {
+pub(super) fn stochastic(draw: &Draw, first: u64, saturate: bool, src: &[u32], dst: &mut [u16]) {
     // Up to the first whole draw one by one, then many draws side by side.
     let head = (first.next_multiple_of(8) - first).min(src.len() as u64) as usize;
     one_by_one(draw, first, saturate, &src[..head], &mut dst[..head]);

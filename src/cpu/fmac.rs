@@ -6,7 +6,7 @@
 
 use super::convert::{BLOCKS, draws, threefry_lanes};
 use super::parallel::TASK;
-use super::{Cpu, Kernel, Simd};
+use super::{Cpu, Kernel, Lanes};
 use crate::format::random::{Generator, half_word};
 use crate::format::{Rounding, bf16};
 use crate::ops::{Fmac, FmacMatmul};
@@ -59,7 +59,7 @@ pub(crate) fn fmac(cpu: &Cpu, op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
     }
     cpu.items(tasks, |_, (row, first, a)| {
         let odd = op.cols % 2 == 1 && first + a.len() == words;
-        cpu.dispatch(Elements {
+        cpu.run(Elements {
             op,
             base: (row * op.cols + 2 * first) as u64,
             x: &x[row * op.x_ld / 2 + first..][..a.len()],
@@ -85,7 +85,7 @@ impl Kernel for Elements<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<L: Lanes>(self, _: L) {
         let Self { op, base, x, y, a } = self;
         if op.rounding != Rounding::Stochastic {
             for ((a, &x), &y) in a.iter_mut().zip(x).zip(y) {
@@ -151,7 +151,7 @@ pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &
         cpu.chunks_mut(tiles, 1, |index, codes| {
             let (batch, row0, col0) = place(index);
             if let [codes] = codes {
-                cpu.dispatch(Tile {
+                cpu.run(Tile {
                     op,
                     a,
                     b,
@@ -193,7 +193,7 @@ impl Kernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<L: Lanes>(self, _: L) {
         let Self {
             op,
             a,

@@ -1,223 +1,328 @@
-//! The native CPU device: threads across rows and tiles, instructions chosen at run time, no GPU needed.
+//! The native CPU device: threads, and vector instructions chosen at run time.
 //!
-//! `unsafe` is confined to one module per instruction set ([`avx2`](self), `avx512`): everything else is safe
-//! code that [`Cpu::dispatch`] compiles once per instruction set.
+//! [`Cpu`] says which instruction set ([`Level`]) and how many threads to use. The kernels work on
+//! plain slices:
+//!
+//! - [`gemm()`] and [`gemm_f64`]: dense products in f32, bf16 (f32 accumulation) and f64;
+//! - [`spmv()`]: sparse matrix (CSR) times vector;
+//! - [`Cpu::run`], [`Cpu::for_each`], [`Cpu::rows`], [`Cpu::ranges`]: what other operations build
+//!   their CPU twin from (see [`dispatch`] and [`parallel`]).
+//!
+//! **Reproducible**: the order of every sum depends on the shape and the level alone, never on the
+//! number of threads. **Bounded**: different levels may differ within the bound of the numerics
+//! contract; `u` is 2^-24, and 2^-23 with subnormals flushed where `dpbf16` is used (both operands
+//! bf16 at [`Level::Avx512Bf16`]).
+//!
+//! `unsafe` lives in one module per instruction set (`avx2`, `avx512`, `avx512bf16`, `neon`) and
+//! nowhere else in this floor.
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 mod ceiling;
 mod chunks;
 mod column_sums;
 mod convert;
 mod copy;
+pub mod dispatch;
 mod fmac;
 mod gemm;
 mod matmul;
-mod parallel;
+pub mod parallel;
 mod portable;
 mod relu;
 mod sgd;
-mod simd;
-mod skinny;
 mod softmax_cross_entropy;
+mod spmv;
 
-use std::fmt;
-#[cfg(feature = "cpu")]
-use std::sync::Arc;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 pub(crate) use ceiling::ceiling;
 pub(crate) use column_sums::column_sums;
 pub(crate) use convert::convert;
 pub(crate) use copy::copy;
+pub use dispatch::{Index, Kernel, Lanes, Value};
 pub(crate) use fmac::{fmac, fmac_matmul};
+pub use gemm::{Data, GemmParams, Rounding, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
 pub(crate) use matmul::matmul;
 pub(crate) use relu::{relu, relu_grad};
 pub(crate) use sgd::sgd;
-pub(crate) use simd::{Kernel, Simd};
 pub(crate) use softmax_cross_entropy::softmax_cross_entropy;
+pub use spmv::{Columns, Csr, spmv};
 
-/// An instruction set that the CPU device has kernels for.
+use parallel::Pool;
+use std::fmt;
+
+/// An instruction set that the kernels of this floor are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {
-    /// What the build targets, in safe code: SSE2 on x86-64, NEON on AArch64, 128-bit or scalar elsewhere.
+    /// What the compilation target guarantees (SSE2 on x86-64); plain Rust, no `unsafe`.
     Portable,
-    /// AVX2 with FMA.
+    /// Arm's 128-bit vectors, on every aarch64.
+    Neon,
+    /// x86-64 with AVX2 and FMA: 256-bit vectors.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL.
+    /// x86-64 with AVX-512 F, BW, CD, DQ and VL: 512-bit vectors.
     Avx512,
-    /// The same with `dpbf16`: two bf16 products added to an f32 in one instruction, which flushes subnormals
-    /// and orders its sums its own way.
+    /// [`Level::Avx512`] and AVX512_BF16: products of two bf16 matrices use `vdpbf16ps`, which
+    /// flushes subnormals and rounds once per pair of products.
     Avx512Bf16,
 }
 
 impl Level {
-    const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
-
-    fn detected(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            let avx512 = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            match self {
-                Self::Portable => true,
-                Self::Avx2 => avx2,
-                Self::Avx512 => avx2 && avx512,
-                Self::Avx512Bf16 => avx2 && avx512 && is_x86_feature_detected!("avx512bf16"),
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            self == Self::Portable
-        }
-    }
+    /// Every level, the slowest first.
+    pub const ALL: [Level; 5] = [
+        Level::Portable,
+        Level::Neon,
+        Level::Avx2,
+        Level::Avx512,
+        Level::Avx512Bf16,
+    ];
 }
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Portable if cfg!(target_arch = "aarch64") => "neon",
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-            Self::Avx512Bf16 => "avx512-bf16",
+            Level::Portable => "portable",
+            Level::Neon => "neon",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+            Level::Avx512Bf16 => "avx512-bf16",
         })
     }
 }
 
-/// What can go wrong when a CPU device is made.
+/// What a CPU kernel, or the choice of a CPU device, refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CpuError {
-    /// The machine lacks the instruction set asked for.
-    #[error("this machine lacks the instruction set {asked}, its best is {best}")]
-    Level {
-        /// The level asked for.
-        asked: Level,
-        /// The best one there is.
-        best: Level,
-    },
-    /// The thread pool could not be started.
-    #[error("{threads} threads could not be started: {reason}")]
+    /// The machine, or the target this was compiled for, lacks the level's instructions.
+    #[error("this machine has no {0} instructions")]
+    LevelUnavailable(Level),
+    /// The operating system refused to start the threads.
+    #[error("cannot start {threads} threads: {reason}")]
     Threads {
-        /// How many were asked for.
+        /// Threads asked for.
         threads: usize,
-        /// The system's words.
+        /// What the thread library said.
         reason: String,
+    },
+    /// A leading dimension is shorter than the rows it separates.
+    #[error("{operand}: leading dimension {ld} is less than the row length {columns}")]
+    LeadingDimension {
+        /// Which operand.
+        operand: &'static str,
+        /// Elements from one row to the next.
+        ld: usize,
+        /// Elements in a row.
+        columns: usize,
+    },
+    /// A slice is shorter than its shape and leading dimension need.
+    #[error("{operand}: {len} elements, but {rows} x {columns} needs {needed}")]
+    TooShort {
+        /// Which operand.
+        operand: &'static str,
+        /// Rows as stored.
+        rows: usize,
+        /// Columns as stored.
+        columns: usize,
+        /// Elements needed (`usize::MAX` where the product overflows).
+        needed: usize,
+        /// Elements given.
+        len: usize,
+    },
+    /// Two lengths that must be equal differ.
+    #[error("{operand}: {len} elements, expected {expected}")]
+    Length {
+        /// Which operand.
+        operand: &'static str,
+        /// Elements expected.
+        expected: usize,
+        /// Elements given.
+        len: usize,
+    },
+    /// A CSR row pointer decreases, does not start at 0, or does not end at the number of entries.
+    #[error("row pointer of row {row} is out of order")]
+    RowPointer {
+        /// The row.
+        row: usize,
+    },
+    /// A CSR column index is not below the number of columns.
+    #[error("a column index in rows {first}..{end} is not below {columns}")]
+    ColumnIndex {
+        /// First row of the chunk that holds it.
+        first: usize,
+        /// One past the last row of the chunk.
+        end: usize,
+        /// Number of columns.
+        columns: usize,
     },
 }
 
-/// The native CPU device: an instruction set and its threads. Results do not depend on the number of threads.
-#[derive(Clone)]
+/// The detected instruction set; each variant carries the proof that it was detected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Isa {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(avx512bf16::Avx512Bf16),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
+}
+
+impl Isa {
+    fn new(level: Level) -> Option<Isa> {
+        match level {
+            Level::Portable => Some(Isa::Portable(portable::Portable)),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::Avx2::detect().map(Isa::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512::Avx512::detect().map(Isa::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => avx512bf16::Avx512Bf16::detect().map(Isa::Avx512Bf16),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => neon::Neon::detect().map(Isa::Neon),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.level().fmt(f)
+    }
+}
+
+/// A native CPU device: an instruction set and a pool of threads. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Cpu {
-    level: Level,
-    #[cfg(feature = "cpu")]
-    pool: Option<Arc<rayon::ThreadPool>>,
+    pub(crate) isa: Isa,
+    pub(crate) pool: Pool,
 }
 
 impl Cpu {
-    /// The widest instructions this machine has, on the global rayon pool (one thread without feature `cpu`).
-    #[must_use]
-    pub fn detect() -> Self {
-        let level = Level::ALL
-            .into_iter()
-            .find(|level| level.detected())
-            .unwrap_or(Level::Portable);
-        Self::new(level)
-    }
-
-    fn new(level: Level) -> Self {
-        Self {
-            level,
+    /// The best level this machine has, on every thread of rayon's global pool (or of the rayon
+    /// pool the caller is inside); on the calling thread alone without the `cpu` feature.
+    pub fn detect() -> Cpu {
+        let isa = Level::ALL.iter().rev().find_map(|&level| Isa::new(level));
+        Cpu {
+            isa: isa.unwrap_or(Isa::Portable(portable::Portable)),
             #[cfg(feature = "cpu")]
-            pool: None,
+            pool: Pool::Global,
+            #[cfg(not(feature = "cpu"))]
+            pool: Pool::Sequential,
         }
     }
 
-    /// A device with these instructions, for tests and comparisons.
+    /// As [`Cpu::detect`], at the given level.
     ///
     /// # Errors
-    /// [`CpuError::Level`] when the machine lacks them.
-    pub fn with_level(level: Level) -> Result<Self, CpuError> {
-        if level.detected() {
-            Ok(Self::new(level))
-        } else {
-            Err(CpuError::Level {
-                asked: level,
-                best: Self::detect().level,
-            })
-        }
+    /// [`CpuError::LevelUnavailable`] if the machine lacks it.
+    pub fn with_level(level: Level) -> Result<Cpu, CpuError> {
+        let isa = Isa::new(level).ok_or(CpuError::LevelUnavailable(level))?;
+        Ok(Cpu { isa, ..Cpu::detect() })
     }
 
-    /// The same device on `threads` threads of its own (at least one).
+    /// The same device on `threads` threads of its own (0 or 1: on the calling thread).
+    ///
+    /// No result depends on this number. Without the `cpu` feature there is one thread, whatever
+    /// is asked for.
     ///
     /// # Errors
-    /// [`CpuError::Threads`] when they cannot be started.
-    #[cfg(feature = "cpu")]
-    pub fn with_threads(mut self, threads: usize) -> Result<Self, CpuError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .build()
-            .map_err(|error| CpuError::Threads {
-                threads,
-                reason: error.to_string(),
-            })?;
-        self.pool = Some(Arc::new(pool));
-        Ok(self)
+    /// [`CpuError::Threads`] if the threads cannot be started.
+    pub fn with_threads(&self, threads: usize) -> Result<Cpu, CpuError> {
+        let pool = match threads {
+            0 | 1 => Pool::Sequential,
+            #[cfg(feature = "cpu")]
+            _ => Pool::Own(std::sync::Arc::new(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .map_err(|e| CpuError::Threads {
+                        threads,
+                        reason: e.to_string(),
+                    })?,
+            )),
+            #[cfg(not(feature = "cpu"))]
+            _ => Pool::Sequential,
+        };
+        Ok(Cpu { isa: self.isa, pool })
     }
 
-    /// A device for each instruction set of this machine, the widest first.
-    #[must_use]
-    pub fn available() -> Vec<Self> {
-        Level::ALL
-            .into_iter()
-            .filter(|level| level.detected())
-            .map(Self::new)
-            .collect()
-    }
-
-    /// Its instruction set.
-    #[must_use]
+    /// The instruction set in use.
     pub fn level(&self) -> Level {
-        self.level
+        match self.isa {
+            Isa::Portable(_) => Level::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => Level::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => Level::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16(_) => Level::Avx512Bf16,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(_) => Level::Neon,
+        }
     }
 
-    /// How many threads its work is spread over.
+    /// A device for each level of this machine, the fastest first.
     #[must_use]
-    pub fn threads(&self) -> usize {
-        #[cfg(feature = "cpu")]
-        {
-            self.pool
-                .as_ref()
-                .map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads())
-        }
-        #[cfg(not(feature = "cpu"))]
-        {
-            1
-        }
+    pub fn available() -> Vec<Cpu> {
+        Level::ALL
+            .iter()
+            .rev()
+            .filter_map(|&level| Cpu::with_level(level).ok())
+            .collect()
     }
 
     /// Whether products of two bf16 matrices go through `dpbf16`, whose arithmetic is that of a GPU: either
     /// neighbour may be returned, and subnormals flush.
     #[must_use]
     pub fn uses_dpbf16(&self) -> bool {
-        self.level == Level::Avx512Bf16
+        self.level() == Level::Avx512Bf16
+    }
+
+    /// The levels this machine can run, the slowest first.
+    pub fn levels_available() -> Vec<Level> {
+        let mut levels = Level::ALL.to_vec();
+        levels.retain(|&level| Isa::new(level).is_some());
+        levels
     }
 }
 
-impl fmt::Display for Cpu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.level.fmt(f)
+/// Checks that `len` elements hold `rows` rows of `columns` that start `ld` apart.
+pub(crate) fn check_matrix(
+    operand: &'static str,
+    len: usize,
+    rows: usize,
+    columns: usize,
+    ld: usize,
+) -> Result<(), CpuError> {
+    if rows == 0 || columns == 0 {
+        return Ok(());
     }
-}
-
-impl fmt::Debug for Cpu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cpu({}, {} threads)", self.level, self.threads())
+    if ld < columns && rows > 1 {
+        return Err(CpuError::LeadingDimension { operand, ld, columns });
     }
+    let needed = (rows - 1)
+        .checked_mul(ld)
+        .and_then(|n| n.checked_add(columns))
+        .unwrap_or(usize::MAX);
+    if len < needed {
+        return Err(CpuError::TooShort {
+            operand,
+            rows,
+            columns,
+            needed,
+            len,
+        });
+    }
+    Ok(())
 }

@@ -1,57 +1,107 @@
-//! Spreading work over threads. What a task computes depends on its number only, never on the thread or on how
-//! many there are.
+//! Parallel loops over chunks of data.
+//!
+//! The caller fixes the chunks; the number of threads only decides who runs which. A loop whose
+//! chunks do not depend on the thread count therefore gives the same bits on one thread and on
+//! sixty-four. Without the `cpu` feature the same loops run in order on the calling thread.
 
 use super::Cpu;
+use std::ops::Range;
+
+/// Where a [`Cpu`]'s loops run.
+#[derive(Clone, Debug)]
+pub(crate) enum Pool {
+    /// On the calling thread.
+    Sequential,
+    /// On rayon's global pool, or on the pool the caller is already inside.
+    #[cfg(feature = "cpu")]
+    Global,
+    /// On a pool of our own with a fixed number of threads.
+    #[cfg(feature = "cpu")]
+    Own(std::sync::Arc<rayon::ThreadPool>),
+}
 
 impl Cpu {
-    #[cfg(feature = "cpu")]
-    fn install<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+    /// Number of threads that loops of this device may use.
+    pub fn threads(&self) -> usize {
         match &self.pool {
-            Some(pool) => pool.install(body),
-            None => body(),
+            Pool::Sequential => 1,
+            #[cfg(feature = "cpu")]
+            Pool::Global => rayon::current_num_threads(),
+            #[cfg(feature = "cpu")]
+            Pool::Own(pool) => pool.current_num_threads(),
         }
     }
 
-    /// Runs `body` on each run of `chunk` elements of `data` (the last may be shorter), with its number.
+    /// Calls `f` once for every item, in any order and on any thread.
+    pub fn for_each<T: Send>(&self, items: Vec<T>, f: impl Fn(T) + Sync) {
+        if items.len() < 2 {
+            return items.into_iter().for_each(&f);
+        }
+        match &self.pool {
+            Pool::Sequential => items.into_iter().for_each(f),
+            #[cfg(feature = "cpu")]
+            Pool::Global => {
+                use rayon::prelude::*;
+                // One item per job: items are coarse, and the last ones should be spread evenly.
+                items.into_par_iter().with_max_len(1).for_each(&f);
+            }
+            #[cfg(feature = "cpu")]
+            Pool::Own(pool) => pool.install(|| {
+                use rayon::prelude::*;
+                items.into_par_iter().with_max_len(1).for_each(&f);
+            }),
+        }
+    }
+
+    /// Calls `f(first_row, rows)` for consecutive groups of `rows_per_chunk` rows of `data`, whose
+    /// rows start `ld` elements apart (the last row may be shorter).
+    ///
+    /// With `ld = 1` this is a loop over chunks of a flat slice. Nothing is called if `data` is
+    /// empty; an `ld` or a `rows_per_chunk` of 0 counts as 1.
+    pub fn rows<T: Send>(
+        &self,
+        data: &mut [T],
+        ld: usize,
+        rows_per_chunk: usize,
+        f: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        let rows = rows_per_chunk.max(1);
+        let step = rows.saturating_mul(ld.max(1));
+        if data.len() <= step {
+            if !data.is_empty() {
+                f(0, data);
+            }
+            return;
+        }
+        let chunks: Vec<_> = data.chunks_mut(step).enumerate().collect();
+        self.for_each(chunks, |(chunk, data)| f(chunk * rows, data));
+    }
+
+    /// Calls `f(range)` for consecutive ranges of at most `chunk` positions that cover `0..len`.
+    pub fn ranges(&self, len: usize, chunk: usize, f: impl Fn(Range<usize>) + Sync) {
+        let chunk = chunk.max(1);
+        let ranges = (0..len.div_ceil(chunk))
+            .map(|i| i * chunk..len.min((i + 1) * chunk))
+            .collect();
+        self.for_each(ranges, f);
+    }
+
+    /// Calls `f(i, chunk)` for the chunks of `chunk` elements of `data`; the last may be shorter.
     pub(crate) fn chunks_mut<T: Send>(
         &self,
         data: &mut [T],
         chunk: usize,
-        body: impl Fn(usize, &mut [T]) + Sync + Send,
+        f: impl Fn(usize, &mut [T]) + Sync,
     ) {
-        let chunk = chunk.max(1);
-        #[cfg(feature = "cpu")]
-        if data.len() > chunk && self.threads() > 1 {
-            use rayon::prelude::*;
-            self.install(|| {
-                data.par_chunks_mut(chunk)
-                    .enumerate()
-                    .for_each(|(i, part)| body(i, part))
-            });
-            return;
-        }
-        data.chunks_mut(chunk)
-            .enumerate()
-            .for_each(|(i, part)| body(i, part));
+        self.items(data.chunks_mut(chunk.max(1)).collect(), f);
     }
 
-    /// Runs `body` on every item, each with its number.
-    pub(crate) fn items<T: Send>(&self, items: Vec<T>, body: impl Fn(usize, T) + Sync + Send) {
-        #[cfg(feature = "cpu")]
-        if items.len() > 1 && self.threads() > 1 {
-            use rayon::prelude::*;
-            self.install(|| {
-                items
-                    .into_par_iter()
-                    .enumerate()
-                    .for_each(|(i, item)| body(i, item))
-            });
-            return;
-        }
-        items.into_iter().enumerate().for_each(|(i, item)| body(i, item));
+    /// Calls `f(i, item)` for every item and its number.
+    pub(crate) fn items<T: Send>(&self, items: Vec<T>, f: impl Fn(usize, T) + Sync) {
+        self.for_each(items.into_iter().enumerate().collect(), |(i, item)| f(i, item));
     }
 }
 
-/// Elements in one task of an elementwise kernel: a few L2 caches' worth of tasks balance two threads, and a
-/// task is long enough to hide the cost of taking it.
+/// Elements in one task of an elementwise kernel: small enough that two threads balance, long enough to hide
+/// the cost of taking a task.
 pub(crate) const TASK: usize = 1 << 15;

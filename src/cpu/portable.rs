@@ -1,60 +1,125 @@
-//! Micro-kernels in safe code, for what the build targets.
+//! The portable level: plain Rust that the compiler vectorises for the compilation target.
 
-use super::gemm::{MicroKernel, Tile};
-use super::simd::{Baseline, Simd as _};
+use super::dispatch::{Index, Kernel, Lanes, Sealed, Value};
+use super::gemm::micro::{F32, F64, Micro};
 
-/// f32, 4 x 8: eight 128-bit accumulators.
-pub(super) struct F32x4x8;
+/// Proof of nothing: every machine has this level.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
 
-impl MicroKernel for F32x4x8 {
-    type Element = f32;
-    type Sum = f32;
-    const MR: usize = 4;
-    const NR: usize = 8;
-    const STEP: usize = 1;
+impl Sealed for Portable {}
 
-    fn run(a: &[f32], b: &[f32], mut tile: Tile<'_, f32>) {
-        let mut sums = [[0.0f32; 8]; 4];
-        for (i, row) in sums.iter_mut().enumerate() {
-            row.copy_from_slice(&tile.row(i)[..8]);
-        }
-        for (a, b) in a.chunks_exact(4).zip(b.chunks_exact(8)) {
-            for (row, &a) in sums.iter_mut().zip(a) {
-                for (sum, &b) in row.iter_mut().zip(b) {
-                    *sum = Baseline::mul_add(a, b, *sum);
-                }
-            }
-        }
-        for (i, row) in sums.iter().enumerate() {
-            tile.row(i)[..8].copy_from_slice(row);
-        }
+impl Lanes for Portable {
+    const FMA: bool = false;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
     }
 }
 
-/// f64, 4 x 4.
-pub(super) struct F64x4x4;
-
-impl MicroKernel for F64x4x4 {
-    type Element = f64;
-    type Sum = f64;
-    const MR: usize = 4;
-    const NR: usize = 4;
-    const STEP: usize = 1;
-
-    fn run(a: &[f64], b: &[f64], mut tile: Tile<'_, f64>) {
-        let mut sums = [[0.0f64; 4]; 4];
-        for (i, row) in sums.iter_mut().enumerate() {
-            row.copy_from_slice(&tile.row(i)[..4]);
+#[inline(always)]
+pub(crate) fn transpose4x8(rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
+    let mut out = [[0; 4]; 8];
+    for (c, column) in out.iter_mut().enumerate() {
+        for (r, row) in rows.iter().enumerate() {
+            column[r] = row[c];
         }
-        for (a, b) in a.chunks_exact(4).zip(b.chunks_exact(4)) {
-            for (row, &a) in sums.iter_mut().zip(a) {
-                for (sum, &b) in row.iter_mut().zip(b) {
-                    *sum = Baseline::mul_add_f64(a, b, *sum);
+    }
+    out
+}
+
+/// Partial sums of a sparse row: enough to hide the latency of the loads and of the additions.
+const PARTIAL: usize = 8;
+
+#[inline(always)]
+pub(crate) fn sparse_dot<L: Lanes, V: Value, I: Index>(
+    lanes: L,
+    values: &[V],
+    columns: &[I],
+    x: &[f32],
+) -> Option<f32> {
+    let mut sums = [0.0_f32; PARTIAL];
+    let values = values.chunks_exact(PARTIAL);
+    let columns = columns.chunks_exact(PARTIAL);
+    let rest = values.remainder().iter().zip(columns.remainder());
+    for (values, columns) in values.zip(columns) {
+        for lane in 0..PARTIAL {
+            let x = *x.get(columns[lane].at())?;
+            sums[lane] = lanes.mul_add(values[lane].widen(), x, sums[lane]);
+        }
+    }
+    // A copy: indexed by a variable, the sums themselves would live in memory throughout.
+    let mut fold = sums;
+    for (lane, (value, column)) in rest.enumerate() {
+        fold[lane] = lanes.mul_add(value.widen(), *x.get(column.at())?, fold[lane]);
+    }
+    let pairs = [
+        fold[0] + fold[4],
+        fold[1] + fold[5],
+        fold[2] + fold[6],
+        fold[3] + fold[7],
+    ];
+    Some((pairs[0] + pairs[2]) + (pairs[1] + pairs[3]))
+}
+
+/// See [`Lanes::dots`].
+#[inline(always)]
+pub(crate) fn dots<L: Lanes, V: Value, const S: usize>(lanes: L, row: &[V], vectors: &[f32]) -> [f32; S] {
+    const W: usize = 8;
+    let k = row.len();
+    let mut out = [0.0; S];
+    for (s, out) in out.iter_mut().enumerate() {
+        let mut sums = [0.0_f32; W];
+        let (chunks, rest) = row.as_chunks::<W>();
+        let (xs, x_rest) = vectors[s * k..][..k].as_chunks::<W>();
+        for (values, x) in chunks.iter().zip(xs) {
+            for lane in 0..W {
+                sums[lane] = lanes.mul_add(values[lane].widen(), x[lane], sums[lane]);
+            }
+        }
+        for (value, x) in rest.iter().zip(x_rest) {
+            *out = lanes.mul_add(value.widen(), *x, *out);
+        }
+        let pairs = [
+            sums[0] + sums[4],
+            sums[1] + sums[5],
+            sums[2] + sums[6],
+            sums[3] + sums[7],
+        ];
+        *out += (pairs[0] + pairs[2]) + (pairs[1] + pairs[3]);
+    }
+    out
+}
+
+macro_rules! micro {
+    ($wrapper:ident, $real:ty, $mr:literal, $nr:literal) => {
+        impl Micro for $wrapper<Portable> {
+            type Elem = $real;
+            type Acc = $real;
+            const MR: usize = $mr;
+            const NR: usize = $nr;
+
+            #[inline]
+            fn tile(self, a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
+                let mut sums = [[0.0; $nr]; $mr];
+                let (a, b) = (a.as_chunks::<$mr>().0, b.as_chunks::<$nr>().0);
+                for (a, b) in a.iter().zip(b) {
+                    for (sums, a) in sums.iter_mut().zip(a) {
+                        for (sum, b) in sums.iter_mut().zip(b) {
+                            *sum += *a * *b;
+                        }
+                    }
+                }
+                for (row, sums) in acc.chunks_mut(ld).zip(&sums) {
+                    for (out, sum) in row.iter_mut().zip(sums) {
+                        *out = if first { *sum } else { *out + *sum };
+                    }
                 }
             }
         }
-        for (i, row) in sums.iter().enumerate() {
-            tile.row(i)[..4].copy_from_slice(row);
-        }
-    }
+    };
 }
+
+micro!(F32, f32, 4, 8);
+micro!(F64, f64, 4, 4);

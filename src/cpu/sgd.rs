@@ -2,7 +2,7 @@
 
 use super::chunks::Cut;
 use super::convert::{BLOCKS, draws};
-use super::{Cpu, Kernel, Simd};
+use super::{Cpu, Kernel, Lanes};
 use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
@@ -33,7 +33,7 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<
         };
         match op.w {
             DType::F64 => wide(op, len, step, operands),
-            _ => cpu.dispatch(Run {
+            _ => cpu.run(Run {
                 op,
                 step,
                 base: base as u64,
@@ -70,7 +70,7 @@ impl Kernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
+    fn run<L: Lanes>(self, _: L) {
         let Self {
             op,
             step,

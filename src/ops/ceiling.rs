@@ -18,6 +18,9 @@ use crate::{reference, shaders};
 pub enum CeilingKind {
     /// `x <- x * 1 + 1` in f32, sixteen chains per invocation: 32 operations a step.
     MultiplyAdd,
+    /// The same sums by the bf16 dot products of the CPU device (`dpbf16`), two products a step: 64 operations.
+    /// Where there is none it is the multiply-add; not on GPUs, which have no bf16.
+    Bf16Dot,
     /// `x <- (x ^ mask) + odd` in u32, sixteen chains per invocation: 32 operations a step.
     Integer,
     /// The wrapping sum of every word of `src`.
@@ -56,6 +59,7 @@ impl Op for Ceiling {
 
     fn describe(&self) -> String {
         match self.kind {
+            CeilingKind::Bf16Dot => format!("bf16 dot, {} x {} steps", self.count, self.steps),
             CeilingKind::MultiplyAdd => format!("multiply-add, {} x {} steps", self.count, self.steps),
             CeilingKind::Integer => format!("integer, {} x {} steps", self.count, self.steps),
             CeilingKind::Read => format!("read, {} words", self.src_words),
@@ -96,6 +100,10 @@ impl Op for Ceiling {
                 flops: operations,
                 ..Work::default()
             },
+            CeilingKind::Bf16Dot => Work {
+                flops: 2.0 * operations,
+                ..Work::default()
+            },
             CeilingKind::Integer => Work {
                 int_ops: operations,
                 ..Work::default()
@@ -109,6 +117,7 @@ impl Op for Ceiling {
 
     fn variants(&self, _gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
         match self.kind {
+            CeilingKind::Bf16Dot => Vec::new(),
             CeilingKind::Read if any_offset => Vec::new(),
             CeilingKind::Read => vec!["strided"],
             CeilingKind::MultiplyAdd | CeilingKind::Integer => vec!["chains"],
@@ -120,12 +129,14 @@ impl Op for Ceiling {
         let variant = choose_variant(self, gpu, request)?;
         let count = u64::from(self.count);
         let (factor, summand) = match self.kind {
-            CeilingKind::MultiplyAdd => (Self::FACTOR.to_bits(), Self::SUMMAND.to_bits()),
+            CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => {
+                (Self::FACTOR.to_bits(), Self::SUMMAND.to_bits())
+            }
             CeilingKind::Integer | CeilingKind::Read => (Self::ODD, Self::MASK),
         };
         let src = match self.kind {
             CeilingKind::Read => Window::of(0, 0, self.src_words, 5),
-            CeilingKind::MultiplyAdd | CeilingKind::Integer => Window::empty(),
+            CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot | CeilingKind::Integer => Window::empty(),
         };
         let step = Step {
             pipeline: gpu.pipeline(&self.permutation())?,
@@ -181,7 +192,7 @@ static KERNEL: Kernel = Kernel {
 
 fn permutation(kind: CeilingKind) -> Permutation {
     let entry = match kind {
-        CeilingKind::MultiplyAdd => "multiply_add",
+        CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => "multiply_add",
         CeilingKind::Integer => "integer",
         CeilingKind::Read => "read_all",
     };

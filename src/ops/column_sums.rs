@@ -171,6 +171,7 @@ impl Op for ColumnSums {
     fn work(&self) -> Work {
         let (elements, cols) = (self.rows as f64 * self.cols as f64, self.cols as f64);
         Work {
+            bf16: false,
             flops: elements,
             int_ops: 0.0,
             bytes: (elements * f64::from(self.from.bits()) + cols * f64::from(self.to.bits())) / 8.0,

@@ -260,13 +260,13 @@ impl Op for Convert {
     fn work(&self) -> Work {
         let elements = self.rows as f64 * self.cols as f64;
         let bytes = elements * f64::from(self.from.bits() + self.to.bits()) / 8.0;
-        let int_ops = match (self.encodes(), self.rounding, self.draw.generator) {
-            (false, ..) => 1.0,
-            (true, Rounding::Stochastic, Generator::Threefry) => 233.0 / 8.0 + 6.0,
-            (true, Rounding::Stochastic, Generator::Philox) => 358.0 / 8.0 + 6.0,
-            (true, ..) => 8.0,
+        let int_ops = if self.encodes() {
+            Work::rounding_ops(self.rounding, self.draw.generator)
+        } else {
+            0.0
         };
         Work {
+            bf16: false,
             flops: 0.0,
             int_ops: elements * int_ops,
             bytes,

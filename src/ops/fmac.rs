@@ -192,8 +192,9 @@ impl Op for Fmac {
     fn work(&self) -> Work {
         let elements = self.rows as f64 * self.cols as f64;
         Work {
+            bf16: false,
             flops: elements * 2.0,
-            int_ops: elements * rounding_cost(self.rounding, self.draw.generator),
+            int_ops: elements * Work::rounding_ops(self.rounding, self.draw.generator),
             bytes: elements * 8.0,
         }
     }
@@ -261,15 +262,6 @@ pub(super) fn rounding_words(rounding: Rounding, generator: Generator) -> &'stat
         (Rounding::Stochastic, Generator::Philox) => "stochastic philox",
         (Rounding::Stochastic, Generator::Threefry) => "stochastic threefry",
         _ => "nearest",
-    }
-}
-
-/// Integer operations of one rounded step.
-pub(super) fn rounding_cost(rounding: Rounding, generator: Generator) -> f64 {
-    match (rounding, generator) {
-        (Rounding::Stochastic, Generator::Threefry) => 233.0 / 8.0 + 4.0,
-        (Rounding::Stochastic, Generator::Philox) => 358.0 / 8.0 + 4.0,
-        _ => 5.0,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Variants as in [`Fmac`](super::Fmac): "float" where [`probe_float_fmac`](super::probe_float_fmac) found
 //! the GPU's f32 additions, and their order inside a chunk, to be the reference's; "integer" everywhere.
 
-use super::fmac::{ROUNDINGS, check_rounding, rounding_cost, rounding_words, span, variants};
+use super::fmac::{ROUNDINGS, check_rounding, rounding_words, span, variants};
 use super::{Args, Class, Op, Work, choose_variant};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -315,8 +315,9 @@ impl Op for FmacMatmul {
         let roundings = outputs * self.k.div_ceil(self.chunk.max(1)) as f64;
         let bytes: f64 = self.operands().iter().map(|spec| spec.words as f64 * 4.0).sum();
         Work {
+            bf16: false,
             flops: steps * 2.0,
-            int_ops: roundings * rounding_cost(self.rounding, self.draw.generator),
+            int_ops: roundings * Work::rounding_ops(self.rounding, self.draw.generator),
             bytes: bytes + if self.add_c { outputs * 2.0 } else { 0.0 },
         }
     }

@@ -413,9 +413,10 @@ impl Op for Matmul {
                 };
         }
         Work {
+            bf16: self.a.dtype == DType::Bf16 && self.b.dtype == DType::Bf16,
             flops: 2.0 * outputs * self.terms() as f64,
             int_ops: if self.is_stochastic() {
-                outputs * (233.0 / 8.0 + 6.0)
+                outputs * Work::rounding_ops(self.rounding, self.draw.generator)
             } else {
                 0.0
             },

@@ -36,6 +36,8 @@ pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
+use crate::format::Rounding;
+use crate::format::random::Generator;
 use crate::gpu::{Gpu, OperandSpec, Permutation, Plan, PlanRequest, StepValues};
 use crate::tensor::DType;
 
@@ -46,8 +48,24 @@ pub struct Work {
     pub flops: f64,
     /// Integer operations that rounding, encoding and drawing take, where they bind.
     pub int_ops: f64,
+    /// Whether every product is of two bf16 values, so that bf16 units may serve.
+    pub bf16: bool,
     /// Bytes that must move at least once: every operand read once and written once.
     pub bytes: f64,
+}
+
+impl Work {
+    /// The fewest integer operations that rounding one f32 to bf16 takes on any machine: with rotate
+    /// instructions a Threefry block is 153 operations for eight draws; Philox's 20 wide products and their
+    /// sums are counted as one operation each. What binds is then a true ceiling.
+    #[must_use]
+    pub fn rounding_ops(rounding: Rounding, generator: Generator) -> f64 {
+        match (rounding, generator) {
+            (Rounding::Stochastic, Generator::Threefry) => 153.0 / 8.0 + 2.0,
+            (Rounding::Stochastic, Generator::Philox) => 100.0 / 8.0 + 2.0,
+            (Rounding::Nearest | Rounding::TowardZero, _) => 3.0,
+        }
+    }
 }
 
 /// An operation: a plain value that can be checked, planned on a GPU, and run on the CPU device and on the

@@ -319,8 +319,9 @@ fn describe(rows: usize, cols: usize, dtype: DType, in_place: bool) -> String {
 fn work(rows: usize, cols: usize, dtype: DType, operands: f64) -> Work {
     let elements = rows as f64 * cols as f64;
     Work {
+        bf16: false,
         flops: 0.0,
-        int_ops: elements * 4.0,
+        int_ops: elements * f64::from(dtype.bits()) / 32.0,
         bytes: elements * operands * f64::from(dtype.bits()) / 8.0,
     }
 }

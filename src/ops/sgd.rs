@@ -340,12 +340,9 @@ impl Op for Sgd {
             .iter()
             .filter(|dtype| **dtype == DType::Bf16)
             .count() as f64;
-        let int_ops = match (self.rounding, self.generator) {
-            (Rounding::Stochastic, Generator::Threefry) => 233.0 / 8.0 + 6.0,
-            (Rounding::Stochastic, Generator::Philox) => 358.0 / 8.0 + 6.0,
-            _ => 8.0,
-        };
+        let int_ops = Work::rounding_ops(self.rounding, self.generator);
         Work {
+            bf16: false,
             flops: elements * 6.0,
             int_ops: elements * int_ops * halves,
             bytes: elements * f64::from(bits) / 8.0,

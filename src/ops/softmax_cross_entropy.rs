@@ -263,6 +263,7 @@ impl Op for SoftmaxCrossEntropy {
     fn work(&self) -> Work {
         let (elements, rows) = (self.rows as f64 * self.classes as f64, self.rows as f64);
         Work {
+            bf16: false,
             flops: elements * 7.0,
             int_ops: 0.0,
             bytes: elements * f64::from(self.logits.bits() + self.grad.bits()) / 8.0 + rows * 8.0,

@@ -4,7 +4,7 @@ use crate::ops::{Ceiling, CeilingKind};
 pub fn ceiling(op: &Ceiling, src: &[u32], dst: &mut [u32]) {
     for i in 0..op.count {
         dst[i as usize] = match op.kind {
-            CeilingKind::MultiplyAdd => {
+            CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => {
                 let mut sum = 0.0;
                 for chain in 0..16 {
                     let mut x = ((i & 255) + chain) as f32;

@@ -1,0 +1,117 @@
+//! AVX512_BF16: products of bf16 pairs added to f32 sums.
+
+use super::avx512::Avx512;
+use super::dispatch::Chains;
+use super::gemm::micro::{Micro, Pairs};
+use std::arch::x86_64::*;
+
+/// Proof that the machine has AVX512_BF16 and all that [`Avx512`] stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Bf16(Avx512);
+
+impl Avx512Bf16 {
+    pub(crate) fn detect() -> Option<Self> {
+        if !is_x86_feature_detected!("avx512bf16") {
+            return None;
+        }
+        Avx512::detect().map(Avx512Bf16)
+    }
+
+    /// The level below, for everything but products of two bf16 matrices.
+    #[inline(always)]
+    pub(crate) fn base(self) -> Avx512 {
+        self.0
+    }
+}
+
+impl Avx512Bf16 {
+    /// `steps` times `x <- x + a0 * b0 + a1 * b1` in every lane of sixteen independent chains, with the two
+    /// pairs of bf16 in the words `a` and `b`: the rate of bf16 products when nothing else is in the way.
+    pub(crate) fn dot_chains(self, x: &mut Chains<f32>, steps: u32, a: u32, b: u32) {
+        #[target_feature(enable = "avx512f,avx512bf16")]
+        fn inner(x: &mut Chains<f32>, steps: u32, a: u32, b: u32) {
+            // SAFETY: a chain is sixteen lanes: 64 readable and writable bytes.
+            let mut v = x.each_ref().map(|x| unsafe { _mm512_loadu_ps(x.as_ptr()) });
+            let (a, b) = ([a; 16], [b; 16]);
+            // SAFETY: both arrays hold sixteen words.
+            let (a, b) = unsafe { (pairs(a.as_ptr()), pairs(b.as_ptr())) };
+            for _ in 0..steps {
+                for v in &mut v {
+                    *v = _mm512_dpbf16_ps(*v, a, b);
+                }
+            }
+            for (x, v) in x.iter_mut().zip(v) {
+                // SAFETY: as above.
+                unsafe { _mm512_storeu_ps(x.as_mut_ptr(), v) }
+            }
+        }
+        // SAFETY: `self` proves AVX-512 F and AVX512_BF16.
+        unsafe { inner(x, steps, a, b) }
+    }
+}
+
+impl Micro for Pairs<Avx512Bf16> {
+    /// Two consecutive k of one row (or column), the lower k in the low half.
+    type Elem = u32;
+    type Acc = f32;
+    const MR: usize = 8;
+    const NR: usize = 48;
+
+    #[inline]
+    fn tile(self, a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
+        // SAFETY: the token in `self` proves AVX-512 F and AVX512_BF16.
+        unsafe { tile(a, b, acc, ld, first) }
+    }
+}
+
+/// 8 rows of 3 vectors: 24 of the 32 registers are sums.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn tile(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
+    const NR: usize = 48;
+    let depth = a.len() / 8;
+    assert!(b.len() >= depth * NR && ld >= NR && acc.len() >= 7 * ld + NR);
+    let mut sums = [[_mm512_setzero_ps(); 3]; 8];
+    let (mut pa, mut pb) = (a.as_ptr(), b.as_ptr());
+    for _ in 0..depth {
+        // SAFETY: `depth` steps of 8 and 48 words lie inside `a` and `b` (asserted); __m512i and
+        // __m512bh are 64 bytes in which every bit pattern is valid.
+        unsafe {
+            let vb: [__m512bh; 3] = [pairs(pb), pairs(pb.add(16)), pairs(pb.add(32))];
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(*pa.add(i).cast()));
+                for (sum, vb) in sums.iter_mut().zip(vb) {
+                    *sum = _mm512_dpbf16_ps(*sum, va, vb);
+                }
+            }
+            pa = pa.add(8);
+            pb = pb.add(NR);
+        }
+    }
+    for (i, sums) in sums.into_iter().enumerate() {
+        for (j, sum) in sums.into_iter().enumerate() {
+            // SAFETY: row `i < 8`, column below 48: inside `acc` (asserted).
+            unsafe {
+                let out = acc.as_mut_ptr().add(i * ld + j * 16);
+                _mm512_storeu_ps(
+                    out,
+                    if first {
+                        sum
+                    } else {
+                        _mm512_add_ps(_mm512_loadu_ps(out), sum)
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Sixteen words of bf16 pairs.
+///
+/// # Safety
+/// Sixteen words must be readable at `at`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn pairs(at: *const u32) -> __m512bh {
+    // SAFETY: readable by the caller's promise; both types are 64 bytes of any bits.
+    unsafe { std::mem::transmute(_mm512_loadu_si512(at.cast())) }
+}

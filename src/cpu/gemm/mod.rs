@@ -1,0 +1,505 @@
+//! Dense products: C = relu?(alpha op(A) op(B) + beta C + bias).
+
+mod blocked;
+pub(crate) mod micro;
+mod pack;
+mod small;
+mod store;
+
+use super::dispatch::{Kernel, Lanes};
+use super::{Cpu, CpuError, Isa, check_matrix};
+use crate::format::bf16;
+use blocked::{Product, blocked};
+use micro::{F32, F64};
+use pack::{Mixed, View};
+use store::{Affine, Finish, FinishTile, ToBf16, tiles};
+
+/// Shape and scalars of a product, C[m, n] = relu?(alpha op(A)[m, k] op(B)[k, n] + beta C + bias).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GemmParams<T = f32> {
+    /// Rows of op(A) and of C.
+    pub m: usize,
+    /// Columns of op(B) and of C.
+    pub n: usize,
+    /// Columns of op(A), rows of op(B).
+    pub k: usize,
+    /// Factor of the product. 0: A and B are not read.
+    pub alpha: T,
+    /// Factor of the C passed in. 0: C is not read.
+    pub beta: T,
+    /// Whether negative results become +0 (before rounding; NaN stays).
+    pub relu: bool,
+}
+
+impl GemmParams<f32> {
+    /// C = op(A) op(B) in f32: alpha 1, beta 0, no ReLU.
+    pub fn new(m: usize, n: usize, k: usize) -> Self {
+        GemmParams {
+            m,
+            n,
+            k,
+            alpha: 1.0,
+            beta: 0.0,
+            relu: false,
+        }
+    }
+}
+
+impl GemmParams<f64> {
+    /// C = op(A) op(B) in f64: alpha 1, beta 0, no ReLU.
+    pub fn new_f64(m: usize, n: usize, k: usize) -> Self {
+        GemmParams {
+            m,
+            n,
+            k,
+            alpha: 1.0,
+            beta: 0.0,
+            relu: false,
+        }
+    }
+}
+
+/// Elements of an operand of an f32 product.
+#[derive(Clone, Copy, Debug)]
+pub enum Data<'a> {
+    /// f32.
+    F32(&'a [f32]),
+    /// bf16 bit patterns, widened exactly.
+    Bf16(&'a [u16]),
+}
+
+impl Data<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Data::F32(data) => data.len(),
+            Data::Bf16(data) => data.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An operand of an f32 product: row-major, rows `ld` elements apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The elements.
+    pub data: Data<'a>,
+    /// Leading dimension in elements: from the start of one stored row to the next.
+    pub ld: usize,
+    /// Whether the transpose is stored: A as [K, M], or B as [N, K].
+    pub transposed: bool,
+}
+
+impl<'a> Source<'a> {
+    /// An f32 operand stored as it is used.
+    pub fn f32(data: &'a [f32], ld: usize) -> Self {
+        Source {
+            data: Data::F32(data),
+            ld,
+            transposed: false,
+        }
+    }
+
+    /// A bf16 operand stored as it is used.
+    pub fn bf16(data: &'a [u16], ld: usize) -> Self {
+        Source {
+            data: Data::Bf16(data),
+            ld,
+            transposed: false,
+        }
+    }
+
+    /// The same storage, read as the transpose of the operand.
+    pub fn transposed(self) -> Self {
+        Source {
+            transposed: !self.transposed,
+            ..self
+        }
+    }
+
+    fn check(&self, operand: &'static str, rows: usize, columns: usize) -> Result<(), CpuError> {
+        let (rows, columns) = if self.transposed {
+            (columns, rows)
+        } else {
+            (rows, columns)
+        };
+        check_matrix(operand, self.data.len(), rows, columns, self.ld)
+    }
+
+    fn view(&self, k_adjacent: bool) -> Mixed<'a> {
+        let ld = self.ld;
+        match self.data {
+            Data::F32(data) => Mixed::F32(View { data, ld, k_adjacent }),
+            Data::Bf16(data) => Mixed::Bf16(View { data, ld, k_adjacent }),
+        }
+    }
+}
+
+/// An operand of an f64 product: row-major, rows `ld` elements apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Source64<'a> {
+    /// The elements.
+    pub data: &'a [f64],
+    /// Leading dimension in elements: from the start of one stored row to the next.
+    pub ld: usize,
+    /// Whether the transpose is stored: A as [K, M], or B as [N, K].
+    pub transposed: bool,
+}
+
+impl<'a> Source64<'a> {
+    /// An operand stored as it is used.
+    pub fn new(data: &'a [f64], ld: usize) -> Self {
+        Source64 {
+            data,
+            ld,
+            transposed: false,
+        }
+    }
+
+    /// The same storage, read as the transpose of the operand.
+    pub fn transposed(self) -> Self {
+        Source64 {
+            transposed: !self.transposed,
+            ..self
+        }
+    }
+
+    fn check(&self, operand: &'static str, rows: usize, columns: usize) -> Result<(), CpuError> {
+        let (rows, columns) = if self.transposed {
+            (columns, rows)
+        } else {
+            (rows, columns)
+        };
+        check_matrix(operand, self.data.len(), rows, columns, self.ld)
+    }
+}
+
+/// Rounds consecutive f32 results to bf16: the hook for stochastic rounding.
+pub trait StoreRow: Sync {
+    /// Writes `out[i]`, the bf16 bits of `values[i]`, whose logical index is `first_index + i`.
+    ///
+    /// The index is row * N + column plus the base given in [`Rounding::Custom`]: it counts neither
+    /// padding nor tiles. Every element of C is stored once, in pieces of a row that may start at
+    /// any column; `values` and `out` have equal lengths. Called from several threads at a time.
+    fn store_row(&self, first_index: u64, values: &[f32], out: &mut [u16]);
+}
+
+/// How f32 results become bf16.
+#[derive(Clone, Copy)]
+pub enum Rounding<'a> {
+    /// To nearest, ties to even, on the bits; overflow to infinity, NaN kept quiet.
+    Nearest,
+    /// As `store` says.
+    Custom {
+        /// Added (modulo 2^64) to every logical index.
+        base: u64,
+        /// The rounding.
+        store: &'a dyn StoreRow,
+    },
+}
+
+/// Where the result goes, and C if beta is not 0: row-major, rows `ld` elements apart. Elements
+/// between the rows are left alone.
+pub enum Sink<'a> {
+    /// f32.
+    F32 {
+        /// The elements of C.
+        data: &'a mut [f32],
+        /// Leading dimension in elements.
+        ld: usize,
+    },
+    /// bf16 bit patterns, rounded once from the f32 result.
+    Bf16 {
+        /// The elements of C.
+        data: &'a mut [u16],
+        /// Leading dimension in elements.
+        ld: usize,
+        /// How to round.
+        rounding: Rounding<'a>,
+    },
+}
+
+impl<'a> Sink<'a> {
+    /// An f32 C.
+    pub fn f32(data: &'a mut [f32], ld: usize) -> Self {
+        Sink::F32 { data, ld }
+    }
+
+    /// A bf16 C, rounded to nearest.
+    pub fn bf16(data: &'a mut [u16], ld: usize) -> Self {
+        Sink::Bf16 {
+            data,
+            ld,
+            rounding: Rounding::Nearest,
+        }
+    }
+}
+
+/// C = relu?(alpha op(A) op(B) + beta C + bias), with operands in f32 or bf16 in any mixture and
+/// f32 accumulation.
+///
+/// `bias` has one value per column (its `ld` and `transposed` are ignored). Any m, n and k from 0
+/// up; k = 0 gives an empty sum. alpha = 0 or beta = 0: what it multiplies is not read.
+///
+/// Numerics: class *bounded*. The order of each sum depends on m, n, k, the operands' types and
+/// layout, and the level, not on the number of threads. At [`Level::Avx512Bf16`](super::Level)
+/// products of two bf16 operands with more than eight rows and columns use `vdpbf16ps`
+/// (u = 2^-23, subnormals flushed); everything else is f32 with u = 2^-24. NaN and infinities
+/// follow IEEE.
+///
+/// # Errors
+/// [`CpuError`] if an operand that would be read or written is too short, or its leading dimension
+/// is less than its row.
+///
+/// ```
+/// use fewbit::cpu::{Cpu, GemmParams, Sink, Source, gemm};
+///
+/// let a = [1.0, 2.0, 3.0, 4.0]; // 2 x 2
+/// let b = [0x3f80, 0x4000, 0x4040, 0x4080]; // 1, 2, 3, 4 in bf16, stored transposed
+/// let mut c = [0.0; 4];
+/// gemm(
+///     &Cpu::detect(),
+///     &GemmParams::new(2, 2, 2),
+///     Source::f32(&a, 2),
+///     Source::bf16(&b, 2).transposed(),
+///     Sink::f32(&mut c, 2),
+///     None,
+/// )?;
+/// assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
+/// # Ok::<(), fewbit::cpu::CpuError>(())
+/// ```
+pub fn gemm(
+    cpu: &Cpu,
+    params: &GemmParams,
+    a: Source<'_>,
+    b: Source<'_>,
+    c: Sink<'_>,
+    bias: Option<Source<'_>>,
+) -> Result<(), CpuError> {
+    let &GemmParams {
+        m,
+        n,
+        k,
+        alpha,
+        beta,
+        relu,
+    } = params;
+    let bias = match bias.map(|bias| bias.data) {
+        None => Vec::new(),
+        Some(data) if data.len() < n => {
+            return Err(CpuError::Length {
+                operand: "bias",
+                expected: n,
+                len: data.len(),
+            });
+        }
+        Some(Data::F32(data)) => data[..n].to_vec(),
+        Some(Data::Bf16(data)) => data[..n].iter().map(|&bits| bf16::widen(bits)).collect(),
+    };
+    // An empty sum needs no operands either.
+    let alpha = if k == 0 { 0.0 } else { alpha };
+    if alpha != 0.0 {
+        a.check("A", m, k)?;
+        b.check("B", k, n)?;
+    }
+    let affine = Affine { alpha, beta, relu };
+    let shape = (m, n, k);
+    match c {
+        Sink::F32 { data, ld } => {
+            check_matrix("C", data.len(), m, n, ld)?;
+            product(cpu, shape, a, b, &bias, &affine, data, ld);
+        }
+        Sink::Bf16 { data, ld, rounding } => {
+            check_matrix("C", data.len(), m, n, ld)?;
+            product(cpu, shape, a, b, &bias, &ToBf16 { affine, rounding }, data, ld);
+        }
+    }
+    Ok(())
+}
+
+/// Copies the few vectors of [`small::few`] to f32 rows.
+struct Gather<'a, 'o> {
+    from: Mixed<'a>,
+    k: usize,
+    out: &'o mut [f32],
+}
+
+impl Kernel for Gather<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        for (outer, row) in self.out.chunks_exact_mut(self.k).enumerate() {
+            for (k, out) in row.iter_mut().enumerate() {
+                *out = self.from.at(outer, k);
+            }
+        }
+    }
+}
+
+fn product<F: Finish<f32>>(
+    cpu: &Cpu,
+    (m, n, k): (usize, usize, usize),
+    a: Source<'_>,
+    b: Source<'_>,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    if !finish.needs_product() {
+        return without_product(cpu, m, n, bias, finish, c, ldc);
+    }
+    let (va, vb) = (a.view(!a.transposed), b.view(b.transposed));
+    if m.min(n) <= small::FEW {
+        let transposed = n < m;
+        let (vectors, count, w, outer) = if transposed {
+            (vb, n, va, m)
+        } else {
+            (va, m, vb, n)
+        };
+        let mut rows = vec![0.0; count * k];
+        cpu.run(Gather {
+            from: vectors,
+            k,
+            out: &mut rows,
+        });
+        return small::few(cpu, &rows, count, k, w, outer, transposed, bias, finish, c, ldc);
+    }
+    let p = Product {
+        m,
+        n,
+        k,
+        a: va,
+        b: vb,
+        bias,
+    };
+    match cpu.isa {
+        Isa::Portable(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16(isa) => match (va, vb) {
+            (Mixed::Bf16(a), Mixed::Bf16(b)) => {
+                let (a, b) = (pack::PairView(a), pack::PairView(b));
+                let p = Product { m, n, k, a, b, bias };
+                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
+            }
+            _ => blocked(cpu, F32(isa.base()), 1, &p, finish, c, ldc),
+        },
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+    }
+}
+
+/// C = relu?(beta C + bias).
+fn without_product<A: Copy + Default + Sync, F: Finish<A>>(
+    cpu: &Cpu,
+    m: usize,
+    n: usize,
+    bias: &[A],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) {
+    let rows = ((1 << 16) / n).max(1);
+    cpu.for_each(tiles(c, ldc, m, n, rows, n), |mut tile| {
+        let tile = &mut tile;
+        cpu.run(FinishTile {
+            finish,
+            tile,
+            acc: &[],
+            ld: 0,
+            transposed: false,
+            bias,
+            n,
+        });
+    });
+}
+
+/// C = relu?(alpha op(A) op(B) + beta C + bias) in f64.
+///
+/// C is row-major, rows `ldc` elements apart; `bias` has one value per column. As [`gemm`]
+/// otherwise, with u = 2^-53.
+///
+/// # Errors
+/// As [`gemm`].
+pub fn gemm_f64(
+    cpu: &Cpu,
+    params: &GemmParams<f64>,
+    a: Source64<'_>,
+    b: Source64<'_>,
+    c: &mut [f64],
+    ldc: usize,
+    bias: Option<&[f64]>,
+) -> Result<(), CpuError> {
+    let &GemmParams {
+        m,
+        n,
+        k,
+        alpha,
+        beta,
+        relu,
+    } = params;
+    let bias = match bias {
+        None => &[],
+        Some(data) if data.len() < n => {
+            return Err(CpuError::Length {
+                operand: "bias",
+                expected: n,
+                len: data.len(),
+            });
+        }
+        Some(data) => &data[..n],
+    };
+    let alpha = if k == 0 { 0.0 } else { alpha };
+    if alpha != 0.0 {
+        a.check("A", m, k)?;
+        b.check("B", k, n)?;
+    }
+    check_matrix("C", c.len(), m, n, ldc)?;
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let finish = &Affine { alpha, beta, relu };
+    if alpha == 0.0 {
+        without_product(cpu, m, n, bias, finish, c, ldc);
+        return Ok(());
+    }
+    let p = Product {
+        m,
+        n,
+        k,
+        a: View {
+            data: a.data,
+            ld: a.ld,
+            k_adjacent: !a.transposed,
+        },
+        b: View {
+            data: b.data,
+            ld: b.ld,
+            k_adjacent: b.transposed,
+        },
+        bias,
+    };
+    match cpu.isa {
+        Isa::Portable(isa) => blocked(cpu, F64(isa), 1, &p, finish, c, ldc),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(isa) => blocked(cpu, F64(isa), 1, &p, finish, c, ldc),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(isa) => blocked(cpu, F64(isa), 1, &p, finish, c, ldc),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16(isa) => blocked(cpu, F64(isa.base()), 1, &p, finish, c, ldc),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon(isa) => blocked(cpu, F64(isa), 1, &p, finish, c, ldc),
+    }
+    Ok(())
+}

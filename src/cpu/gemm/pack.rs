@@ -1,0 +1,270 @@
+//! Packing: from operands as they are stored to the panels that the register tiles read.
+//!
+//! A and B are treated alike. Each has an *outer* index (rows of A, columns of B) and k; a panel
+//! holds `w` consecutive outer indices for a range of k, k outermost, zero past the operand's end.
+//! An operand stored with consecutive k adjacent (A as [M, K], B as [N, K]) is transposed on the
+//! way, four rows by eight; the other layout is copied row by row.
+
+use crate::cpu::dispatch::{Kernel, Lanes};
+use crate::format::bf16;
+use std::ops::Range;
+
+/// A stored operand.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) ld: usize,
+    /// Whether consecutive k are adjacent in memory (else consecutive outer indices are).
+    pub(crate) k_adjacent: bool,
+}
+
+impl<T: Copy> View<'_, T> {
+    #[inline(always)]
+    pub(crate) fn at(&self, outer: usize, k: usize) -> T {
+        if self.k_adjacent {
+            self.data[outer * self.ld + k]
+        } else {
+            self.data[k * self.ld + outer]
+        }
+    }
+}
+
+/// An operand that can be packed into panels of `E`.
+pub(crate) trait Operand<E>: Copy + Send + Sync {
+    /// Fills `out`, one panel of `w` after the other, with `outer` and `k`.
+    fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [E]);
+}
+
+/// Two bf16 of consecutive k in one word, the lower k in the low half.
+#[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "only x86-64 has a tile of pairs today")
+)]
+pub(crate) struct PairView<'a>(pub(crate) View<'a, u16>);
+
+/// An operand of an f32 product.
+#[derive(Clone, Copy)]
+pub(crate) enum Mixed<'a> {
+    F32(View<'a, f32>),
+    Bf16(View<'a, u16>),
+}
+
+impl Mixed<'_> {
+    #[inline(always)]
+    pub(crate) fn at(&self, outer: usize, k: usize) -> f32 {
+        match self {
+            Mixed::F32(view) => view.at(outer, k),
+            Mixed::Bf16(view) => bf16::widen(view.at(outer, k)),
+        }
+    }
+}
+
+impl Operand<f32> for Mixed<'_> {
+    #[inline(always)]
+    fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [f32]) {
+        match self {
+            Mixed::F32(view) => pack(lanes, view, |x| x, w, outer, k, out),
+            Mixed::Bf16(view) => pack(lanes, view, bf16::widen, w, outer, k, out),
+        }
+    }
+}
+
+impl Operand<f64> for View<'_, f64> {
+    #[inline(always)]
+    fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [f64]) {
+        pack(lanes, self, |x| x, w, outer, k, out);
+    }
+}
+
+/// Elements that [`pack`] moves in blocks.
+trait Block: Copy + Default {
+    fn transpose<L: Lanes>(lanes: L, rows: [[Self; 8]; 4]) -> [[Self; 4]; 8];
+}
+
+impl Block for u32 {
+    #[inline(always)]
+    fn transpose<L: Lanes>(lanes: L, rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
+        lanes.transpose4x8(rows)
+    }
+}
+
+impl Block for f32 {
+    #[inline(always)]
+    fn transpose<L: Lanes>(lanes: L, rows: [[f32; 8]; 4]) -> [[f32; 4]; 8] {
+        bytemuck::cast(lanes.transpose4x8(bytemuck::cast(rows)))
+    }
+}
+
+impl Block for f64 {
+    #[inline(always)]
+    fn transpose<L: Lanes>(_: L, rows: [[f64; 8]; 4]) -> [[f64; 4]; 8] {
+        let mut out = [[0.0; 4]; 8];
+        for (c, column) in out.iter_mut().enumerate() {
+            for (r, row) in rows.iter().enumerate() {
+                column[r] = row[c];
+            }
+        }
+        out
+    }
+}
+
+#[inline(always)]
+fn pack<L: Lanes, T: Copy, E: Block>(
+    lanes: L,
+    view: View<'_, T>,
+    convert: impl Fn(T) -> E,
+    w: usize,
+    outer: Range<usize>,
+    k: Range<usize>,
+    out: &mut [E],
+) {
+    let depth = k.len();
+    if !view.k_adjacent {
+        for step in 0..depth {
+            let row = &view.data[(k.start + step) * view.ld + outer.start..][..outer.len()];
+            for (source, panel) in row.chunks(w).zip(out.chunks_exact_mut(w * depth)) {
+                let target = &mut panel[step * w..][..w];
+                for (target, source) in target.iter_mut().zip(source) {
+                    *target = convert(*source);
+                }
+                target[source.len()..].fill(E::default());
+            }
+        }
+        return;
+    }
+    let row = |o: usize| &view.data[o * view.ld + k.start..][..depth];
+    for (p, panel) in out.chunks_exact_mut(w * depth).enumerate() {
+        let first = outer.start + p * w;
+        let valid = outer.end.saturating_sub(first).min(w);
+        for r in (0..valid).step_by(4) {
+            let count = (valid - r).min(4);
+            // Rows past the end repeat the first: they are transposed along and not stored.
+            let rows: [&[T]; 4] = std::array::from_fn(|i| row(first + r + if i < count { i } else { 0 }));
+            let mut step = 0;
+            while step + 8 <= depth {
+                let mut block = [[E::default(); 8]; 4];
+                for (block, row) in block.iter_mut().zip(rows) {
+                    for (to, from) in block.iter_mut().zip(&row[step..step + 8]) {
+                        *to = convert(*from);
+                    }
+                }
+                let columns = E::transpose(lanes, block);
+                store(&columns, count, &mut panel[step * w + r..], w);
+                step += 8;
+            }
+            for step in step..depth {
+                for (i, row) in rows[..count].iter().enumerate() {
+                    panel[step * w + r + i] = convert(row[step]);
+                }
+            }
+        }
+        if valid < w {
+            for step in panel.chunks_exact_mut(w) {
+                step[valid..].fill(E::default());
+            }
+        }
+    }
+}
+
+/// Writes the first `count` of each column's elements, columns `w` apart.
+#[inline(always)]
+fn store<E: Copy>(columns: &[[E; 4]; 8], count: usize, panel: &mut [E], w: usize) {
+    if count == 4 {
+        // Apart, because a copy of known length is one instruction.
+        for (s, column) in columns.iter().enumerate() {
+            panel[s * w..s * w + 4].copy_from_slice(column);
+        }
+    } else {
+        for (s, column) in columns.iter().enumerate() {
+            panel[s * w..s * w + count].copy_from_slice(&column[..count]);
+        }
+    }
+}
+
+impl Operand<u32> for PairView<'_> {
+    #[inline(always)]
+    fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [u32]) {
+        let view = self.0;
+        let depth = k.len().div_ceil(2);
+        let word = |lo: u16, hi: u16| u32::from(lo) | u32::from(hi) << 16;
+        if !view.k_adjacent {
+            for step in 0..depth {
+                let k = k.start + 2 * step..k.end.min(k.start + 2 * step + 2);
+                let lo = &view.data[k.start * view.ld + outer.start..][..outer.len()];
+                // An odd last k is paired with zeros, in A and in B.
+                let hi: &[u16] = match k.len() {
+                    2 => &view.data[(k.start + 1) * view.ld + outer.start..][..outer.len()],
+                    _ => &[],
+                };
+                for (p, panel) in out.chunks_exact_mut(w * depth).enumerate() {
+                    let target = &mut panel[step * w..][..w];
+                    let lo = &lo[(p * w).min(lo.len())..((p + 1) * w).min(lo.len())];
+                    let hi = &hi[(p * w).min(hi.len())..((p + 1) * w).min(hi.len())];
+                    if hi.len() == lo.len() {
+                        for ((target, lo), hi) in target.iter_mut().zip(lo).zip(hi) {
+                            *target = word(*lo, *hi);
+                        }
+                    } else {
+                        for (target, lo) in target.iter_mut().zip(lo) {
+                            *target = word(*lo, 0);
+                        }
+                    }
+                    target[lo.len()..].fill(0);
+                }
+            }
+            return;
+        }
+        let row = |o: usize| &view.data[o * view.ld + k.start..][..k.len()];
+        for (p, panel) in out.chunks_exact_mut(w * depth).enumerate() {
+            let first = outer.start + p * w;
+            let valid = outer.end.saturating_sub(first).min(w);
+            for r in (0..valid).step_by(4) {
+                let count = (valid - r).min(4);
+                let rows: [&[u16]; 4] =
+                    std::array::from_fn(|i| row(first + r + if i < count { i } else { 0 }));
+                let mut step = 0;
+                while 2 * step + 16 <= k.len() {
+                    let mut block = [[0_u32; 8]; 4];
+                    for (block, row) in block.iter_mut().zip(rows) {
+                        let halves = &row[2 * step..2 * step + 16];
+                        for (to, from) in block.iter_mut().zip(halves.chunks_exact(2)) {
+                            *to = word(from[0], from[1]);
+                        }
+                    }
+                    let columns = lanes.transpose4x8(block);
+                    store(&columns, count, &mut panel[step * w + r..], w);
+                    step += 8;
+                }
+                for step in step..depth {
+                    for (i, row) in rows[..count].iter().enumerate() {
+                        let hi = row.get(2 * step + 1).copied().unwrap_or(0);
+                        panel[step * w + r + i] = word(row[2 * step], hi);
+                    }
+                }
+            }
+            if valid < w {
+                for step in panel.chunks_exact_mut(w) {
+                    step[valid..].fill(0);
+                }
+            }
+        }
+    }
+}
+
+/// One packing job, compiled per level.
+pub(crate) struct Pack<'o, O, E> {
+    pub(crate) operand: O,
+    pub(crate) w: usize,
+    pub(crate) outer: Range<usize>,
+    pub(crate) k: Range<usize>,
+    pub(crate) out: &'o mut [E],
+}
+
+impl<E, O: Operand<E>> Kernel for Pack<'_, O, E> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        self.operand.pack(lanes, self.w, self.outer, self.k, self.out);
+    }
+}

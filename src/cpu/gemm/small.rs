@@ -1,0 +1,176 @@
+//! Products with at most eight rows or columns: a few vectors times a matrix.
+//!
+//! The matrix is read once, as it is stored, and nothing of it is packed: memory bounds the time.
+//! Chunks along the matrix' outer index run in parallel. Sums are f32 and their order depends on
+//! the shape and the level alone.
+
+use super::pack::{Mixed, View};
+use super::store::{Finish, FinishTile, tiles};
+use crate::cpu::Cpu;
+use crate::cpu::dispatch::{Kernel, Lanes, Value};
+use std::ops::Range;
+
+/// Largest number of vectors taken here.
+pub(crate) const FEW: usize = 8;
+
+/// Least and most outer indices per chunk where consecutive outer indices are adjacent: long pieces
+/// of a row suit the prefetchers, many chunks the threads. No sum depends on the choice.
+const COLUMNS: [usize; 2] = [256, 2048];
+
+/// Runs a product where `vectors` (count x k, k adjacent) meets the matrix `w` (outer x k). C is
+/// count x outer, or outer x count if `transposed`.
+pub(crate) fn few<F: Finish<f32>>(
+    cpu: &Cpu,
+    vectors: &[f32],
+    count: usize,
+    k: usize,
+    w: Mixed<'_>,
+    outer: usize,
+    transposed: bool,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) {
+    let k_adjacent = match w {
+        Mixed::F32(view) => view.k_adjacent,
+        Mixed::Bf16(view) => view.k_adjacent,
+    };
+    // About 64 Ki elements of the matrix per chunk, whatever their type.
+    let chunk = if k_adjacent {
+        ((1 << 16) / k).clamp(8, 4096)
+    } else {
+        let share = outer.div_ceil(4 * cpu.threads()).next_multiple_of(64);
+        share.clamp(COLUMNS[0], COLUMNS[1])
+    };
+    let (m, n) = if transposed {
+        (outer, count)
+    } else {
+        (count, outer)
+    };
+    let (mc, nc) = if transposed {
+        (chunk, count)
+    } else {
+        (count, chunk)
+    };
+    cpu.for_each(tiles(c, ldc, m, n, mc, nc), |mut tile| {
+        let range = if transposed {
+            tile.row..tile.row + tile.rows
+        } else {
+            tile.column..tile.column + tile.columns
+        };
+        let ld = range.len();
+        let mut acc = vec![0.0; count * ld];
+        let acc_out = acc.as_mut_slice();
+        match w {
+            Mixed::F32(w) => cpu.run(Chunk {
+                vectors,
+                k,
+                w,
+                range,
+                acc: acc_out,
+            }),
+            Mixed::Bf16(w) => cpu.run(Chunk {
+                vectors,
+                k,
+                w,
+                range,
+                acc: acc_out,
+            }),
+        }
+        let tile = &mut tile;
+        cpu.run(FinishTile {
+            finish,
+            tile,
+            acc: &acc,
+            ld,
+            transposed,
+            bias,
+            n,
+        });
+    });
+}
+
+struct Chunk<'a, T> {
+    vectors: &'a [f32],
+    k: usize,
+    w: View<'a, T>,
+    range: Range<usize>,
+    acc: &'a mut [f32],
+}
+
+impl<T: Value> Kernel for Chunk<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let Chunk {
+            vectors,
+            k,
+            w,
+            range,
+            acc,
+        } = self;
+        let ld = range.len();
+        if !w.k_adjacent {
+            return axpy(lanes, vectors, k, w, range, acc);
+        }
+        for (j, o) in range.enumerate() {
+            let row = &w.data[o * w.ld..][..k];
+            let mut i = 0;
+            let mut vectors = vectors;
+            // Four vectors share one pass over the row; alone, a vector needs more partial sums to
+            // hide the latency of the additions.
+            while vectors.len() >= 4 * k {
+                let sums = lanes.dots::<T, 4, 2>(row, vectors);
+                for sum in sums {
+                    acc[i * ld + j] = sum;
+                    i += 1;
+                }
+                vectors = &vectors[4 * k..];
+            }
+            while !vectors.is_empty() {
+                let [sum] = lanes.dots::<T, 1, 8>(row, vectors);
+                acc[i * ld + j] = sum;
+                i += 1;
+                vectors = &vectors[k..];
+            }
+        }
+    }
+}
+
+/// acc += vectors x w for adjacent outer indices, four k at a time to save passes over `acc`.
+#[inline(always)]
+fn axpy<L: Lanes, T: Value>(
+    lanes: L,
+    vectors: &[f32],
+    k: usize,
+    w: View<'_, T>,
+    range: Range<usize>,
+    acc: &mut [f32],
+) {
+    let len = range.len();
+    let row = |k: usize| &w.data[k * w.ld + range.start..][..len];
+    let mut step = 0;
+    while step + 4 <= k {
+        let (w0, w1, w2, w3) = (row(step), row(step + 1), row(step + 2), row(step + 3));
+        for (acc, x) in acc.chunks_exact_mut(len).zip(vectors.chunks_exact(k)) {
+            let x = &x[step..step + 4];
+            for j in 0..len {
+                let mut sum = lanes.mul_add(x[0], w0[j].widen(), acc[j]);
+                sum = lanes.mul_add(x[1], w1[j].widen(), sum);
+                sum = lanes.mul_add(x[2], w2[j].widen(), sum);
+                acc[j] = lanes.mul_add(x[3], w3[j].widen(), sum);
+            }
+        }
+        step += 4;
+    }
+    for step in step..k {
+        let w = row(step);
+        for (acc, x) in acc.chunks_exact_mut(len).zip(vectors.chunks_exact(k)) {
+            for (acc, w) in acc.iter_mut().zip(w) {
+                *acc = lanes.mul_add(x[step], w.widen(), *acc);
+            }
+        }
+    }
+}

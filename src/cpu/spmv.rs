@@ -1,0 +1,166 @@
+//! Sparse matrix times dense vector.
+
+use super::dispatch::{Index, Kernel, Lanes, Value};
+use super::{Cpu, CpuError, Data};
+use std::sync::Mutex;
+
+/// Entries plus rows per parallel chunk: some tens of microseconds of work.
+const CHUNK: usize = 1 << 15;
+
+/// Column indices of a sparse matrix.
+#[derive(Clone, Copy, Debug)]
+pub enum Columns<'a> {
+    /// 32 bits each.
+    U32(&'a [u32]),
+    /// 16 bits each, for at most 65,536 columns.
+    U16(&'a [u16]),
+}
+
+impl Columns<'_> {
+    /// Number of indices.
+    pub fn len(&self) -> usize {
+        match self {
+            Columns::U32(data) => data.len(),
+            Columns::U16(data) => data.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A matrix in compressed sparse rows. Row `i` has the entries `row_ptr[i]..row_ptr[i + 1]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Csr<'a> {
+    /// One more than the rows; from 0 to the number of entries, never decreasing.
+    pub row_ptr: &'a [u32],
+    /// Column of each entry, in any order, duplicates allowed.
+    pub columns: Columns<'a>,
+    /// Value of each entry.
+    pub values: Data<'a>,
+}
+
+/// y = A x, with f32 `x` and `y` and f32 sums.
+///
+/// A has `y.len()` rows and `x.len()` columns. Only stored entries are multiplied: an infinity in
+/// `x` reaches only the rows that have an entry in its column.
+///
+/// Numerics: class *bounded* with K the length of the row. The order of a row's sum depends on its
+/// length and the level alone.
+///
+/// # Errors
+/// [`CpuError`] if lengths disagree, the row pointers are out of order, or a column is outside
+/// `x`; then the contents of `y` are unspecified.
+pub fn spmv(cpu: &Cpu, a: Csr<'_>, x: &[f32], y: &mut [f32]) -> Result<(), CpuError> {
+    let (rows, entries) = (y.len(), a.values.len());
+    if a.row_ptr.len() != rows + 1 {
+        let len = a.row_ptr.len();
+        return Err(CpuError::Length {
+            operand: "row_ptr",
+            expected: rows + 1,
+            len,
+        });
+    }
+    if a.columns.len() != entries {
+        let len = a.columns.len();
+        return Err(CpuError::Length {
+            operand: "columns",
+            expected: entries,
+            len,
+        });
+    }
+    let disorder = a.row_ptr.windows(2).position(|pair| pair[0] > pair[1]);
+    if let Some(row) = disorder {
+        return Err(CpuError::RowPointer { row });
+    }
+    if a.row_ptr[0] != 0 || a.row_ptr[rows] as usize != entries {
+        return Err(CpuError::RowPointer {
+            row: if a.row_ptr[0] != 0 { 0 } else { rows },
+        });
+    }
+    match (a.values, a.columns) {
+        (Data::F32(v), Columns::U32(c)) => run(cpu, a.row_ptr, v, c, x, y),
+        (Data::F32(v), Columns::U16(c)) => run(cpu, a.row_ptr, v, c, x, y),
+        (Data::Bf16(v), Columns::U32(c)) => run(cpu, a.row_ptr, v, c, x, y),
+        (Data::Bf16(v), Columns::U16(c)) => run(cpu, a.row_ptr, v, c, x, y),
+    }
+}
+
+fn run<V: Value, I: Index>(
+    cpu: &Cpu,
+    row_ptr: &[u32],
+    values: &[V],
+    columns: &[I],
+    x: &[f32],
+    y: &mut [f32],
+) -> Result<(), CpuError> {
+    // Chunks of about equal work (entries + rows), cut at fixed amounts of it.
+    let mut chunks = Vec::new();
+    let mut first = 0;
+    let mut rest = y;
+    while !rest.is_empty() {
+        let limit = row_ptr[first] as usize + first + CHUNK;
+        // `row_ptr[i] + i` increases with i: the first row end past the limit closes the chunk.
+        let (mut low, mut high) = (first + 1, first + rest.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if row_ptr[middle] as usize + middle < limit {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let (chunk, tail) = rest.split_at_mut(low - first);
+        chunks.push((first, chunk));
+        first = low;
+        rest = tail;
+    }
+    let failed = Mutex::new(None::<(usize, usize)>);
+    cpu.for_each(chunks, |(first, y)| {
+        let end = first + y.len();
+        let row_ptr = &row_ptr[first..=end];
+        if !cpu.run(Rows { row_ptr, values, columns, x, y })
+            && let Ok(mut failed) = failed.lock()
+            // The earliest chunk, so that the error does not depend on the threads either.
+            && failed.is_none_or(|(seen, _)| first < seen)
+        {
+            *failed = Some((first, end));
+        }
+    });
+    match failed.into_inner() {
+        Ok(Some((first, end))) => Err(CpuError::ColumnIndex {
+            first,
+            end,
+            columns: x.len(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+struct Rows<'a, V, I> {
+    row_ptr: &'a [u32],
+    values: &'a [V],
+    columns: &'a [I],
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl<V: Value, I: Index> Kernel for Rows<'_, V, I> {
+    /// Whether every column was inside.
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> bool {
+        for (y, ends) in self.y.iter_mut().zip(self.row_ptr.windows(2)) {
+            let range = ends[0] as usize..ends[1] as usize;
+            let (values, columns) = (&self.values[range.clone()], &self.columns[range]);
+            match lanes.sparse_dot(values, columns, self.x) {
+                Some(sum) => *y = sum,
+                None => return false,
+            }
+        }
+        true
+    }
+}
