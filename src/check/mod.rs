@@ -12,6 +12,7 @@ mod matmul;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
+mod spmv;
 
 pub use bench::bench_cases;
 
@@ -108,6 +109,7 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         relu::cases(),
         sgd::cases(),
         softmax_cross_entropy::cases(),
+        spmv::cases(),
     ];
     all.into_iter()
         .flatten()

@@ -61,8 +61,8 @@ impl Lanes for Avx2 {
                         .map(|x| unsafe { _mm256_loadu_ps(x[half..].as_ptr()) });
                     for _ in 0..steps {
                         for v in &mut v {
-                    *v = _mm256_fmadd_ps(*v, factor, summand);
-                }
+                            *v = _mm256_fmadd_ps(*v, factor, summand);
+                        }
                     }
                     for (x, v) in chains.iter_mut().zip(v) {
                         // SAFETY: as above.
@@ -93,8 +93,8 @@ impl Lanes for Avx2 {
                     let mut v = chains.each_ref().map(load);
                     for _ in 0..steps {
                         for v in &mut v {
-                    *v = _mm256_add_epi32(_mm256_xor_si256(*v, mask), odd);
-                }
+                            *v = _mm256_add_epi32(_mm256_xor_si256(*v, mask), odd);
+                        }
                     }
                     for (x, v) in chains.iter_mut().zip(v) {
                         // SAFETY: as above.

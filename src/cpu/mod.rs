@@ -52,6 +52,7 @@ pub(crate) use matmul::matmul;
 pub(crate) use relu::{relu, relu_grad};
 pub(crate) use sgd::sgd;
 pub(crate) use softmax_cross_entropy::softmax_cross_entropy;
+pub(crate) use spmv::spmv_words;
 pub use spmv::{Columns, Csr, spmv};
 
 use parallel::Pool;

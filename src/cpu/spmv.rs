@@ -2,6 +2,10 @@
 
 use super::dispatch::{Index, Kernel, Lanes, Value};
 use super::{Cpu, CpuError, Data};
+use crate::error::Result as OpResult;
+use crate::format::bf16 as format;
+use crate::ops::Spmv;
+use crate::tensor::DType;
 use std::sync::Mutex;
 
 /// Entries plus rows per parallel chunk: some tens of microseconds of work.
@@ -137,6 +141,35 @@ fn run<V: Value, I: Index>(
         }),
         _ => Ok(()),
     }
+}
+
+/// The operation's twin over words: `row_ptr`, `col_idx`, `values`, `x`.
+pub(crate) fn spmv_words(cpu: &Cpu, op: &Spmv, words: [&[u32]; 4], y: &mut [u32]) -> OpResult<()> {
+    let [row_ptr, col_idx, values, x] = words;
+    let a = Csr {
+        row_ptr: &row_ptr[..=op.rows],
+        columns: match op.index {
+            DType::U16 => Columns::U16(&format::halves(col_idx)[..op.nnz]),
+            _ => Columns::U32(&col_idx[..op.nnz]),
+        },
+        values: match op.values {
+            DType::Bf16 => Data::Bf16(&format::halves(values)[..op.nnz]),
+            _ => Data::F32(&bytemuck::cast_slice(values)[..op.nnz]),
+        },
+    };
+    // The vector is small beside the matrix: widened once, gathered from many times.
+    let widened: Vec<f32>;
+    let x = match op.x {
+        DType::Bf16 => {
+            widened = format::halves(x)[..op.cols]
+                .iter()
+                .map(|&half| format::widen(half))
+                .collect();
+            &widened
+        }
+        _ => &bytemuck::cast_slice(x)[..op.cols],
+    };
+    Ok(spmv(cpu, a, x, bytemuck::cast_slice_mut(&mut y[..op.rows]))?)
 }
 
 struct Rows<'a, V, I> {

@@ -17,6 +17,7 @@ mod relu;
 pub(crate) mod rows;
 mod sgd;
 mod softmax_cross_entropy;
+mod spmv;
 
 pub(crate) use args::check_f64;
 pub use args::{Arg, Args};
@@ -33,6 +34,7 @@ pub use matmul::{Matmul, Matrix};
 pub use relu::{Relu, ReluGrad};
 pub use sgd::{Sgd, SgdOperands};
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+pub use spmv::Spmv;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -143,6 +145,7 @@ pub fn permutations() -> Vec<Permutation> {
         relu::permutations(),
         sgd::permutations(),
         softmax_cross_entropy::permutations(),
+        spmv::permutations(),
     ]
     .concat()
 }

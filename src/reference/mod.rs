@@ -17,6 +17,7 @@ mod matmul;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
+mod spmv;
 
 pub use ceiling::ceiling;
 pub use column_sums::column_sums;
@@ -29,3 +30,4 @@ pub use matmul::matmul;
 pub use relu::{relu, relu_grad};
 pub use sgd::sgd;
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use spmv::spmv;

@@ -1,9 +1,11 @@
 //! Host data only: data types, layouts, packed storage. No GPU here.
 
+mod csr;
 mod dtype;
 mod host;
 mod layout;
 
+pub use csr::{Csr, RowStats};
 pub use dtype::DType;
 pub use host::HostBuffer;
 pub use layout::{Layout, Part};

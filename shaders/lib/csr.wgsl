@@ -1,0 +1,24 @@
+// Entries of a CSR matrix and elements of a dense vector, whatever their types. After lib/bf16.wgsl.
+// Constants: INDEX_U16, VALUES_BF16, X_BF16. The kernel declares params, col_idx, values and x.
+// An odd row start is a start in the middle of a word where entries are 16 bits wide.
+
+fn csr_column(entry: u32) -> u32 {
+    if INDEX_U16 {
+        return bf16_half(col_idx[params.col_idx_offset + entry / 2u], entry);
+    }
+    return col_idx[params.col_idx_offset + entry];
+}
+
+fn csr_value(entry: u32) -> f32 {
+    if VALUES_BF16 {
+        return bitcast<f32>(bf16_half(values[params.values_offset + entry / 2u], entry) << 16u);
+    }
+    return bitcast<f32>(values[params.values_offset + entry]);
+}
+
+fn vector_element(column: u32) -> f32 {
+    if X_BF16 {
+        return bitcast<f32>(bf16_half(x[params.x_offset + column / 2u], column) << 16u);
+    }
+    return bitcast<f32>(x[params.x_offset + column]);
+}
