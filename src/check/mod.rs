@@ -2,6 +2,7 @@
 //! main job and the test suite all run these cases, and so can a program that embeds fewbit.
 
 mod bench;
+mod bfp;
 mod ceiling;
 mod column_sums;
 mod convert;
@@ -100,6 +101,7 @@ pub struct Report {
 #[must_use]
 pub fn cases(effort: Effort) -> Vec<Case> {
     let all = [
+        bfp::cases(),
         ceiling::cases(),
         column_sums::cases(),
         convert::cases(),

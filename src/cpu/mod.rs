@@ -16,6 +16,7 @@
 //! `unsafe` lives in one module per instruction set (`avx2`, `avx512`, `avx512bf16`, `neon`) and
 //! nowhere else in this floor.
 
+mod bfp;
 mod ceiling;
 mod chunks;
 mod column_sums;
@@ -41,6 +42,7 @@ mod avx512bf16;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+pub(crate) use bfp::{bfp_decode, bfp_encode, bfp_matmul};
 pub(crate) use ceiling::ceiling;
 pub(crate) use column_sums::column_sums;
 pub(crate) use convert::convert;

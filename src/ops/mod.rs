@@ -5,6 +5,8 @@
 //! ones use nothing but this public trait.
 
 mod args;
+mod bfp;
+mod bfp_matmul;
 mod ceiling;
 mod column_sums;
 pub mod contract;
@@ -21,6 +23,8 @@ mod spmv;
 
 pub(crate) use args::check_f64;
 pub use args::{Arg, Args};
+pub use bfp::{BfpDecode, BfpEncode};
+pub use bfp_matmul::BfpMatmul;
 pub use ceiling::{Ceiling, CeilingKind};
 pub use column_sums::ColumnSums;
 pub use contract::{Arithmetic, Class, Comparison, Verdict};
@@ -135,6 +139,8 @@ pub trait Op: std::fmt::Debug + Send + Sync {
 #[must_use]
 pub fn permutations() -> Vec<Permutation> {
     [
+        bfp::permutations(),
+        bfp_matmul::permutations(),
         ceiling::permutations(),
         column_sums::permutations(),
         convert::permutations(),

@@ -6,6 +6,7 @@
     reason = "keeps the code comparable to the shaders"
 )]
 
+mod bfp;
 mod ceiling;
 mod column_sums;
 mod convert;
@@ -19,6 +20,7 @@ mod sgd;
 mod softmax_cross_entropy;
 mod spmv;
 
+pub use bfp::{bfp_decode, bfp_encode, bfp_matmul};
 pub use ceiling::ceiling;
 pub use column_sums::column_sums;
 pub use convert::convert;
