@@ -49,6 +49,8 @@
 //! [`reference`]; [`gpu`] and [`cpu`]; [`ops`]; [`device`]; [`check`], `io`; `nn`; `compress`.
 
 pub mod check;
+#[cfg(feature = "compress")]
+pub mod compress;
 pub mod cpu;
 pub mod device;
 pub mod error;

@@ -48,7 +48,7 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
     sgd.step.scalars = [0.01, 0.9, 0.0, 0.0];
     let mut plain_sgd = Sgd::new(n, n, [F32, F32, F32]);
     plain_sgd.step = sgd.step;
-    vec![
+    let mut cases = vec![
         timed(Copy { words: len as u64 }, &[Fill::F32, Fill::Out]),
         timed(encode, &[Fill::F32, Fill::Out]),
         timed(encode.with_rounding(stochastic, draw), &[Fill::F32, Fill::Out]),
@@ -102,7 +102,10 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
         ),
         timed(plain_sgd, &[Fill::F32, Fill::F32, Fill::F32]),
         timed(sgd, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]),
-    ]
+    ];
+    cases.extend(super::bfp::timed(n));
+    cases.extend(super::spmv::timed(n));
+    cases
 }
 
 fn timed<O: Op + 'static>(op: O, fills: &'static [Fill]) -> Case {

@@ -79,6 +79,20 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// What is measured at size `n`: 4-bit codes in blocks of 16.
+pub(super) fn timed(n: usize) -> Vec<Case> {
+    let Ok(format) = BfpFormat::new(16, 4) else {
+        return Vec::new();
+    };
+    let product = BfpMatmul::new(n, n, n, format);
+    vec![
+        encode(Effort::Full, format, F32, n, n, Rounding::Nearest, DRAW),
+        encode(Effort::Full, format, F32, n, n, Rounding::Stochastic, DRAW),
+        decode(Effort::Full, format, F32, n, n),
+        self::product(Effort::Full, product, false),
+    ]
+}
+
 /// f32 bits in blocks of very different sizes: tiny, huge, all zero, with NaN and Inf now and then.
 pub(super) fn values(rows: usize, cols: usize, seed: u64, specials: bool) -> Vec<u32> {
     let mut source = Source::new(seed);

@@ -84,6 +84,12 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// What is measured at size `n`: one element in ten of 4n x 4n.
+pub(super) fn timed(n: usize) -> Vec<Case> {
+    let case = |types| case(Effort::Full, 4 * n, 4 * n, Rows::Tenth, types, Values::Unit);
+    vec![case([U32, F32, F32]), case([U16, Bf16, F32])]
+}
+
 fn case(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3], values: Values) -> Case {
     let words = generate(rows, cols, fill, types, values);
     let nnz = words[0][rows] as usize;

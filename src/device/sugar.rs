@@ -1,6 +1,8 @@
 //! One method per operation, over tensors: each only makes the operation from its tensors' layouts.
 
+mod bfp;
 mod fmac;
+mod spmv;
 
 use super::{Device, Tensor};
 use crate::error::{Error, Result};

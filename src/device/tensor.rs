@@ -148,6 +148,24 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// The parts as tensors of their own, for operations that write several; [`Tensor::join_parts`] puts them
+    /// back.
+    pub(super) fn split_parts(&mut self) -> Vec<Self> {
+        let parts = std::mem::take(&mut self.parts);
+        let part = |storage| Self {
+            device: self.device.clone(),
+            layout: self.layout.clone(),
+            parts: vec![storage],
+        };
+        parts.into_iter().map(part).collect()
+    }
+
+    pub(super) fn join_parts(&mut self, parts: Vec<Self>) {
+        self.parts = parts.into_iter().flat_map(|part| part.parts).collect();
+    }
+}
+
 impl Device {
     /// A tensor of zeros.
     ///
