@@ -48,6 +48,14 @@
 //! Each module uses those before it, never those after: [`format`](mod@format) and [`shaders`]; [`tensor`] and
 //! [`reference`]; [`gpu`] and [`cpu`]; [`ops`]; [`device`]; [`check`], `io`; `nn`; `compress`.
 
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(
+        clippy::arc_with_non_send_sync,
+        reason = "a page has one thread, and wgpu's handles stay on it"
+    )
+)]
+
 pub mod check;
 #[cfg(feature = "compress")]
 pub mod compress;

@@ -3,6 +3,8 @@
 //! Work on a GPU is batched into few submits and buffers come from a pool; reading back submits what is
 //! pending. Opening a GPU and reading are `async`, each with a `_blocking` twin where threads may block.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod checked;
 mod matmul;
 mod program;
 mod run;

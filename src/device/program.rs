@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::run::{check_against, reference_on};
+#[cfg(not(target_arch = "wasm32"))]
+use super::checked::{check_against, reference_on};
 use super::storage::{GpuBuffer, GpuState};
 use super::{Device, Kind};
 use crate::error::{Error, Result};

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::checked::{check_against, reference_on};
 use super::storage::{GpuState, Storage};
 use super::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{Operand, StepValues};
-use crate::ops::{Arg, Args, Comparison, Op};
+use crate::ops::{Arg, Args, Op};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::HostBuffer;
 
 /// A tensor's part given to an operation: read, or written in place.
@@ -161,49 +164,6 @@ impl Device {
         run_on(inner.kind(), op, slots, step)?;
         let got = download(slots)?;
         check_against(inner, op, &before, &want, &got, step)
-    }
-}
-
-/// Runs the reference in place over the operands' words.
-pub(super) fn reference_on(op: &dyn Op, operands: &mut [HostBuffer], step: &StepValues) -> Result<()> {
-    let specs = op.operands();
-    let args = operands
-        .iter_mut()
-        .zip(&specs)
-        .map(|(buffer, spec)| match spec.is_written() {
-            true => Arg::Write(buffer.words_mut()),
-            false => Arg::Read(buffer.words()),
-        })
-        .collect();
-    op.reference(Args::new(args, *step))
-}
-
-/// [`Error::Wrong`] if `got` is outside the operation's class.
-pub(super) fn check_against(
-    device: &Device,
-    op: &dyn Op,
-    before: &[HostBuffer],
-    want: &[HostBuffer],
-    got: &[HostBuffer],
-    step: &StepValues,
-) -> Result<()> {
-    let before: Vec<&[u32]> = before.iter().map(HostBuffer::words).collect();
-    let want: Vec<&[u32]> = want.iter().map(HostBuffer::words).collect();
-    let got: Vec<&[u32]> = got.iter().map(HostBuffer::words).collect();
-    let verdict = op.compare(&Comparison {
-        before: &before,
-        want: &want,
-        got: &got,
-        arithmetic: device.arithmetic(),
-        step: *step,
-    });
-    match verdict.failure {
-        None => Ok(()),
-        Some(failure) => Err(Error::Wrong {
-            op: op.name(),
-            device: device.describe(),
-            detail: format!("{}: {failure}", op.describe()),
-        }),
     }
 }
 
