@@ -46,7 +46,7 @@
 //! # Floors
 //!
 //! Each module uses those before it, never those after: [`format`](mod@format) and [`shaders`]; [`tensor`] and
-//! [`reference`]; [`gpu`] and [`cpu`]; [`ops`]; [`device`]; [`check`], `io`; `nn`; `compress`.
+//! [`reference`](mod@reference); [`gpu`] and [`cpu`]; [`ops`]; [`device`]; [`check`], `io`; `nn`; `compress`.
 
 #![cfg_attr(
     target_arch = "wasm32",
