@@ -8,6 +8,7 @@ pub(crate) mod copy;
 mod errors;
 mod kernel;
 mod open;
+mod operand;
 mod pipeline;
 mod plan;
 mod readback;
@@ -18,10 +19,9 @@ use std::sync::{Arc, OnceLock};
 
 pub use kernel::{Binding, BindingKind, Constant, Kernel, Permutation};
 pub use open::{AdapterChoice, GpuOptions, adapters};
+pub use operand::{Access, Operand, OperandSpec};
 pub use pipeline::Pipeline;
-pub use plan::{
-    Access, Bound, Operand, OperandSpec, Plan, PlanRequest, Step, Window, split_rows, spread_groups,
-};
+pub use plan::{Bound, Plan, PlanRequest, Step, Window, split_rows, spread_groups};
 pub use readback::ReadBack;
 pub use step::{StepBuffer, StepValues};
 
