@@ -39,6 +39,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
                 continue;
             }
         };
+        let features: Vec<_> = gpu.features().iter_names().map(|(name, _)| name).collect();
         let limits = gpu.limits();
         output.line(&format!(
             "  limits    binding {} MiB, buffer {} MiB, workgroup memory {} KiB, {} invocations, {} groups \
@@ -56,8 +57,8 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
             info.subgroup_min_size, info.subgroup_max_size
         ));
         output.line(&format!(
-            "  features  {:?} (optional: they only add variants or timing)",
-            gpu.features()
+            "  features  {} (optional: they only add variants or timing)",
+            features.join(", ")
         ));
         let variants = variants(&gpu);
         for (kernel, names) in &variants {
@@ -71,7 +72,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
         )
         .with("device_type", format!("{:?}", info.device_type))
         .with("driver", format!("{} {}", info.driver, info.driver_info))
-        .with("features", format!("{:?}", gpu.features()))
+        .with("features", features)
         .with(
             "max_storage_buffer_binding_bytes",
             limits.max_storage_buffer_binding_size,
