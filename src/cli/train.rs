@@ -31,10 +31,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
     /// The learning rate of the first epoch.
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.1)]
     learning_rate: f32,
     /// What the learning rate is multiplied by after each epoch.
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.2)]
     rate_decay: f32,
     /// The momentum.
     #[arg(long, default_value_t = 0.9)]
