@@ -5,6 +5,7 @@
 //! | `runs` | encoding and decoding, everywhere | 32 columns are whole words: no two invocations share one |
 //! | `tiles` | products, everywhere | 4 x 4 outputs per invocation, no barrier |
 
+use super::rows::words;
 use super::{Args, Class, Op, Work, check_ld, check_limit, choose_variant};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -56,14 +57,6 @@ pub struct BfpDecode {
     pub dst_ld: usize,
 }
 
-/// Words of a matrix with a leading dimension, its last row cut at its last column.
-pub(super) fn matrix_words(dtype: DType, rows: usize, cols: usize, ld: usize) -> u64 {
-    if rows == 0 || cols == 0 {
-        return 0;
-    }
-    dtype.words((rows as u64 - 1) * ld as u64) + dtype.words(cols as u64)
-}
-
 pub(super) fn float(op: &'static str, operand: &'static str, got: DType) -> Result<()> {
     match got {
         DType::F32 | DType::Bf16 => Ok(()),
@@ -105,7 +98,7 @@ impl Op for BfpEncode {
     fn operands(&self) -> Vec<OperandSpec> {
         let rows = self.rows as u64;
         vec![
-            OperandSpec::read("src", matrix_words(self.from, self.rows, self.cols, self.src_ld)),
+            OperandSpec::read("src", words(self.from, self.rows, self.cols, self.src_ld)),
             OperandSpec::write("codes", rows * self.format.codes_words_per_row(self.cols) as u64),
             OperandSpec::write(
                 "exponents",
@@ -125,12 +118,12 @@ impl Op for BfpEncode {
     }
 
     fn work(&self) -> Work {
-        let words: u64 = self.operands().iter().map(|operand| operand.words).sum();
+        let total: u64 = self.operands().iter().map(|operand| operand.words).sum();
         let elements = self.rows as f64 * self.cols as f64;
         let int_ops = elements * Work::rounding_ops(self.rounding, self.draw.generator);
         Work {
             int_ops,
-            bytes: words as f64 * 4.0,
+            bytes: total as f64 * 4.0,
             ..Work::default()
         }
     }
@@ -183,7 +176,7 @@ impl Op for BfpEncode {
                 Window::of(
                     0,
                     range.start * src,
-                    matrix_words(self.from, count as usize, self.cols, self.src_ld),
+                    words(self.from, count as usize, self.cols, self.src_ld),
                     11,
                 ),
                 Window::of(1, range.start * codes, count * codes, 12),
@@ -262,7 +255,7 @@ impl Op for BfpDecode {
                 "exponents",
                 rows * self.format.exponent_words_per_row(self.cols) as u64,
             ),
-            OperandSpec::write("dst", matrix_words(self.to, self.rows, self.cols, self.dst_ld)),
+            OperandSpec::write("dst", words(self.to, self.rows, self.cols, self.dst_ld)),
         ]
     }
 
@@ -277,10 +270,10 @@ impl Op for BfpDecode {
     }
 
     fn work(&self) -> Work {
-        let words: u64 = self.operands().iter().map(|operand| operand.words).sum();
+        let total: u64 = self.operands().iter().map(|operand| operand.words).sum();
         Work {
             int_ops: self.rows as f64 * self.cols as f64,
-            bytes: words as f64 * 4.0,
+            bytes: total as f64 * 4.0,
             ..Work::default()
         }
     }
@@ -324,7 +317,7 @@ impl Op for BfpDecode {
                     Window::of(
                         2,
                         range.start * dst,
-                        matrix_words(self.to, count as usize, self.cols, self.dst_ld),
+                        words(self.to, count as usize, self.cols, self.dst_ld),
                         9,
                     ),
                 ],

@@ -1,7 +1,8 @@
 //! Products of two block floating point matrices; see [`bfp`](super::bfp) for the variants.
 
-use super::bfp::{describe, extents, float, matrix_words};
+use super::bfp::{describe, extents, float};
 use super::contract::{Bound, Stored};
+use super::rows::words;
 use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld, choose_variant};
 use crate::cpu::Cpu;
 use crate::error::Result;
@@ -159,21 +160,14 @@ impl Op for BfpMatmul {
             OperandSpec::read("a_exponents", m * exponents),
             OperandSpec::read("b_codes", n * codes),
             OperandSpec::read("b_exponents", n * exponents),
-            OperandSpec::write("c", matrix_words(self.out, self.m, self.n, self.c_ld)),
+            OperandSpec::write("c", words(self.out, self.m, self.n, self.c_ld)),
         ]
     }
 
     fn check(&self) -> Result<()> {
         float(OP, "c", self.out)?;
         extents(OP, &[("M", self.m), ("N", self.n), ("K", self.k)])?;
-        if self.rounding == Rounding::TowardZero {
-            let what = "rounding toward zero".to_string();
-            return Err(crate::Error::Unsupported {
-                op: OP,
-                what,
-                device: "any device",
-            });
-        }
+        super::check_rounding(OP, self.rounding)?;
         check_ld(OP, "c", self.out, self.n, self.c_ld)
     }
 
@@ -182,13 +176,13 @@ impl Op for BfpMatmul {
     }
 
     fn work(&self) -> Work {
-        let words: u64 = self.operands().iter().map(|operand| operand.words).sum();
+        let total: u64 = self.operands().iter().map(|operand| operand.words).sum();
         // Products of codes are integer operations; CPUs do two and more of them in one instruction, so they
         // are counted as floating-point work and no integer ceiling is claimed.
         let flops = 2.0 * self.m as f64 * self.n as f64 * self.format.blocks_per_row(self.k) as f64;
         Work {
             flops,
-            bytes: words as f64 * 4.0,
+            bytes: total as f64 * 4.0,
             ..Work::default()
         }
     }
@@ -246,7 +240,7 @@ impl Op for BfpMatmul {
                     Window::of(
                         4,
                         range.start * c_ld,
-                        matrix_words(self.out, count as usize, self.n, self.c_ld),
+                        words(self.out, count as usize, self.n, self.c_ld),
                         15,
                     ),
                 ],

@@ -161,7 +161,7 @@ impl Op for ColumnSums {
         let expected = "f32, bf16, or f64 on both sides";
         rows::check(OP, self.rows, self.cols, &types, expected, &operands)?;
         rows::check_f64_alone(OP, &operands)?;
-        rows::check_rounding(OP, self.rounding)
+        super::check_rounding(OP, self.rounding)
     }
 
     fn class(&self) -> Class {

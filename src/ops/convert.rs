@@ -5,6 +5,7 @@
 //! | vec4 | contiguous, 16-byte offsets | 16 bytes a step, one draw for eight roundings |
 //! | word | any leading dimension, any offset | the only one for padded rows |
 
+use super::rows::words;
 use super::{Args, Class, Op, Work, choose_variant};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -72,13 +73,6 @@ impl Convert {
         self.to == DType::Bf16
     }
 
-    fn words(dtype: DType, rows: usize, cols: usize, ld: usize) -> u64 {
-        if rows == 0 || cols == 0 {
-            return 0;
-        }
-        dtype.words((rows as u64 - 1) * ld as u64) + dtype.words(cols as u64)
-    }
-
     /// The length in elements if both sides are one contiguous run.
     fn run(&self) -> Option<u64> {
         let contiguous = self.rows <= 1 || (self.src_ld == self.cols && self.dst_ld == self.cols);
@@ -98,8 +92,8 @@ impl Convert {
     fn dispatch(&self, gpu: &Gpu, rows: u64, cols: u64, first: [u64; 3]) -> Result<Step> {
         let [base, src, dst] = first;
         let (src_words, dst_words) = (
-            Self::words(self.from, rows as usize, cols as usize, self.src_ld),
-            Self::words(self.to, rows as usize, cols as usize, self.dst_ld),
+            words(self.from, rows as usize, cols as usize, self.src_ld),
+            words(self.to, rows as usize, cols as usize, self.dst_ld),
         );
         let units = if self.encodes() {
             cols.div_ceil(8)
@@ -210,8 +204,8 @@ impl Op for Convert {
 
     fn operands(&self) -> Vec<OperandSpec> {
         vec![
-            OperandSpec::read("src", Self::words(self.from, self.rows, self.cols, self.src_ld)),
-            OperandSpec::write("dst", Self::words(self.to, self.rows, self.cols, self.dst_ld)),
+            OperandSpec::read("src", words(self.from, self.rows, self.cols, self.src_ld)),
+            OperandSpec::write("dst", words(self.to, self.rows, self.cols, self.dst_ld)),
         ]
     }
 
@@ -242,14 +236,7 @@ impl Op for Convert {
                 device: "any device",
             });
         }
-        if self.rounding == Rounding::TowardZero {
-            let what = "rounding toward zero".to_string();
-            return Err(Error::Unsupported {
-                op: OP,
-                what,
-                device: "any device",
-            });
-        }
+        super::check_rounding(OP, self.rounding)?;
         Ok(())
     }
 

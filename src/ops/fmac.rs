@@ -11,7 +11,7 @@
 
 use super::{Args, Class, Op, Work, choose_variant};
 use crate::cpu::Cpu;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
@@ -182,7 +182,7 @@ impl Op for Fmac {
         for (what, value) in [("rows", self.rows), ("cols", self.cols)] {
             super::check_limit(OP, what, value as u64, u64::from(u32::MAX) / 2)?;
         }
-        check_rounding(OP, self.rounding)
+        super::check_rounding(OP, self.rounding)
     }
 
     fn class(&self) -> Class {
@@ -243,17 +243,6 @@ pub(super) fn variants(gpu: &Gpu) -> Vec<&'static str> {
     match gpu.float_fmac_exact() {
         Some(true) => vec!["float", "integer"],
         Some(false) | None => vec!["integer"],
-    }
-}
-
-pub(super) fn check_rounding(op: &'static str, rounding: Rounding) -> Result<()> {
-    match rounding {
-        Rounding::Nearest | Rounding::Stochastic => Ok(()),
-        Rounding::TowardZero => Err(Error::Unsupported {
-            op,
-            what: "rounding toward zero".to_string(),
-            device: "any device",
-        }),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Variants as in [`Fmac`](super::Fmac): "float" where [`probe_float_fmac`](super::probe_float_fmac) found
 //! the GPU's f32 additions, and their order inside a chunk, to be the reference's; "integer" everywhere.
 
-use super::fmac::{ROUNDINGS, check_rounding, rounding_words, span, variants};
+use super::check_rounding;
+use super::fmac::{ROUNDINGS, rounding_words, span, variants};
 use super::{Args, Class, Op, Work, choose_variant};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};

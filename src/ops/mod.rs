@@ -218,6 +218,21 @@ pub(crate) fn check_limit(op: &'static str, what: &'static str, value: u64, limi
     }
 }
 
+/// Results are rounded to nearest or stochastically; toward zero is for encoding into blocks.
+pub(crate) fn check_rounding(op: &'static str, rounding: Rounding) -> Result<()> {
+    match rounding {
+        Rounding::Nearest | Rounding::Stochastic => Ok(()),
+        Rounding::TowardZero => {
+            let what = "rounding toward zero".to_string();
+            Err(Error::Unsupported {
+                op,
+                what,
+                device: "any device",
+            })
+        }
+    }
+}
+
 /// WGSL has no f64.
 pub(crate) fn no_f64_on_gpu(op: &'static str, operands: &[(&'static str, DType)]) -> Result<()> {
     match operands.iter().find(|(_, dtype)| *dtype == DType::F64) {

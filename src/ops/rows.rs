@@ -107,19 +107,6 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Rounding toward zero is no rounding of training's results.
-pub(crate) fn check_rounding(op: &'static str, rounding: crate::format::Rounding) -> Result<()> {
-    if rounding == crate::format::Rounding::TowardZero {
-        let what = "rounding toward zero".to_string();
-        return Err(Error::Unsupported {
-            op,
-            what,
-            device: "any device",
-        });
-    }
-    Ok(())
-}
-
 /// f64 is all or nothing: no operation mixes it with narrower types.
 pub(crate) fn check_f64_alone(op: &'static str, operands: &[(&'static str, DType, usize)]) -> Result<()> {
     let wide = operands

@@ -304,7 +304,7 @@ impl Op for Sgd {
         let expected = "f32, bf16, or f64 throughout";
         rows::check(OP, self.rows, self.cols, &types, expected, &operands)?;
         rows::check_f64_alone(OP, &operands)?;
-        rows::check_rounding(OP, self.rounding)?;
+        super::check_rounding(OP, self.rounding)?;
         if let Some(ld) = self.copy_ld {
             super::check_ld(OP, "copy", DType::Bf16, self.cols, ld)?;
             if self.w != DType::F32 {

@@ -240,7 +240,7 @@ impl Op for SoftmaxCrossEntropy {
         let expected = "f32, bf16, or f64 on both sides";
         rows::check(OP, self.rows, self.classes, &types, expected, &operands)?;
         rows::check_f64_alone(OP, &operands)?;
-        rows::check_rounding(OP, self.rounding)?;
+        super::check_rounding(OP, self.rounding)?;
         if self.classes == 0 || !self.scale.is_finite() {
             let (what, value, expected) = match self.classes {
                 0 => ("classes", "0".to_string(), "at least 1"),
