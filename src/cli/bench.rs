@@ -121,6 +121,7 @@ pub(crate) fn variant_name(device: &Device, variant: Option<&'static str>) -> St
 
 pub(crate) fn run(common: &Common, args: &BenchArgs, output: &mut Output) -> Result<(), Stop> {
     let device = device::open(common, output)?;
+    super::check::float_fmac(&device, output)?;
     let mut cases: Vec<_> = args
         .sizes
         .iter()

@@ -97,7 +97,7 @@ fn finite(value: f64) -> Option<f64> {
 }
 
 /// Says whether f32 additions round as the reference's do, so that the float variant of FMAC is exact.
-fn float_fmac(device: &fewbit::Device, output: &mut Output) -> Result<(), Stop> {
+pub(crate) fn float_fmac(device: &fewbit::Device, output: &mut Output) -> Result<(), Stop> {
     let Some(gpu) = device.as_gpu() else {
         return Ok(());
     };

@@ -6,7 +6,7 @@ use fewbit::check::{self, Effort, Report};
 use fewbit::ops::{Class, Verdict};
 
 use super::bench::{HEADER, believable, cells, figures, variant_name, variants};
-use super::check::words;
+use super::check::{float_fmac, words};
 use super::output::{Output, Row};
 use super::{Common, Stop, ceiling, device, interrupted};
 
@@ -17,6 +17,7 @@ const ROUNDS: u32 = 5;
 
 pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     let device = device::open(common, output)?;
+    float_fmac(&device, output)?;
     let awkward = check::cases(Effort::Quick);
     let measured = check::bench_cases(SIZE);
     let bar = output.bar((awkward.len() + measured.len()) as u64, "check and measure");
