@@ -50,6 +50,14 @@ pub enum Error {
         /// The type given.
         got: DType,
     },
+    /// A kernel that this device's compiler refuses.
+    #[error("compile {kernel}: {message}")]
+    Compile {
+        /// The kernel and its constants.
+        kernel: String,
+        /// What the compiler says.
+        message: String,
+    },
     /// A size past a limit of the device or of the operation.
     #[error("{op}: {what} is {value}, the limit is {limit}")]
     Limit {

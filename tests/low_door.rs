@@ -306,7 +306,7 @@ impl Op for Xor {
     fn variants(&self, _: &Gpu, _: bool) -> Vec<&'static str> {
         vec!["only"]
     }
-    fn plan(&self, gpu: &Gpu, _: &PlanRequest) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, _: &'static str, _: bool) -> Result<Plan> {
         let step = Step {
             pipeline: gpu.pipeline(&Permutation::new(&XOR))?,
             params: vec![self.words as u32, self.mask ^ u32::from(self.broken), 0, 0],

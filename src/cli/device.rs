@@ -1,7 +1,9 @@
 //! Which device a command runs on, and why.
 
+use std::sync::OnceLock;
+
 use fewbit::Device;
-use fewbit::gpu::{AdapterChoice, Gpu, GpuOptions};
+use fewbit::gpu::{AdapterChoice, Cache, Gpu, GpuOptions};
 
 use super::output::Output;
 use super::{Choice, Common, Stop};
@@ -10,7 +12,37 @@ use super::{Choice, Common, Stop};
 pub(crate) fn open(common: &Common, output: &mut Output) -> Result<Device, Stop> {
     let (device, why) = choose(common)?;
     output.device(device.kind_name(), &device.describe(), &why);
+    if let Some(gpu) = device.as_gpu() {
+        OPENED.get_or_init(|| gpu.clone());
+        let tuned = gpu.tuning().len();
+        if tuned > 0 {
+            output.line(&format!(
+                "Tuned: {tuned} kinds of cases (fewbit tune --forget undoes it)"
+            ));
+        }
+    }
     Ok(device)
+}
+
+/// The GPU of this run.
+static OPENED: OnceLock<Gpu> = OnceLock::new();
+
+/// Keeps what was compiled for the next run. That it cannot be kept is no failure of the command.
+pub(crate) fn save_pipelines() {
+    if let (Some(gpu), Some(cache)) = (OPENED.get(), Cache::platform())
+        && let Err(error) = cache.save_pipelines(gpu)
+    {
+        log::info!("compiled pipelines are not kept: {error}");
+    }
+}
+
+/// An adapter with what earlier runs left for it.
+fn open_gpu(adapter: AdapterChoice) -> fewbit::Result<Gpu> {
+    Gpu::open_blocking(&GpuOptions {
+        adapter,
+        cache: Cache::platform(),
+        ..GpuOptions::default()
+    })
 }
 
 fn choose(common: &Common) -> Result<(Device, String), Stop> {
@@ -20,18 +52,12 @@ fn choose(common: &Common) -> Result<(Device, String), Stop> {
                 "--adapter names a GPU: it goes with --device gpu or auto".into(),
             ));
         }
-        let options = GpuOptions {
-            adapter: AdapterChoice::Named(name.clone()),
-            ..GpuOptions::default()
-        };
-        return Ok((
-            Device::from_gpu(Gpu::open_blocking(&options)?),
-            "named by --adapter".into(),
-        ));
+        let gpu = open_gpu(AdapterChoice::Named(name.clone()))?;
+        return Ok((Device::from_gpu(gpu), "named by --adapter".into()));
     }
     let asked = |device| Ok((device, "asked for by --device".to_string()));
     match common.device {
-        Choice::Gpu => asked(Device::gpu_blocking()?),
+        Choice::Gpu => asked(Device::from_gpu(open_gpu(AdapterChoice::Any)?)),
         Choice::Cpu => asked(Device::cpu()),
         Choice::Reference => asked(Device::reference()),
         Choice::Auto => {
@@ -39,7 +65,7 @@ fn choose(common: &Common) -> Result<(Device, String), Stop> {
             if overridden("FEWBIT_DEVICE") || overridden("WGPU_ADAPTER_NAME") {
                 return Ok((Device::auto_blocking()?, "chosen by the environment".into()));
             }
-            match Gpu::open_blocking(&GpuOptions::default()) {
+            match open_gpu(AdapterChoice::RealGpu) {
                 Ok(gpu) => Ok((Device::from_gpu(gpu), "the best real GPU found".into())),
                 Err(error) => Ok((Device::cpu(), error.to_string())),
             }

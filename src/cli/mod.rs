@@ -10,6 +10,7 @@ mod job;
 mod measure;
 mod output;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,6 +68,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Time kernels, each beside the ceiling that binds it.
     Bench(bench::BenchArgs),
+    /// Time the variants of each kernel on this adapter, and keep the fastest for later runs.
+    Tune(tune::TuneArgs),
     /// Show the number formats, and a value in each.
     Formats(formats::FormatsArgs),
     /// Train the survey's perceptron in several number formats.
@@ -120,10 +123,12 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Info) => info::run(&cli.common, &mut output),
         Some(Command::Check(args)) => check::run(&cli.common, args, &mut output),
         Some(Command::Bench(args)) => bench::run(&cli.common, args, &mut output),
+        Some(Command::Tune(args)) => tune::run(&cli.common, args, &mut output),
         Some(Command::Formats(args)) => formats::run(args, &mut output),
         Some(Command::Train(args)) => train::run(&cli.common, args, &mut output),
     };
     output.clear_bars();
+    device::save_pipelines();
     let code = match &outcome {
         Ok(()) => 0,
         Err(Stop::Failed) => 1,

@@ -11,6 +11,8 @@ mod run;
 mod storage;
 mod sugar;
 mod tensor;
+#[cfg(not(target_arch = "wasm32"))]
+mod tune;
 
 use std::sync::Arc;
 
@@ -209,6 +211,36 @@ impl Device {
             Kind::Gpu(state) => state.flush(),
             Kind::Checked(inner) => inner.flush(),
             Kind::Cpu(_) | Kind::Reference => Ok(()),
+        }
+    }
+
+    /// Bytes of GPU buffers that no tensor uses and that wait for the next one; 0 elsewhere.
+    #[must_use]
+    pub fn pooled_bytes(&self) -> u64 {
+        match self.kind() {
+            Kind::Gpu(state) => state.pooled(),
+            Kind::Checked(inner) => inner.pooled_bytes(),
+            Kind::Cpu(_) | Kind::Reference => 0,
+        }
+    }
+
+    /// Sets how many bytes of unused GPU buffers are kept (512 MiB unless set), and drops what is past it.
+    pub fn set_pool_cap(&self, bytes: u64) {
+        match self.kind() {
+            Kind::Gpu(state) => state.set_pool_cap(bytes),
+            Kind::Checked(inner) => inner.set_pool_cap(bytes),
+            Kind::Cpu(_) | Kind::Reference => {}
+        }
+    }
+
+    /// Whether an operation that has several variants and no tuned one is timed in each at its first run, over
+    /// its own operands (off unless set). That first run then submits and waits; needs threads that may block,
+    /// and does nothing in a browser, on the CPU device or on the reference.
+    pub fn set_lazy_tuning(&self, on: bool) {
+        match self.kind() {
+            Kind::Gpu(state) => state.lazy_tuning.store(on, std::sync::atomic::Ordering::Relaxed),
+            Kind::Checked(inner) => inner.set_lazy_tuning(on),
+            Kind::Cpu(_) | Kind::Reference => {}
         }
     }
 

@@ -205,7 +205,6 @@ fn host_args<'a>(op: &dyn Op, slots: &'a mut [Slot<'_>], step: &StepValues) -> R
 }
 
 fn run_gpu(state: &GpuState, op: &dyn Op, slots: &[Slot<'_>], step: &StepValues) -> Result<()> {
-    let plan = state.plan(op)?;
     let mut operands = Vec::with_capacity(slots.len());
     for slot in slots {
         match &**slot.storage(op)? {
@@ -218,6 +217,9 @@ fn run_gpu(state: &GpuState, op: &dyn Op, slots: &[Slot<'_>], step: &StepValues)
             }
         }
     }
+    #[cfg(not(target_arch = "wasm32"))]
+    super::tune::lazily(state, op, &operands, step)?;
+    let plan = state.plan(op)?;
     let scratch = match plan.scratch_bytes() {
         0 => None,
         bytes => Some(state.allocate(bytes / 4, false)?),

@@ -1,14 +1,15 @@
 //! Memory of tensors: host buffers, and pooled GPU buffers with the batch of commands that uses them.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Result;
 use crate::gpu::{Gpu, Plan, ReadBack};
 use crate::tensor::HostBuffer;
 
-/// Bytes of unused buffers that the pool keeps.
-const POOL_CAP: u64 = 512 << 20;
+/// Bytes of unused buffers that the pool keeps unless it is told otherwise.
+pub(crate) const POOL_CAP: u64 = 512 << 20;
 /// Plans kept; far more than a model has, so that a loop over ever new shapes cannot grow without end.
 const PLAN_CAP: usize = 4096;
 
@@ -32,7 +33,7 @@ impl Drop for GpuBuffer {
         if let Some(pool) = self.pool.upgrade() {
             let mut pool = lock(&pool);
             let size = self.raw.size();
-            if pool.bytes + size <= POOL_CAP {
+            if pool.bytes + size <= pool.cap {
                 pool.bytes += size;
                 pool.free.entry(size).or_default().push(self.raw.clone());
             }
@@ -40,10 +41,38 @@ impl Drop for GpuBuffer {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pool {
     free: HashMap<u64, Vec<wgpu::Buffer>>,
     bytes: u64,
+    cap: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            free: HashMap::new(),
+            bytes: 0,
+            cap: POOL_CAP,
+        }
+    }
+}
+
+impl Pool {
+    /// Drops buffers, the largest first, until at most `bytes` are kept.
+    fn shrink(&mut self, bytes: u64) {
+        while self.bytes > bytes {
+            let Some(&size) = self.free.keys().max() else {
+                break;
+            };
+            if self.free.get_mut(&size).and_then(Vec::pop).is_some() {
+                self.bytes -= size;
+            }
+            if self.free.get(&size).is_none_or(Vec::is_empty) {
+                self.free.remove(&size);
+            }
+        }
+    }
 }
 
 /// Commands recorded and not yet submitted.
@@ -59,6 +88,8 @@ pub(crate) struct GpuState {
     pool: Arc<Mutex<Pool>>,
     batch: Mutex<Batch>,
     plans: Mutex<HashMap<String, Plan>>,
+    /// Whether a case without a tuned variant is tuned at its first run.
+    pub(crate) lazy_tuning: AtomicBool,
 }
 
 impl std::fmt::Debug for GpuState {
@@ -86,6 +117,7 @@ impl GpuState {
             pool: Arc::default(),
             batch: Mutex::default(),
             plans: Mutex::default(),
+            lazy_tuning: AtomicBool::new(false),
         }
     }
 
@@ -182,8 +214,10 @@ impl GpuState {
 
     /// The plan of an operation, made once.
     pub(crate) fn plan(&self, op: &dyn crate::ops::Op) -> Result<Plan> {
-        // A plan is a function of the operation's fields, which its Debug text spells out, and of the cap.
-        let key = format!("{} {op:?} {}", op.name(), self.gpu.work_cap());
+        // A plan is a function of the operation's fields, which its Debug text spells out, of the cap, and of
+        // what is tuned.
+        let (cap, generation) = (self.gpu.work_cap(), self.gpu.tuning_generation());
+        let key = format!("{} {op:?} {cap} {generation}", op.name());
         if let Some(plan) = lock(&self.plans).get(&key) {
             return Ok(plan.clone());
         }
@@ -197,6 +231,16 @@ impl GpuState {
     }
 
     pub(crate) fn trim(&self) {
-        *lock(&self.pool) = Pool::default();
+        lock(&self.pool).shrink(0);
+    }
+
+    pub(crate) fn pooled(&self) -> u64 {
+        lock(&self.pool).bytes
+    }
+
+    pub(crate) fn set_pool_cap(&self, bytes: u64) {
+        let mut pool = lock(&self.pool);
+        pool.cap = bytes;
+        pool.shrink(bytes);
     }
 }

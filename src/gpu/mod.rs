@@ -4,6 +4,8 @@
 //! [`plan`](crate::ops::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
 //! Nothing here submits, blocks or sets callbacks on a borrowed device.
 
+#[cfg(feature = "tune")]
+mod cache;
 pub(crate) mod copy;
 mod errors;
 mod kernel;
@@ -13,10 +15,13 @@ mod pipeline;
 mod plan;
 mod readback;
 mod step;
+mod tuning;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "tune")]
+pub use cache::Cache;
 pub use kernel::{Binding, BindingKind, Constant, Kernel, Permutation};
 pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};
@@ -24,6 +29,7 @@ pub use pipeline::Pipeline;
 pub use plan::{Bound, Plan, PlanRequest, Step, Window, split_rows, spread_groups};
 pub use readback::ReadBack;
 pub use step::{StepBuffer, StepValues};
+pub use tuning::Tuning;
 
 use crate::error::Result;
 use errors::Lost;
@@ -51,6 +57,8 @@ struct Inner {
     placeholders: OnceLock<[wgpu::Buffer; 2]>,
     work_cap: AtomicU64,
     float_fmac: OnceLock<bool>,
+    tuned: tuning::Tuned,
+    pipeline_cache: Option<wgpu::PipelineCache>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -64,7 +72,7 @@ impl Gpu {
     /// no callback is set: tell us of a lost device with [`Gpu::notify_lost`].
     #[must_use]
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self::new(device.clone(), queue.clone(), None, false, Arc::default())
+        Self::new(device.clone(), queue.clone(), None, false, Arc::default(), None)
     }
 
     /// The same with the adapter, which matrix-unit variants need to know their shapes.
@@ -80,6 +88,7 @@ impl Gpu {
             Some(adapter.clone()),
             false,
             Arc::default(),
+            None,
         )
     }
 
@@ -89,6 +98,7 @@ impl Gpu {
         adapter: Option<wgpu::Adapter>,
         owned: bool,
         lost: Arc<Lost>,
+        pipeline_cache: Option<wgpu::PipelineCache>,
     ) -> Self {
         Self(Arc::new(Inner {
             info: device.adapter_info(),
@@ -103,6 +113,8 @@ impl Gpu {
             placeholders: OnceLock::new(),
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
             float_fmac: OnceLock::new(),
+            tuned: tuning::Tuned::default(),
+            pipeline_cache,
         }))
     }
 

@@ -26,11 +26,18 @@ pub struct GpuOptions {
     /// Ask for the default limits of core WebGPU and no optional feature, as the weakest conforming device
     /// would have: for tests.
     pub core_only: bool,
+    /// Where tuned variants and compiled pipelines of earlier runs lie; `None` uses none. What is compiled now is
+    /// saved with [`Cache::save_pipelines`](super::Cache::save_pipelines).
+    #[cfg(feature = "tune")]
+    pub cache: Option<super::Cache>,
 }
 
 /// Optional features that add variants or timing. None is required.
 fn useful_features() -> wgpu::Features {
-    wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY
+    wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP
+        | wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::PIPELINE_CACHE
 }
 
 /// Every adapter that the compiled-in back ends find, best first: real GPUs before software, discrete before
@@ -119,7 +126,7 @@ impl Gpu {
             };
             return Err(Error::NoAdapter { reason });
         };
-        Self::open_adapter(adapter, options.core_only).await
+        Self::open_with(adapter, options).await
     }
 
     /// Opens a device on this adapter, with its own limits and the optional features it has, or
@@ -128,7 +135,15 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoDevice`] when the adapter refuses.
     pub async fn open_adapter(adapter: wgpu::Adapter, core_only: bool) -> Result<Self> {
-        let (features, limits) = if core_only {
+        let options = GpuOptions {
+            core_only,
+            ..GpuOptions::default()
+        };
+        Self::open_with(adapter, &options).await
+    }
+
+    async fn open_with(adapter: wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
+        let (features, limits) = if options.core_only {
             (
                 wgpu::Features::empty(),
                 wgpu::Limits::default().using_alignment(adapter.limits()),
@@ -151,7 +166,17 @@ impl Gpu {
             })?;
         let lost = Arc::new(Lost::default());
         lost.clone().watch(&device);
-        Ok(Self::new(device, queue, Some(adapter), true, lost))
+        #[cfg(not(feature = "tune"))]
+        let pipeline_cache = None;
+        #[cfg(feature = "tune")]
+        let pipeline_cache =
+            super::cache::pipeline_cache(&device, &adapter.get_info(), options.cache.as_ref());
+        let gpu = Self::new(device, queue, Some(adapter), true, lost, pipeline_cache);
+        #[cfg(feature = "tune")]
+        if let Some(cache) = &options.cache {
+            gpu.set_tuning(cache.tuning(gpu.info()));
+        }
+        Ok(gpu)
     }
 
     /// [`Gpu::open`] for threads that may block.

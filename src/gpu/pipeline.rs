@@ -52,36 +52,42 @@ impl Pipeline {
     /// Waits until it has compiled.
     ///
     /// # Errors
-    /// [`Error::Gpu`] with the compiler's message.
+    /// [`Error::Compile`] with the compiler's message.
     pub async fn ready(&self) -> Result<()> {
         match self.compiled.clone().await {
             None => Ok(()),
-            Some(message) => Err(Error::Gpu {
-                op: "compile",
-                message: format!("{}: {message}", self.label),
+            Some(message) => Err(Error::Compile {
+                kernel: self.label.clone(),
+                message,
             }),
         }
     }
 }
 
-/// The pipelines of one device.
+/// The pipelines of one device. A failure is remembered too: compilers do not change their minds, and take long
+/// to say no.
 #[derive(Default)]
-pub(super) struct Pipelines(Mutex<HashMap<Permutation, Arc<Pipeline>>>);
+pub(super) struct Pipelines(Mutex<HashMap<Permutation, Result<Arc<Pipeline>>>>);
 
 impl Gpu {
     /// The pipeline of a permutation, compiled now if this is its first use on the device.
     ///
     /// # Errors
-    /// [`Error::Gpu`] with the compiler's message (in a browser: later, from [`Pipeline::ready`]), or device
+    /// [`Error::Compile`] with the compiler's message (in a browser: later, from [`Pipeline::ready`]), or device
     /// lost.
     pub fn pipeline(&self, permutation: &Permutation) -> Result<Arc<Pipeline>> {
         let lock = || self.0.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = lock().get(permutation) {
-            return Ok(pipeline.clone());
+        if let Some(outcome) = lock().get(permutation) {
+            return outcome.clone();
         }
         // Compiled outside the lock: two threads may compile the same kernel once each, none waits.
-        let pipeline = Arc::new(self.compile(permutation)?);
-        Ok(lock().entry(permutation.clone()).or_insert(pipeline).clone())
+        let outcome = self.compile(permutation).map(Arc::new);
+        match outcome {
+            Ok(_) | Err(Error::Compile { .. }) => {
+                lock().entry(permutation.clone()).or_insert(outcome).clone()
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// How many pipelines have been compiled.
@@ -92,7 +98,9 @@ impl Gpu {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .len()
+            .values()
+            .filter(|outcome| outcome.is_ok())
+            .count()
     }
 
     fn compile(&self, permutation: &Permutation) -> Result<Pipeline> {
@@ -129,7 +137,7 @@ impl Gpu {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.0.pipeline_cache.as_ref(),
         });
         let (validation, internal) = (validation.pop(), internal.pop());
         let outcome = async move {

@@ -191,7 +191,7 @@ impl Plan {
     /// compile errors surface here or at the first read.
     ///
     /// # Errors
-    /// [`Error::Gpu`] with the compiler's message.
+    /// [`Error::Compile`] with the compiler's message.
     pub async fn ready(&self) -> Result<()> {
         for step in &self.0.steps {
             step.pipeline.ready().await?;

@@ -6,13 +6,13 @@
 //! | `tiles` | products, everywhere | 4 x 4 outputs per invocation, no barrier |
 
 use super::rows::words;
-use super::{Args, Class, Op, Work, check_ld, check_limit, choose_variant};
+use super::{Args, Class, Op, Work, check_ld, check_limit};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::tensor::DType;
 use crate::{reference, shaders};
@@ -140,9 +140,7 @@ impl Op for BfpEncode {
         vec!["runs"]
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let permutation = |entry| encode_permutation(entry, self.from, self.rounding, self.draw.generator);
         let (codes, exponents) = (
             self.format.codes_words_per_row(self.cols) as u64,
@@ -282,9 +280,7 @@ impl Op for BfpDecode {
         vec!["runs"]
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let (codes, exponents) = (
             self.format.codes_words_per_row(self.cols) as u64,
             self.format.exponent_words_per_row(self.cols) as u64,

@@ -3,13 +3,13 @@
 use super::bfp::{describe, extents, float};
 use super::contract::{Bound, Stored};
 use super::rows::words;
-use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld, choose_variant};
+use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld};
 use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator};
 use crate::format::{Rounding, bf16};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::tensor::DType;
 use crate::{reference, shaders};
@@ -199,9 +199,7 @@ impl Op for BfpMatmul {
         vec!["tiles"]
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let codes = self.format.codes_words_per_row(self.k) as u64;
         let exponents = self.format.exponent_words_per_row(self.k) as u64;
         let c_ld = self.out.words(self.c_ld as u64);

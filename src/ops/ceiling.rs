@@ -6,10 +6,10 @@
 //! | chains | multiply-add, integer | sixteen independent chains hide the latency of one |
 //! | strided | read | neighbouring invocations read neighbouring vectors |
 
-use super::{Args, Class, Op, Work, choose_variant};
+use super::{Args, Class, Op, Work};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, spread_groups};
 use crate::{reference, shaders};
 
@@ -124,9 +124,7 @@ impl Op for Ceiling {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let count = u64::from(self.count);
         let (factor, summand) = match self.kind {
             CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => {

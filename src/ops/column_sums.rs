@@ -6,13 +6,13 @@
 //! | columns | preferred on software adapters | no barrier, which costs them several times the sum |
 
 use super::contract::{Bound, Stored, is_subnormal};
-use super::{Args, Class, Comparison, Op, Verdict, Work, choose_variant, rows};
+use super::{Args, Class, Comparison, Op, Verdict, Work, rows};
 use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::reference;
 use crate::reference::element::{load, load_bits};
@@ -196,10 +196,16 @@ impl Op for ColumnSums {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        super::no_f64_on_gpu(OP, &[("x", self.from), ("y", self.to)])?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn family(&self) -> String {
+        let [rows, cols] = [self.rows, self.cols].map(super::about);
+        format!("{} -> {} {rows}x{cols}", self.from, self.to)
+    }
+
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        super::no_f64_on_gpu(OP, &[("x", self.from), ("y", self.to)])
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let steps = self.steps(gpu, variant == "tree")?;
         Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
     }

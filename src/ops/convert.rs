@@ -6,12 +6,12 @@
 //! | word | any leading dimension, any offset | the only one for padded rows |
 
 use super::rows::words;
-use super::{Args, Class, Op, Work, choose_variant};
+use super::{Args, Class, Op, Work};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::reference;
 use crate::shaders;
@@ -276,10 +276,20 @@ impl Op for Convert {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        super::no_f64_on_gpu("convert", &[("src", self.from), ("dst", self.to)])?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn family(&self) -> String {
+        let draw = match (self.encodes(), self.rounding) {
+            (true, Rounding::Stochastic) => format!(" stochastic {:?}", self.draw.generator),
+            _ => String::new(),
+        };
+        let len = super::about(self.rows.saturating_mul(self.cols));
+        format!("{} -> {}{draw} {len}", self.from, self.to)
+    }
+
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        super::no_f64_on_gpu("convert", &[("src", self.from), ("dst", self.to)])
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let steps = match self.run() {
             _ if self.rows == 0 || self.cols == 0 => Vec::new(),
             Some(len) if variant == "vec4" => self.vec4_steps(gpu, len)?,

@@ -6,11 +6,11 @@
 //! | vec4 | the same | one vector per invocation |
 //! | word | any | the only one for lengths or offsets off 16 bytes |
 
-use super::{Args, Class, Op, Work, choose_variant};
+use super::{Args, Class, Op, Work};
 use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::gpu::copy::{self, Width};
-use crate::gpu::{Gpu, OperandSpec, Permutation, Plan, PlanRequest};
+use crate::gpu::{Gpu, OperandSpec, Permutation, Plan};
 use crate::reference;
 
 /// `dst = src`, bit for bit. Operands: `src`, `dst`.
@@ -63,13 +63,12 @@ impl Op for Copy {
             .collect()
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        let name = choose_variant(self, gpu, request)?;
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let width = WIDTHS
             .iter()
-            .find(|(variant, _)| *variant == name)
+            .find(|(name, _)| *name == variant)
             .map_or(Width::Word, |(_, width)| *width);
-        copy::plan(gpu, self.words, width, name)
+        copy::plan(gpu, self.words, width, variant)
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -9,12 +9,12 @@
 //! an operand is NaN, Inf, or so large or small that a step could overflow or be flushed (factors outside
 //! [2^-51, 2^60), accumulators outside [2^-102, 2^126), zeros aside): see `shaders/lib/fmac.wgsl`.
 
-use super::{Args, Class, Op, Work, choose_variant};
+use super::{Args, Class, Op, Work};
 use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::reference;
 use crate::shaders;
@@ -138,14 +138,6 @@ impl Fmac {
         }
         Ok(steps)
     }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str) -> Result<Plan> {
-        let steps = match self.rows * self.cols {
-            0 => Vec::new(),
-            _ => self.steps(gpu, variant == "integer")?,
-        };
-        Plan::new(gpu, "fmac", variant, self.operands(), steps, self.step_values())
-    }
 }
 
 impl Op for Fmac {
@@ -211,9 +203,12 @@ impl Op for Fmac {
         variants(gpu)
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        self.plan_variant(gpu, choose_variant(self, gpu, request)?)
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+        let steps = match self.rows * self.cols {
+            0 => Vec::new(),
+            _ => self.steps(gpu, variant == "integer")?,
+        };
+        Plan::new(gpu, "fmac", variant, self.operands(), steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

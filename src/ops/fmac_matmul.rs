@@ -5,12 +5,12 @@
 
 use super::check_rounding;
 use super::fmac::{ROUNDINGS, rounding_words, span, variants};
-use super::{Args, Class, Op, Work, choose_variant};
+use super::{Args, Class, Op, Work};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::reference;
 use crate::shaders;
@@ -219,15 +219,6 @@ impl FmacMatmul {
         }
         Ok(steps)
     }
-
-    pub(super) fn plan_variant(&self, gpu: &Gpu, variant: &'static str) -> Result<Plan> {
-        let steps = match self.empty() {
-            true => Vec::new(),
-            false => self.steps(gpu, variant == "integer")?,
-        };
-        let operands = self.operands();
-        Plan::new(gpu, "fmac_matmul", variant, operands, steps, self.step_values())
-    }
 }
 
 fn tiles(products: u64, rows: u64, n: u64) -> u64 {
@@ -335,9 +326,13 @@ impl Op for FmacMatmul {
         variants(gpu)
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        self.plan_variant(gpu, choose_variant(self, gpu, request)?)
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+        let steps = match self.empty() {
+            true => Vec::new(),
+            false => self.steps(gpu, variant == "integer")?,
+        };
+        let operands = self.operands();
+        Plan::new(gpu, "fmac_matmul", variant, operands, steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -18,12 +18,12 @@ mod plan;
 
 pub(super) use plan::permutations;
 
-use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld, check_limit, choose_variant};
+use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld, check_limit};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::Draw;
-use crate::gpu::{Gpu, OperandSpec, Plan, PlanRequest, StepValues};
+use crate::gpu::{Gpu, OperandSpec, Plan, StepValues};
 use crate::reference;
 use crate::tensor::DType;
 
@@ -436,14 +436,23 @@ impl Op for Matmul {
         plan::variants(self, gpu)
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
+    fn family(&self) -> String {
+        let mark = |matrix: &Matrix| if matrix.transposed { "^T" } else { "" };
+        let [m, n, k] = [self.m, self.n, self.k].map(super::about);
+        let (a, b, c) = (self.a.dtype, self.b.dtype, self.c.dtype);
+        let (ta, tb, batch) = (mark(&self.a), mark(&self.b), super::about(self.batch));
+        format!("{batch}x {m}x{n}x{k} {a}{ta} {b}{tb} -> {c}")
+    }
+
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
         super::no_f64_on_gpu(
             OP,
             &[("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)],
-        )?;
-        let variant = choose_variant(self, gpu, request)?;
-        let steps = plan::steps(self, gpu, variant, request.any_offset)?;
+        )
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+        let steps = plan::steps(self, gpu, variant, any_offset)?;
         Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
 

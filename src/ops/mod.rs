@@ -109,12 +109,63 @@ pub trait Op: std::fmt::Debug + Send + Sync {
     /// those whose operands may start at any multiple of 4 bytes.
     fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str>;
 
-    /// Makes it ready for a GPU: picks a variant, compiles or finds its pipelines, lays out its dispatches.
-    /// Creates no buffer and submits nothing.
+    /// Cases that a tuner may treat alike: the best variant of one is taken for all. By default only the very
+    /// same case.
+    fn family(&self) -> String {
+        self.describe()
+    }
+
+    /// What no GPU can do, whatever the variant (f64, say), or what this one cannot.
     ///
     /// # Errors
-    /// Whatever [`Op::check`] finds, a limit of this device, or a compile error.
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan>;
+    /// [`Error::Unsupported`], mostly.
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes one variant of it ready for a GPU: compiles or finds its pipelines, lays out its dispatches.
+    /// Creates no buffer and submits nothing. Callers use [`Op::plan`], which has checked the operation and
+    /// chosen `variant` among [`Op::variants`].
+    ///
+    /// # Errors
+    /// A limit of this device, or a compile error.
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan>;
+
+    /// Makes it ready for a GPU: the variant that the request names; else the one that a tuner found fastest on
+    /// this adapter (see [`Gpu::set_tuning`]), then the preferred ones in turn. A variant that does not compile
+    /// is dropped with a warning and the next one serves; in a browser, where compilers answer later, its error
+    /// comes from [`Plan::ready`].
+    ///
+    /// # Errors
+    /// Whatever [`Op::check`] finds, a limit of this device, [`Error::Value`] for a variant that does not serve
+    /// this case, or the compile error of the last variant that is left.
+    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
+        self.check()?;
+        self.check_gpu(gpu)?;
+        let mut variants = self.variants(gpu, request.any_offset);
+        match request.variant {
+            Some(name) => variants.retain(|variant| *variant == name),
+            None => gpu.prefer_tuned(self.name(), || self.family(), &mut variants),
+        }
+        let last = variants.len().saturating_sub(1);
+        for (i, &variant) in variants.iter().enumerate() {
+            match self.plan_variant(gpu, variant, request.any_offset) {
+                Err(Error::Compile { kernel, message, .. }) if i < last => {
+                    log::warn!(
+                        "{}: variant {variant} is dropped: {kernel}: {message}",
+                        self.name()
+                    );
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(Error::Value {
+            op: self.name(),
+            what: "variant",
+            value: request.variant.unwrap_or("none").to_string(),
+            expected: "one of the variants that serve this case on this GPU (see Op::variants)",
+        })
+    }
 
     /// Runs it on the native CPU device.
     ///
@@ -156,23 +207,12 @@ pub fn permutations() -> Vec<Permutation> {
     .concat()
 }
 
-/// The variant a request names, or the preferred one.
-///
-/// # Errors
-/// [`Error::Value`] when the request names a variant that does not serve the operation
-/// on this GPU.
-pub fn choose_variant(op: &dyn Op, gpu: &Gpu, request: &PlanRequest) -> Result<&'static str> {
-    let variants = op.variants(gpu, request.any_offset);
-    let chosen = match request.variant {
-        Some(name) => variants.iter().find(|variant| **variant == name),
-        None => variants.first(),
-    };
-    chosen.copied().ok_or_else(|| Error::Value {
-        op: op.name(),
-        what: "variant",
-        value: request.variant.unwrap_or("none").to_string(),
-        expected: "one of the variants that serve this case on this GPU (see Op::variants)",
-    })
+/// A size to the power of two below it: cases a tuner may treat alike.
+pub(crate) fn about(size: usize) -> String {
+    match size {
+        0 => "0".to_string(),
+        _ => format!("~{}", 1u64 << size.ilog2()),
+    }
 }
 
 /// Checks a leading dimension: at least the columns, and even for packed 16-bit elements.

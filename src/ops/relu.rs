@@ -3,10 +3,10 @@
 //! bound by memory; where speed matters the forward pass is part of the matmul before it.
 
 use super::rows::{self, Piece};
-use super::{Args, Class, Op, Work, choose_variant};
+use super::{Args, Class, Op, Work};
 use crate::cpu::Cpu;
 use crate::error::Result;
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, spread_groups};
 use crate::reference;
 use crate::shaders;
@@ -138,10 +138,11 @@ impl Op for Relu {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        super::no_f64_on_gpu("relu", &[("x", self.dtype)])?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        super::no_f64_on_gpu("relu", &[("x", self.dtype)])
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let pipeline = gpu.pipeline(&permutation("forward", self.dtype, self.in_place))?;
         let mut steps = Vec::new();
         let lds = [(self.dtype, self.x_ld()), (self.dtype, self.y_ld)];
@@ -253,10 +254,11 @@ impl Op for ReluGrad {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        super::no_f64_on_gpu("relu_grad", &[("y", self.dtype)])?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        super::no_f64_on_gpu("relu_grad", &[("y", self.dtype)])
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let pipeline = gpu.pipeline(&permutation("backward", self.dtype, self.in_place))?;
         let mut steps = Vec::new();
         let lds = [self.y_ld, self.dy_ld(), self.dx_ld];

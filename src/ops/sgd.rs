@@ -15,13 +15,13 @@
 //! In f64 the CPU device does the reference's own operations, bit for bit.
 
 use super::rows::{Piece, Within};
-use super::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, choose_variant, rows};
+use super::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, rows};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, spread_groups};
 use crate::reference;
 use crate::reference::element::{load, load_bits};
@@ -361,10 +361,11 @@ impl Op for Sgd {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        super::no_f64_on_gpu(OP, &[("g", self.g), ("w", self.w), ("v", self.v)])?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        super::no_f64_on_gpu(OP, &[("g", self.g), ("w", self.w), ("v", self.v)])
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let steps = rows::pieces(gpu, self.rows, self.cols, &self.layouts())
             .iter()
             .map(|piece| self.dispatch(gpu, piece))

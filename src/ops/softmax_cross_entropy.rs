@@ -22,13 +22,13 @@
 //! In f64 the CPU device runs the reference's own operations on each row, bit for bit.
 
 use super::rows::Within;
-use super::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, choose_variant, rows};
+use super::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, rows};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::reference;
 use crate::reference::element::{load, load_bits};
@@ -286,10 +286,11 @@ impl Op for SoftmaxCrossEntropy {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        super::no_f64_on_gpu(OP, &[("logits", self.logits), ("grad", self.grad)])?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        super::no_f64_on_gpu(OP, &[("logits", self.logits), ("grad", self.grad)])
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let widest = self.logits_ld.max(self.grad_ld) as u64 * 4;
         let ranges = split_rows(gpu, self.rows as u64, self.classes as u64 * WORK, widest, 1);
         let steps = ranges

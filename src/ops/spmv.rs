@@ -6,10 +6,10 @@
 //! | `vector` | the rest | 32 lanes per row read its entries side by side |
 
 use super::contract::{Bound, Stored, is_subnormal};
-use super::{Args, Class, Comparison, Op, Verdict, Work, check_limit, choose_variant};
+use super::{Args, Class, Comparison, Op, Verdict, Work, check_limit};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, PlanRequest, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::reference::element::load;
 use crate::tensor::DType;
@@ -129,9 +129,15 @@ impl Op for Spmv {
         }
     }
 
-    fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
-        self.check()?;
-        let variant = choose_variant(self, gpu, request)?;
+    fn family(&self) -> String {
+        let [rows, cols, nnz] = [self.rows, self.cols, self.nnz].map(super::about);
+        format!(
+            "{rows}x{cols} nnz {nnz} {}+{} x {}",
+            self.values, self.index, self.x
+        )
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let rows_per_group = u64::from(if variant == "vector" { GROUP / LANES } else { GROUP });
         let pipeline = gpu.pipeline(&self.permutation(variant == "vector"))?;
         let operands = self.operands();

@@ -77,7 +77,7 @@ fn trials(gpu: &Gpu) -> Result<Vec<Trial>> {
     let mut want = a.clone();
     reference::fmac(&op, &x, &y, &mut want);
     trials.push(Trial {
-        plan: op.plan_variant(gpu, "float")?,
+        plan: op.plan_variant(gpu, "float", false)?,
         operands: [x, y, a],
         want,
     });
@@ -101,7 +101,7 @@ fn trials(gpu: &Gpu) -> Result<Vec<Trial>> {
         let mut want = vec![0; words[2] as usize];
         reference::fmac_matmul(&op, &a, &b, &mut want);
         trials.push(Trial {
-            plan: op.plan_variant(gpu, "float")?,
+            plan: op.plan_variant(gpu, "float", false)?,
             operands: [a, b, vec![0; want.len()]],
             want,
         });

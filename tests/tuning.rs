@@ -1,0 +1,259 @@
+//! Choosing variants: one that does not compile is dropped, a tuner's choice is preferred and kept, and damaged
+//! or stale files mean defaults. Run on the first adapter present; with `FEWBIT_REQUIRE_GPU=1` a missing adapter
+//! fails.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it left out"
+)]
+
+use std::path::PathBuf;
+
+use fewbit::cpu::Cpu;
+use fewbit::gpu::{
+    AdapterChoice, Binding, Cache, Gpu, GpuOptions, Kernel, OperandSpec, Permutation, Plan, PlanRequest,
+    Step, StepValues, Tuning, Window,
+};
+use fewbit::ops::{Args, Class, Matmul, Op, Work};
+use fewbit::{Device, Error, Result};
+
+fn open(cache: Option<Cache>) -> Option<Gpu> {
+    let options = GpuOptions {
+        adapter: AdapterChoice::Any,
+        cache,
+        ..GpuOptions::default()
+    };
+    match Gpu::open_blocking(&options) {
+        Ok(gpu) => Some(gpu),
+        Err(error) => {
+            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
+            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// A folder of this test's own, empty.
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("fewbit-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    folder
+}
+
+/// Counts to `spins` before it writes 7: by one invocation of a variant's own kernel.
+#[derive(Debug)]
+struct Sevens;
+
+const BINDINGS: &[Binding] = &[Binding::params(4), Binding::write("y")];
+
+static BROKEN: Kernel = Kernel {
+    name: "sevens_broken",
+    sources: &["this is no WGSL"],
+    bindings: BINDINGS,
+};
+
+static SPIN: Kernel = Kernel {
+    name: "sevens_spin",
+    sources: &["
+struct Params { spins: u32, y_offset: u32, unused_a: u32, unused_b: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(1)
+fn main() {
+    var x = 1u;
+    for (var i = 0u; i < params.spins; i++) {
+        x = (x ^ i) * 0x9e3779b9u + i;
+    }
+    // Always 7, which no compiler finds out.
+    y[params.y_offset] = select(7u, 8u, x == 1u && params.spins == 77u);
+}"],
+    bindings: BINDINGS,
+};
+
+impl Op for Sevens {
+    fn name(&self) -> &'static str {
+        "sevens"
+    }
+    fn operands(&self) -> Vec<OperandSpec> {
+        vec![OperandSpec::write("y", 1)]
+    }
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+    fn class(&self) -> Class {
+        Class::Exact
+    }
+    fn work(&self) -> Work {
+        Work::default()
+    }
+    fn variants(&self, _: &Gpu, _: bool) -> Vec<&'static str> {
+        vec!["broken", "slow", "fast"]
+    }
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _: bool) -> Result<Plan> {
+        let kernel = if variant == "broken" { &BROKEN } else { &SPIN };
+        let spins = if variant == "slow" { 20_000_000 } else { 0 };
+        let step = Step {
+            pipeline: gpu.pipeline(&Permutation::new(kernel))?,
+            params: vec![spins, 0, 0, 0],
+            windows: vec![Window::of(0, 0, 1, 1)],
+            groups: [1, 1, 1],
+            work: 1,
+        };
+        Plan::new(
+            gpu,
+            "sevens",
+            variant,
+            self.operands(),
+            vec![step],
+            StepValues::default(),
+        )
+    }
+    fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
+        self.reference(args)
+    }
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        let [y] = args.take(self)?;
+        y.write()[0] = 7;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_variant_that_does_not_compile_is_dropped() {
+    let Some(gpu) = open(None) else { return };
+    let plan = Sevens
+        .plan(&gpu, &PlanRequest::default())
+        .expect("the next variant");
+    assert_eq!(plan.variant(), "slow");
+    // Asked for by name, its error is not hidden.
+    let request = PlanRequest {
+        variant: Some("broken"),
+        any_offset: false,
+    };
+    let error = Sevens.plan(&gpu, &request).expect_err("no WGSL");
+    assert!(
+        matches!(&error, Error::Compile { kernel, .. } if kernel == "sevens_broken"),
+        "{error}"
+    );
+    assert_eq!(gpu.pipeline_count(), 1, "failures are not pipelines");
+}
+
+#[test]
+fn a_tuned_variant_is_preferred_and_an_unknown_one_ignored() {
+    let Some(gpu) = open(None) else { return };
+    let op = Matmul::new(100, 100, 100);
+    let defaults = op.variants(&gpu, false);
+    let chosen = |gpu: &Gpu| op.plan(gpu, &PlanRequest::default()).expect("a plan").variant();
+    assert_eq!(chosen(&gpu), defaults[0]);
+    for &variant in &defaults {
+        let mut tuning = Tuning::default();
+        tuning.set("matmul", &op.family(), variant);
+        gpu.set_tuning(tuning);
+        assert_eq!(chosen(&gpu), variant);
+    }
+    let mut tuning = Tuning::default();
+    tuning.set("matmul", &op.family(), "of_a_later_version");
+    gpu.set_tuning(tuning);
+    assert_eq!(chosen(&gpu), defaults[0]);
+}
+
+#[test]
+fn lazy_tuning_finds_the_fast_variant_on_the_first_run() {
+    let Some(gpu) = open(None) else { return };
+    let device = Device::from_gpu(gpu.clone());
+    let mut y = device.from_f32(&[1], &[0.0]).expect("y");
+    device.run(&Sevens, &mut [(&mut y).into()]).expect("a run");
+    assert!(gpu.tuning().is_empty(), "tuning is opt-in");
+    device.set_lazy_tuning(true);
+    device.run(&Sevens, &mut [(&mut y).into()]).expect("a run");
+    assert_eq!(gpu.tuning().get("sevens", &Sevens.family()), Some("fast"));
+    let value = y.read_blocking().expect("a value");
+    assert_eq!(value[0].to_bits(), 7);
+}
+
+#[test]
+fn files_come_back_and_damaged_or_stale_ones_mean_defaults() {
+    let folder = folder("tuning");
+    let cache = Cache::at(folder.clone());
+    let Some(gpu) = open(Some(cache.clone())) else {
+        return;
+    };
+    assert!(gpu.tuning().is_empty());
+    let op = Matmul::new(100, 100, 100);
+    let last = *op.variants(&gpu, false).last().expect("a variant");
+    let mut tuning = Tuning::default();
+    tuning.set("matmul", &op.family(), last);
+    let path = cache.save_tuning(gpu.info(), &tuning).expect("saved");
+    cache.save_pipelines(&gpu).expect("saved");
+
+    let again = open(Some(cache.clone())).expect("a GPU");
+    assert_eq!(again.tuning(), tuning);
+    let plan = op.plan(&again, &PlanRequest::default()).expect("a plan");
+    assert_eq!(plan.variant(), last);
+    cache.save_pipelines(&again).expect("saved");
+
+    let good = std::fs::read_to_string(&path).expect("text");
+    let pipelines = cache.pipelines_path(gpu.info());
+    for bad in [
+        String::new(),
+        "{".to_string(),
+        "[1, 2]".to_string(),
+        good[..good.len() / 2].to_string(),
+        good.replace("\"version\": 1", "\"version\": 2"),
+        good.replace(gpu.info().name.as_str(), "another adapter"),
+        good.replace("\"variant\"", "\"varient\""),
+    ] {
+        assert_ne!(bad, good);
+        std::fs::write(&path, &bad).expect("written");
+        assert!(cache.tuning(gpu.info()).is_empty(), "{bad}");
+        // A damaged pipeline file is not given to the driver, and opening goes on.
+        if let Ok(mut bytes) = std::fs::read(&pipelines) {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&pipelines, &bytes).expect("written");
+            assert!(cache.pipelines(gpu.info()).is_none());
+        }
+        let opened = open(Some(cache.clone())).expect("a GPU");
+        assert!(opened.tuning().is_empty());
+        op.plan(&opened, &PlanRequest::default()).expect("a plan");
+        cache.save_pipelines(&opened).expect("saved");
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
+
+    // A folder that cannot be made is an error of saving alone.
+    let blocked = Cache::at(PathBuf::from("/dev/null/fewbit"));
+    blocked
+        .save_tuning(gpu.info(), &tuning)
+        .expect_err("not a folder");
+    assert!(blocked.tuning(gpu.info()).is_empty());
+}
+
+#[test]
+fn the_pool_keeps_no_more_than_its_cap() {
+    let Some(gpu) = open(None) else { return };
+    let device = Device::from_gpu(gpu);
+    let tensors: Vec<_> = (1..=4)
+        .map(|i| {
+            device
+                .from_f32(&[i * 1000], &vec![1.0; i * 1000])
+                .expect("a tensor")
+        })
+        .collect();
+    assert_eq!(device.pooled_bytes(), 0);
+    drop(tensors);
+    let all = device.pooled_bytes();
+    assert!(all >= 40_000, "{all}");
+    device.set_pool_cap(10_000);
+    let kept = device.pooled_bytes();
+    assert!(kept <= 10_000 && kept > 0, "{kept}");
+    drop(
+        device
+            .from_f32(&[100_000], &vec![1.0; 100_000])
+            .expect("a tensor"),
+    );
+    assert!(device.pooled_bytes() <= 10_000);
+    device.trim();
+    assert_eq!(device.pooled_bytes(), 0);
+}
