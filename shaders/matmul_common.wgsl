@@ -30,8 +30,8 @@ struct Params {
     c_offset: u32,
     bias_offset: u32,
     partial_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
+    splits: u32, // parts of K that different groups sum (tiled kernel and its reduction; 1 elsewhere)
+    split_k: u32, // k of each part
 }
 
 const BETA: u32 = 1u;

@@ -96,7 +96,7 @@ fn bindings_match_the_shaders() {
             .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
             .sum();
         assert!(
-            workgroup <= 16_384,
+            workgroup <= permutation.workgroup_memory,
             "{label}: {workgroup} bytes of workgroup memory"
         );
     }

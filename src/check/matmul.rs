@@ -105,6 +105,29 @@ pub(super) fn cases() -> Vec<Case> {
     );
     add(quick, Matmul::new(3, 1, 2053), Values::Unit);
 
+    // Long sums of few outputs: K is split over groups, and the parts do not divide it.
+    add(
+        quick,
+        Matmul::new(70, 91, 1100).types(Bf16, Bf16, F32),
+        Values::Integers,
+    );
+    add(
+        quick,
+        Matmul::new(33, 67, 777)
+            .types(Bf16, Bf16, Bf16)
+            .transposed(true, true)
+            .batch(2)
+            .bias(F32)
+            .scaled(1.5, -0.25)
+            .relu(),
+        Values::Unit,
+    );
+    add(
+        quick,
+        Matmul::new(65, 13, 1030).types(Bf16, F32, Bf16).stochastic(DRAW),
+        Values::Unit,
+    );
+
     // The epilogue.
     for dtype in [F32, Bf16] {
         let base = Matmul::new(21, 23, 27).types(Bf16, Bf16, dtype);

@@ -107,7 +107,12 @@ pub struct Permutation {
     pub libraries: Vec<&'static str>,
     /// The `const` lines.
     pub constants: Vec<(&'static str, Constant)>,
+    /// The most bytes of workgroup memory that its variables take; wgpu does not hold them against the limit.
+    pub workgroup_memory: u32,
 }
+
+/// The workgroup memory of every conforming device: what a permutation may use unless it says otherwise.
+pub const CORE_WORKGROUP_MEMORY: u32 = 16 << 10;
 
 /// The value of a prepended `const`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,6 +144,7 @@ impl Permutation {
             entry: "main",
             libraries: Vec::new(),
             constants: Vec::new(),
+            workgroup_memory: CORE_WORKGROUP_MEMORY,
         }
     }
 
@@ -160,6 +166,13 @@ impl Permutation {
     #[must_use]
     pub fn constant(mut self, name: &'static str, value: impl Into<Constant>) -> Self {
         self.constants.push((name, value.into()));
+        self
+    }
+
+    /// Declares more workgroup memory than [`CORE_WORKGROUP_MEMORY`]: devices with less refuse to compile it.
+    #[must_use]
+    pub fn workgroup_memory(mut self, bytes: u32) -> Self {
+        self.workgroup_memory = bytes;
         self
     }
 

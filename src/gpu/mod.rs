@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "tune")]
 pub use cache::Cache;
-pub use kernel::{Binding, BindingKind, Constant, Kernel, Permutation};
+pub use kernel::{Binding, BindingKind, CORE_WORKGROUP_MEMORY, Constant, Kernel, Permutation};
 pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};
 pub use pipeline::Pipeline;

@@ -108,6 +108,16 @@ impl Gpu {
         let device = self.device();
         let label = permutation.label();
         let bindings = permutation.kernel.bindings;
+        let (memory, limit) = (
+            permutation.workgroup_memory,
+            self.limits().max_compute_workgroup_storage_size,
+        );
+        if memory > limit {
+            return Err(Error::Compile {
+                kernel: label,
+                message: format!("{memory} bytes of workgroup memory; the device has {limit}"),
+            });
+        }
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let entries: Vec<_> = (0u32..)

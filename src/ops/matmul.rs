@@ -6,6 +6,7 @@
 //! | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
 //! | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
 //! | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
+//! | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |
 //! | `tiled64` | the rest | more groups from small matrices |
 //!
 //! Every variant runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts

@@ -11,8 +11,10 @@ use crate::tensor::DType;
 
 /// Lanes per group of the direct variant, each with eight columns.
 const GROUP: u64 = 64;
-/// Depth of the tiled variants' slabs: two of 128 x 16 f32 are 16 KiB.
-const TILE_K: u32 = 16;
+/// Groups that the split variant aims at: enough for the largest GPU to have two or three on every processor.
+const SPLIT_GROUPS: u64 = 512;
+/// The fewest k worth a part of its own: below, the partial sums cost more than they gain.
+const SPLIT_K: u64 = 128;
 
 const BETA: u32 = 1;
 const BIAS_F32: u32 = 2;
@@ -22,11 +24,14 @@ const C_BF16: u32 = 16;
 const FIRST: u32 = 32;
 const LAST: u32 = 64;
 
+const FLAGS: usize = 11;
 const A_OFFSET: usize = 17;
 const B_OFFSET: usize = 18;
 const C_OFFSET: usize = 19;
 const BIAS_OFFSET: usize = 20;
 const PARTIAL_OFFSET: usize = 21;
+const SPLITS: usize = 22;
+const SPLIT_DEPTH: usize = 23;
 
 const fn bindings(vec4: bool) -> [Binding; 7] {
     let (a, b) = (Binding::read("a"), Binding::read("b"));
@@ -93,12 +98,29 @@ kernels!(
     "matmul_vec"
 );
 
+static REDUCE: Kernel = Kernel {
+    name: "matmul_reduce",
+    sources: &[
+        shaders::STEP,
+        shaders::BF16,
+        shaders::RANDOM,
+        include_str!("../../../shaders/matmul_load_word.wgsl"),
+        include_str!("../../../shaders/matmul_common.wgsl"),
+        include_str!("../../../shaders/matmul_reduce.wgsl"),
+    ],
+    bindings: &WORD_BINDINGS,
+};
+
 /// The form of one variant.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Direct,
     Tiled {
         tile: u32,
+        /// Depth of the slabs. Two of each operand are kept: 16 KiB of f32 for 64 x 16 and 128 x 8.
+        depth: u32,
+        /// Whether K may be split over groups.
+        split: bool,
     },
     Vec {
         swap: bool,
@@ -108,8 +130,14 @@ enum Form {
     },
 }
 
+const TILED64: Form = Form::Tiled {
+    tile: 64,
+    depth: 16,
+    split: false,
+};
+
 impl Form {
-    fn of(op: &Matmul, variant: &'static str) -> Self {
+    fn of(op: &Matmul, variant: &'static str, gpu: &Gpu) -> Self {
         let swap = op.m > 8;
         let vectors = (if swap { op.n } else { op.m }).next_power_of_two() as u32;
         let vec = |out_lanes, k_lanes| Self::Vec {
@@ -119,8 +147,22 @@ impl Form {
             k_lanes,
         };
         match variant {
-            "tiled64" => Self::Tiled { tile: 64 },
-            "tiled128" => Self::Tiled { tile: 128 },
+            "tiled64" => TILED64,
+            "split_k" => Self::Tiled {
+                tile: 64,
+                depth: 16,
+                split: true,
+            },
+            "tiled128" if gpu.limits().max_compute_workgroup_storage_size >= 32 << 10 => Self::Tiled {
+                tile: 128,
+                depth: 16,
+                split: false,
+            },
+            "tiled128" => Self::Tiled {
+                tile: 128,
+                depth: 8,
+                split: false,
+            },
             "vec" => vec(4, 64),
             "vec_serial" => vec(16, 1),
             _ => Self::Direct,
@@ -131,7 +173,7 @@ impl Form {
     fn tile(self) -> [u64; 2] {
         match self {
             Self::Direct => [8, 8 * GROUP],
-            Self::Tiled { tile } => [tile.into(); 2],
+            Self::Tiled { tile, .. } => [tile.into(); 2],
             Self::Vec {
                 swap: true,
                 out_lanes,
@@ -167,10 +209,12 @@ pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
             ["vec", "vec_serial"]
         });
     }
-    let tiled = if tiles * op.batch as u64 >= 64 {
-        ["tiled128", "tiled64"]
-    } else {
-        ["tiled64", "tiled128"]
+    // Few outputs of long sums leave most of a GPU idle unless groups share each sum.
+    let few = parts(op, op.m as u64, op.n as u64, op.batch as u64) > 2;
+    let tiled = match (tiles * op.batch as u64 >= 64, few) {
+        (true, _) => ["tiled128", "tiled64", "split_k"],
+        (false, true) => ["split_k", "tiled64", "tiled128"],
+        (false, false) => ["tiled64", "tiled128", "split_k"],
     };
     if gpu.is_software() {
         names.push("direct");
@@ -206,7 +250,11 @@ fn permutation(
         .constant("STOCHASTIC", stochastic.is_some());
     match form {
         Form::Direct => common.constant("GROUP", GROUP as u32),
-        Form::Tiled { tile } => common.constant("TILE", tile).constant("TILE_K", TILE_K),
+        Form::Tiled { tile, depth, .. } => common
+            .constant("TILE", tile)
+            .constant("TILE_K", depth)
+            // Two f32 slabs of each operand.
+            .workgroup_memory(4 * tile * depth * 4),
         Form::Vec {
             swap,
             vectors,
@@ -220,9 +268,32 @@ fn permutation(
     }
 }
 
+/// The end of a split product: it reads neither operand.
+fn reduction(stochastic: Option<Generator>) -> Permutation {
+    Permutation::new(&REDUCE)
+        .library(shaders::generator(stochastic.unwrap_or_default()))
+        .constant("A_BF16", false)
+        .constant("B_BF16", false)
+        .constant("A_TRANSPOSED", false)
+        .constant("B_TRANSPOSED", false)
+        .constant("STOCHASTIC", stochastic.is_some())
+}
+
+/// How many parts the split variant cuts K into.
+fn parts(op: &Matmul, m: u64, n: u64, batches: u64) -> u64 {
+    let tiles = m.div_ceil(64) * n.div_ceil(64) * batches.max(1);
+    let wanted = SPLIT_GROUPS / tiles.max(1);
+    wanted.min(op.terms() as u64 / SPLIT_K).max(1)
+}
+
 /// Every kernel with every decoding, and with every generator.
 pub(crate) fn permutations() -> Vec<Permutation> {
-    let mut forms = vec![Form::Direct, Form::Tiled { tile: 64 }, Form::Tiled { tile: 128 }];
+    let deep = |tile, depth| Form::Tiled {
+        tile,
+        depth,
+        split: false,
+    };
+    let mut forms = vec![Form::Direct, TILED64, deep(128, 8), deep(128, 16)];
     for swap in [false, true] {
         for (vectors, out_lanes, k_lanes) in [(1, 4, 64), (2, 16, 1), (4, 4, 64), (8, 16, 1), (8, 4, 64)] {
             forms.push(Form::Vec {
@@ -234,7 +305,9 @@ pub(crate) fn permutations() -> Vec<Permutation> {
         }
     }
     let both = [false, true];
-    let mut all = Vec::new();
+    let mut all = [None, Some(Generator::Threefry), Some(Generator::Philox)]
+        .map(reduction)
+        .to_vec();
     for form in forms {
         for vec4 in both {
             for (a, b) in both.into_iter().flat_map(|a| both.map(|b| (a, b))) {
@@ -386,7 +459,7 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
     if op.is_empty() {
         return Ok(Vec::new());
     }
-    let form = Form::of(op, variant);
+    let form = Form::of(op, variant, gpu);
     let vec4 = !any_offset && op.a.suits_vec4() && op.b.suits_vec4();
     let permutation = permutation(
         form,
@@ -398,8 +471,28 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
     let pipeline = gpu.pipeline(&permutation)?;
     let cut = cut(op, gpu, form)?;
     let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    let split = matches!(form, Form::Tiled { split: true, .. });
     let mut steps = Vec::new();
     for batches in ranges(op.batch as u64, cut.batches) {
+        if split && (cut.rows, cut.cols, cut.ks) == (m, n, k) {
+            let batch_count = batches.end - batches.start;
+            let parts = split_parts(op, gpu, batch_count);
+            if parts > 1 {
+                let whole = [&batches, &(0..m), &(0..n), &(0..k)];
+                let mut partial = step(op, &pipeline, form, whole)?;
+                split_step(&mut partial, [m, n, k], batch_count, parts);
+                let mut end = step(op, &pipeline, form, whole)?;
+                end.pipeline = gpu.pipeline(&reduction(op.is_stochastic().then_some(op.draw.generator)))?;
+                end.params[SPLITS] = parts as u32;
+                end.windows[0] = Window::empty();
+                end.windows[1] = Window::empty();
+                end.windows[PARTIALS] = partial.windows[PARTIALS].clone();
+                end.groups = [m.div_ceil(8) as u32, n.div_ceil(64) as u32, batch_count as u32];
+                end.work = batch_count * m * n * parts;
+                steps.extend([partial, end]);
+                continue;
+            }
+        }
         for cols in ranges(n, cut.cols) {
             for rows in ranges(m, cut.rows) {
                 // K = 0 still has an epilogue.
@@ -411,6 +504,41 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
         }
     }
     Ok(steps)
+}
+
+/// Windows beside those of A and B.
+const BIAS: usize = 2;
+const C: usize = 3;
+const PARTIALS: usize = 4;
+
+/// The parts that K is cut into, as far as the device's limits go: the partial sums lie in one binding, and the
+/// groups of all parts in one dimension, as the reduction's do.
+fn split_parts(op: &Matmul, gpu: &Gpu, batches: u64) -> u64 {
+    let limits = gpu.limits();
+    let groups = u64::from(limits.max_compute_workgroups_per_dimension);
+    let (m, n) = (op.m as u64, op.n as u64);
+    if m.div_ceil(8) > groups {
+        return 1;
+    }
+    let sums = batches.saturating_mul(m).saturating_mul(n).max(1);
+    let memory = (limits.max_storage_buffer_binding_size.saturating_sub(512) / 4) / sums;
+    parts(op, m, n, batches)
+        .min(memory)
+        .min(groups / batches.max(1))
+        .max(1)
+}
+
+/// Turns a whole step into one whose groups sum `parts` parts of K each.
+fn split_step(step: &mut Step, [m, n, k]: [u64; 3], batches: u64, parts: u64) {
+    // Parts are whole slabs, so that only the last one is masked.
+    let depth = k.div_ceil(parts).next_multiple_of(16);
+    step.params[FLAGS] = FIRST;
+    step.params[SPLITS] = parts as u32;
+    step.params[SPLIT_DEPTH] = depth as u32;
+    step.windows[BIAS] = Window::empty();
+    step.windows[C] = Window::empty();
+    step.windows[PARTIALS] = Window::scratch(0, batches * parts * m * n, PARTIAL_OFFSET);
+    step.groups[2] = (batches * parts) as u32;
 }
 
 fn step(
@@ -475,8 +603,8 @@ fn step(
             0,
             0,
             0,
-            0,
-            0,
+            1,
+            len(ks) as u32,
         ],
         windows: vec![
             read(0, &op.a, a[0], a[1], A_OFFSET),
