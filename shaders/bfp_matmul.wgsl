@@ -20,6 +20,10 @@ struct Params {
     b_codes_offset: u32,
     b_exponents_offset: u32,
     c_offset: u32,
+    index_row: u32, // outputs of C from one row to the next
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -90,7 +94,7 @@ fn stored(bits: u32, row: u32, col: u32) -> u32 {
         return bits;
     }
     if STOCHASTIC {
-        let local = row * params.n + col;
+        let local = row * params.index_row + col;
         let lo = params.base_lo + local;
         let hi = params.base_hi + select(0u, 1u, lo < local);
         return bf16_round_stochastic(bits, draw16(step.seed, lo, hi, params.stream, step.number));

@@ -39,16 +39,6 @@ fn rounded(total: vec4<u32>, r: vec4<u32>) -> vec2<u32> {
     return fmac_pack(fmac_round_nearest(total));
 }
 
-// Half-words j .. j + 3 of two blocks one after the other.
-fn half_words(block: vec4<u32>, next: vec4<u32>, j: u32) -> vec4<u32> {
-    return vec4<u32>(
-        half_word(select(block, next, j > 7u), j),
-        half_word(select(block, next, j > 6u), j + 1u),
-        half_word(select(block, next, j > 5u), j + 2u),
-        half_word(select(block, next, j > 4u), j + 3u),
-    );
-}
-
 // Eight columns of one row: four words of each operand, and where rows are multiples of eight, one draw.
 @compute @workgroup_size(GROUP)
 fn main(

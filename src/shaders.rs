@@ -20,6 +20,17 @@ pub const ROUNDING: &str = include_str!("../shaders/lib/rounding.wgsl");
 /// Block floating point; needs [`ROUNDING`].
 pub const BLOCK: &str = include_str!("../shaders/lib/block.wgsl");
 
+/// `src_words` and the binding it reads: four words of the source at once, or one by one for any offset.
+pub const SRC: [&str; 2] = [
+    include_str!("../shaders/lib/src_word.wgsl"),
+    include_str!("../shaders/lib/src_vec4.wgsl"),
+];
+/// `put_words` and the binding it writes, the same two.
+pub const DST: [&str; 2] = [
+    include_str!("../shaders/lib/dst_word.wgsl"),
+    include_str!("../shaders/lib/dst_vec4.wgsl"),
+];
+
 /// `random_block` by the generator asked for.
 #[must_use]
 pub fn generator(generator: Generator) -> &'static str {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fewbit::check::{self, Case, Effort, Expected};
 use fewbit::cpu::Cpu;
-use fewbit::gpu::Gpu;
+use fewbit::gpu::{Gpu, GpuOptions};
 use fewbit::{Device, wgpu};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -39,6 +39,16 @@ fn main() {
         if gl {
             continue;
         }
+        // Operands past one binding, without gigabytes of them.
+        let small = format!("{name}-small-bindings");
+        let options = GpuOptions {
+            max_binding_bytes: Some(SMALL_BINDING),
+            ..GpuOptions::default()
+        };
+        match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
+            Ok(gpu) => places.push(Place::new(small, Device::from_gpu(gpu), Effort::Quick)),
+            Err(error) => trials.push(missing(&small, &error.to_string())),
+        }
         // The weakest conforming device, and work cut into many small dispatches.
         let name = format!("{name}-core-tiny-cap");
         match pollster::block_on(Gpu::open_adapter(adapter, true)) {
@@ -64,6 +74,9 @@ fn main() {
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
+
+/// Bytes in one binding of the device that has small ones: eight rows of every quick case fit.
+const SMALL_BINDING: u64 = 32 << 10;
 
 fn missing(name: &str, reason: &str) -> Trial {
     let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");

@@ -5,6 +5,16 @@ fn half_word(block: vec4<u32>, j: u32) -> u32 {
     return (block[(j >> 1u) & 3u] >> (16u * (j & 1u))) & 0xffffu;
 }
 
+// Half-words j .. j + 3 of two blocks one after the other.
+fn half_words(block: vec4<u32>, next: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(
+        half_word(select(block, next, j > 7u), j),
+        half_word(select(block, next, j > 6u), j + 1u),
+        half_word(select(block, next, j > 5u), j + 2u),
+        half_word(select(block, next, j > 4u), j + 3u),
+    );
+}
+
 // The counter of the eight elements that share a block with this 64-bit index: block number index >> 3.
 fn draw_counter(index_lo: u32, index_hi: u32, stream: u32, step: u32) -> vec4<u32> {
     return vec4<u32>((index_lo >> 3u) | (index_hi << 29u), index_hi >> 3u, stream, step);

@@ -26,6 +26,8 @@ pub struct GpuOptions {
     /// Ask for the default limits of core WebGPU and no optional feature, as the weakest conforming device
     /// would have: for tests.
     pub core_only: bool,
+    /// Ask for at most this many bytes in one binding: operations cut what is larger. For tests of that, mostly.
+    pub max_binding_bytes: Option<u64>,
     /// Where tuned variants and compiled pipelines of earlier runs lie; `None` uses none. What is compiled now is
     /// saved with [`Cache::save_pipelines`](super::Cache::save_pipelines).
     #[cfg(feature = "tune")]
@@ -142,8 +144,12 @@ impl Gpu {
         Self::open_with(adapter, &options).await
     }
 
-    async fn open_with(adapter: wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
-        let (features, limits) = if options.core_only {
+    /// Opens a device on this adapter as `options` say, whatever adapter they choose.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when the adapter refuses.
+    pub async fn open_with(adapter: wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
+        let (features, mut limits) = if options.core_only {
             (
                 wgpu::Features::empty(),
                 wgpu::Limits::default().using_alignment(adapter.limits()),
@@ -151,6 +157,10 @@ impl Gpu {
         } else {
             (adapter.features() & useful_features(), adapter.limits())
         };
+        if let Some(bytes) = options.max_binding_bytes {
+            let limit = &mut limits.max_storage_buffer_binding_size;
+            *limit = bytes.min(*limit);
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("fewbit"),
             required_features: features,

@@ -2,7 +2,9 @@
 //!
 //! | variant | when | why |
 //! |---|---|---|
-//! | `runs` | encoding and decoding, everywhere | 32 columns are whole words: no two invocations share one |
+//! | `shared` | encoding rows of 256 columns or more on hardware | one pass; codes meet in workgroup memory, so that lanes read and write side by side |
+//! | `runs` | encoding, the rest | 32 columns are whole words: no two invocations share one, no barrier |
+//! | `quads` | decoding, everywhere | 16 bytes of output per invocation |
 //! | `tiles` | products, everywhere | 4 x 4 outputs per invocation, no barrier |
 
 use super::rows::words;
@@ -136,57 +138,77 @@ impl Op for BfpEncode {
         }
     }
 
-    fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
-        vec!["runs"]
+    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+        // A group takes 512 columns of one row: lanes past its end idle.
+        if gpu.is_software() || self.cols < 256 {
+            vec!["runs", "shared"]
+        } else {
+            vec!["shared", "runs"]
+        }
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
-        let permutation = |entry| encode_permutation(entry, self.from, self.rounding, self.draw.generator);
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
         let (codes, exponents) = (
             self.format.codes_words_per_row(self.cols) as u64,
             self.format.exponent_words_per_row(self.cols) as u64,
         );
         let src = self.from.words(self.src_ld as u64);
+        let vec4 = !any_offset && src.is_multiple_of(4);
+        let permutations: Vec<_> = if variant == "shared" {
+            vec![shared_permutation(
+                vec4,
+                self.from,
+                self.rounding,
+                self.draw.generator,
+            )]
+        } else {
+            ["exponents_of", "codes_of"]
+                .map(|entry| encode_permutation(entry, self.from, self.rounding, self.draw.generator))
+                .to_vec()
+        };
         let mut steps = Vec::new();
         let rows = if self.cols == 0 { 0 } else { self.rows as u64 };
         for range in split_rows(gpu, rows, self.cols as u64 * 2, src.max(codes) * 4, 1) {
             let count = range.end - range.start;
             let base = range.start * self.cols as u64;
-            let params = vec![
-                count as u32,
-                self.cols as u32,
-                self.format.block(),
-                self.format.bits(),
-                self.rounding.code(),
-                self.draw.stream,
-                src as u32,
-                codes as u32,
-                exponents as u32,
-                base as u32,
-                (base >> 32) as u32,
-                0,
-                0,
-                0,
-                0,
-                0,
-            ];
-            let windows = vec![
-                Window::of(
-                    0,
-                    range.start * src,
-                    words(self.from, count as usize, self.cols, self.src_ld),
-                    11,
-                ),
-                Window::of(1, range.start * codes, count * codes, 12),
-                Window::of(2, range.start * exponents, count * exponents, 13),
-            ];
-            let runs = (self.cols as u64).div_ceil(32);
-            for (entry, units) in [("exponents_of", count * exponents), ("codes_of", count * runs)] {
+            for permutation in &permutations {
+                let lanes = u64::from(GROUP);
+                let groups = match permutation.entry {
+                    "exponents_of" => (count * exponents).div_ceil(lanes),
+                    "codes_of" => (count * (self.cols as u64).div_ceil(32)).div_ceil(lanes),
+                    _ => count * (self.cols as u64).div_ceil(512),
+                };
                 steps.push(Step {
-                    pipeline: gpu.pipeline(&permutation(entry))?,
-                    params: params.clone(),
-                    windows: windows.clone(),
-                    groups: spread_groups(gpu, units.div_ceil(u64::from(GROUP))),
+                    pipeline: gpu.pipeline(permutation)?,
+                    params: vec![
+                        count as u32,
+                        self.cols as u32,
+                        self.format.block(),
+                        self.format.bits(),
+                        self.rounding.code(),
+                        self.draw.stream,
+                        src as u32,
+                        codes as u32,
+                        exponents as u32,
+                        base as u32,
+                        (base >> 32) as u32,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                    ],
+                    windows: vec![
+                        Window::of(
+                            0,
+                            range.start * src,
+                            words(self.from, count as usize, self.cols, self.src_ld),
+                            11,
+                        ),
+                        Window::of(1, range.start * codes, count * codes, 12),
+                        Window::of(2, range.start * exponents, count * exponents, 13),
+                    ],
+                    groups: spread_groups(gpu, groups),
                     work: count * self.cols as u64,
                 });
             }
@@ -277,16 +299,19 @@ impl Op for BfpDecode {
     }
 
     fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
-        vec!["runs"]
+        vec!["quads"]
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
         let (codes, exponents) = (
             self.format.codes_words_per_row(self.cols) as u64,
             self.format.exponent_words_per_row(self.cols) as u64,
         );
         let dst = self.to.words(self.dst_ld as u64);
-        let pipeline = gpu.pipeline(&decode_permutation(self.to))?;
+        let width = decode_width(self.to);
+        // A row's last vector must end where the row does: padding is not written.
+        let vec4 = !any_offset && dst.is_multiple_of(4) && self.cols.is_multiple_of(width as usize);
+        let pipeline = gpu.pipeline(&decode_permutation(vec4, self.to))?;
         let rows = if self.cols == 0 { 0 } else { self.rows as u64 };
         let mut steps = Vec::new();
         for range in split_rows(gpu, rows, self.cols as u64, dst.max(codes) * 4, 1) {
@@ -319,7 +344,7 @@ impl Op for BfpDecode {
                 ],
                 groups: spread_groups(
                     gpu,
-                    (count * (self.cols as u64).div_ceil(2)).div_ceil(u64::from(GROUP)),
+                    (count * (self.cols as u64).div_ceil(u64::from(width))).div_ceil(u64::from(GROUP)),
                 ),
                 work: count * self.cols as u64,
             });
@@ -368,22 +393,76 @@ static ENCODE: Kernel = Kernel {
     ],
 };
 
-static DECODE: Kernel = Kernel {
-    name: "bfp_decode",
-    sources: &[
-        shaders::INDEX,
-        shaders::BF16,
-        shaders::ROUNDING,
-        shaders::BLOCK,
-        include_str!("../../shaders/bfp_decode.wgsl"),
-    ],
-    bindings: &[
+const SHARED_SOURCES: &[&str] = &[
+    shaders::INDEX,
+    shaders::STEP,
+    shaders::ROUNDING,
+    shaders::BLOCK,
+    shaders::RANDOM,
+    include_str!("../../shaders/bfp_encode_shared.wgsl"),
+];
+
+const fn shared_bindings(src: Binding) -> [Binding; 5] {
+    [
+        Binding::params(16),
+        Binding::step(),
+        src,
+        Binding::write("codes"),
+        Binding::write("exponents"),
+    ]
+}
+
+/// With single words and with vectors of four.
+static SHARED: [Kernel; 2] = [
+    Kernel {
+        name: "bfp_encode_shared[word]",
+        sources: SHARED_SOURCES,
+        bindings: &shared_bindings(Binding::read("src")),
+    },
+    Kernel {
+        name: "bfp_encode_shared[vec4]",
+        sources: SHARED_SOURCES,
+        bindings: &shared_bindings(Binding::read("src").vec4()),
+    },
+];
+
+const DECODE_SOURCES: &[&str] = &[
+    shaders::INDEX,
+    shaders::BF16,
+    shaders::ROUNDING,
+    shaders::BLOCK,
+    include_str!("../../shaders/bfp_decode.wgsl"),
+];
+
+const fn decode_bindings(dst: Binding) -> [Binding; 4] {
+    [
         Binding::params(12),
         Binding::read("codes"),
         Binding::read("exponents"),
-        Binding::write("dst"),
-    ],
-};
+        dst,
+    ]
+}
+
+static DECODE: [Kernel; 2] = [
+    Kernel {
+        name: "bfp_decode[word]",
+        sources: DECODE_SOURCES,
+        bindings: &decode_bindings(Binding::write("dst")),
+    },
+    Kernel {
+        name: "bfp_decode[vec4]",
+        sources: DECODE_SOURCES,
+        bindings: &decode_bindings(Binding::write("dst").vec4()),
+    },
+];
+
+fn shared_permutation(vec4: bool, from: DType, rounding: Rounding, generator: Generator) -> Permutation {
+    Permutation::new(&SHARED[usize::from(vec4)])
+        .library(shaders::generator(generator))
+        .library(shaders::SRC[usize::from(vec4)])
+        .constant("SRC_BF16", from == DType::Bf16)
+        .constant("STOCHASTIC", rounding == Rounding::Stochastic)
+}
 
 fn encode_permutation(
     entry: &'static str,
@@ -399,25 +478,36 @@ fn encode_permutation(
         .constant("STOCHASTIC", rounding == Rounding::Stochastic)
 }
 
-fn decode_permutation(to: DType) -> Permutation {
-    Permutation::new(&DECODE)
+/// Columns in four words of output.
+fn decode_width(to: DType) -> u32 {
+    128 / to.bits()
+}
+
+fn decode_permutation(vec4: bool, to: DType) -> Permutation {
+    Permutation::new(&DECODE[usize::from(vec4)])
+        .library(shaders::DST[usize::from(vec4)])
         .constant("GROUP", GROUP)
         .constant("DST_BF16", to == DType::Bf16)
+        .constant("WIDTH", decode_width(to))
 }
 
 pub(super) fn permutations() -> Vec<Permutation> {
     let mut all = Vec::new();
+    let roundings = [
+        (Rounding::Nearest, Generator::Threefry),
+        (Rounding::Stochastic, Generator::Threefry),
+        (Rounding::Stochastic, Generator::Philox),
+    ];
     for dtype in [DType::F32, DType::Bf16] {
-        all.push(decode_permutation(dtype));
-        for entry in ["exponents_of", "codes_of"] {
-            all.push(encode_permutation(
-                entry,
-                dtype,
-                Rounding::Nearest,
-                Generator::Threefry,
-            ));
-            for generator in [Generator::Threefry, Generator::Philox] {
-                all.push(encode_permutation(entry, dtype, Rounding::Stochastic, generator));
+        for vec4 in [false, true] {
+            all.push(decode_permutation(vec4, dtype));
+        }
+        for (rounding, generator) in roundings {
+            for entry in ["exponents_of", "codes_of"] {
+                all.push(encode_permutation(entry, dtype, rounding, generator));
+            }
+            for vec4 in [false, true] {
+                all.push(shared_permutation(vec4, dtype, rounding, generator));
             }
         }
     }

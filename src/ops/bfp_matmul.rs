@@ -5,7 +5,7 @@ use super::contract::{Bound, Stored};
 use super::rows::words;
 use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld};
 use crate::cpu::Cpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator};
 use crate::format::{Rounding, bf16};
@@ -207,47 +207,64 @@ impl Op for BfpMatmul {
         let operands = self.operands();
         let rows = if self.n == 0 { 0 } else { self.m as u64 };
         let mut steps = Vec::new();
-        for range in split_rows(gpu, rows, (self.n * self.k.max(1)) as u64, codes.max(c_ld) * 4, 4) {
-            let count = range.end - range.start;
-            let base = range.start * self.n as u64;
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: vec![
-                    count as u32,
-                    self.n as u32,
-                    self.k as u32,
-                    self.format.block(),
-                    self.format.bits(),
-                    self.draw.stream,
-                    codes as u32,
-                    exponents as u32,
-                    c_ld as u32,
-                    base as u32,
-                    (base >> 32) as u32,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                ],
-                windows: vec![
-                    Window::of(0, range.start * codes, count * codes, 11),
-                    Window::of(1, range.start * exponents, count * exponents, 12),
-                    Window::of(2, 0, operands[2].words, 13),
-                    Window::of(3, 0, operands[3].words, 14),
-                    Window::of(
-                        4,
-                        range.start * c_ld,
-                        words(self.out, count as usize, self.n, self.c_ld),
-                        15,
+        // Rows of B are C's columns: they are cut where they pass a binding, and what is left of the cap on work
+        // is C's rows. Runs of both start at multiples of four.
+        for cols in split_rows(gpu, self.n as u64, 1, codes * 4, 4) {
+            let wide = cols.end - cols.start;
+            if self.out == DType::Bf16 && cols.start % 2 == 1 {
+                return Err(Error::Limit {
+                    op: OP,
+                    what: "bytes of four rows of B's codes",
+                    value: 16 * codes,
+                    limit: gpu.limits().max_storage_buffer_binding_size,
+                });
+            }
+            for range in split_rows(gpu, rows, wide * self.k.max(1) as u64, codes.max(c_ld) * 4, 4) {
+                let count = range.end - range.start;
+                let base = range.start * self.n as u64 + cols.start;
+                steps.push(Step {
+                    pipeline: pipeline.clone(),
+                    params: vec![
+                        count as u32,
+                        wide as u32,
+                        self.k as u32,
+                        self.format.block(),
+                        self.format.bits(),
+                        self.draw.stream,
+                        codes as u32,
+                        exponents as u32,
+                        c_ld as u32,
+                        base as u32,
+                        (base >> 32) as u32,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                        self.n as u32,
+                        0,
+                        0,
+                        0,
+                    ],
+                    windows: vec![
+                        Window::of(0, range.start * codes, count * codes, 11),
+                        Window::of(1, range.start * exponents, count * exponents, 12),
+                        Window::of(2, cols.start * codes, wide * codes, 13),
+                        Window::of(3, cols.start * exponents, wide * exponents, 14),
+                        Window::of(
+                            4,
+                            range.start * c_ld + self.out.words(cols.start),
+                            words(self.out, count as usize, wide as usize, self.c_ld),
+                            15,
+                        ),
+                    ],
+                    groups: spread_groups(
+                        gpu,
+                        (count.div_ceil(4) * wide.div_ceil(4)).div_ceil(u64::from(GROUP)),
                     ),
-                ],
-                groups: spread_groups(
-                    gpu,
-                    (count.div_ceil(4) * (self.n as u64).div_ceil(4)).div_ceil(u64::from(GROUP)),
-                ),
-                work: count * (self.n * self.k.max(1)) as u64,
-            });
+                    work: count * wide * self.k.max(1) as u64,
+                });
+            }
         }
         Plan::new(gpu, OP, variant, operands, steps, self.step_values())
     }
@@ -332,7 +349,7 @@ static KERNEL: Kernel = Kernel {
         include_str!("../../shaders/bfp_matmul.wgsl"),
     ],
     bindings: &[
-        Binding::params(16),
+        Binding::params(20),
         Binding::step(),
         Binding::read("a_codes"),
         Binding::read("a_exponents"),

@@ -379,7 +379,20 @@ fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
         bytes(op.a.dtype, op.a.ld as u64),
         bytes(op.b.dtype, op.b.ld as u64),
     );
-    let limited = |row: u64| down((binding / row.max(1)).min(groups * 8), 128);
+    let limited = |row: u64| down(down((binding / row.max(1)).min(groups * 8), 128), 8);
+    // Where a range lies along stored rows it starts at multiples of eight, so that vectors and pairs stay whole;
+    // whole rows may start anywhere, but for C's columns, which are stored in pairs where it is packed.
+    let packed = op.c.dtype == DType::Bf16 || op.bias == Some(DType::Bf16);
+    let unit = |along: bool, pairs: bool| match (along, pairs) {
+        (true, _) => 8,
+        (false, true) => 2,
+        (false, false) => 1,
+    };
+    let (row_unit, col_unit, k_unit) = (
+        unit(op.a.transposed, false),
+        unit(!op.b.transposed, packed),
+        unit(!op.a.transposed || op.b.transposed, false),
+    );
     let mut cut = all;
     if op.a.transposed {
         cut.ks = cut.ks.min(limited(a_row));
@@ -414,14 +427,23 @@ fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
         cut.rows = cut.rows.min(down(binding / (4 * cut.cols).max(1), 8));
         cut.ks = down(cut.ks, 8);
     }
-    // Ranges start at multiples of eight, so that vectors and pairs stay whole.
-    let aligned = |part: u64, of: u64| part >= of || (part >= 8 && part.is_multiple_of(8));
-    if !aligned(cut.rows, m) || !aligned(cut.cols, n) || !aligned(cut.ks, k) || !fits(op, &cut, binding) {
+    let mut whole_units = true;
+    for (part, of, unit) in [
+        (&mut cut.rows, m, row_unit),
+        (&mut cut.cols, n, col_unit),
+        (&mut cut.ks, k, k_unit),
+    ] {
+        if *part < of {
+            *part = *part / unit * unit;
+            whole_units &= *part > 0;
+        }
+    }
+    if !whole_units || !fits(op, &cut, binding) {
         let widest = a_row.max(b_row).max(bytes(op.c.dtype, op.c.ld as u64));
         return Err(Error::Limit {
             op: OP,
-            what: "bytes of eight rows of one operand",
-            value: 8 * widest,
+            what: "bytes of the fewest rows of one operand",
+            value: col_unit.max(row_unit).max(k_unit) * widest,
             limit: limits.max_storage_buffer_binding_size,
         });
     }

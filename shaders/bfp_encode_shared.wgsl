@@ -1,0 +1,148 @@
+// f32 or packed bf16 -> block floating point in one dispatch: a group encodes 512 columns of one row, which are
+// whole blocks, whole words of exponents and whole words of codes; each lane eight columns, which lie in one block.
+// After lib/index.wgsl, lib/step.wgsl, lib/rounding.wgsl, lib/block.wgsl, a generator, lib/random.wgsl and one of
+// lib/src_*.wgsl. Constants: SRC_BF16, STOCHASTIC.
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    block: u32,
+    bits: u32,
+    rounding: u32,
+    stream: u32,
+    src_ld: u32, // words from one row to the next
+    codes_ld: u32,
+    exponents_ld: u32,
+    base_lo: u32, // logical index of the first element
+    base_hi: u32,
+    src_offset: u32,
+    codes_offset: u32,
+    exponents_offset: u32,
+    unused_a: u32,
+    unused_b: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
+@group(0) @binding(4) var<storage, read_write> exponents: array<u32>;
+
+const LANES: u32 = 64u;
+
+// The largest magnitude of each lane's columns; then, behind a barrier, the exponent byte of its block.
+var<workgroup> largest: array<u32, LANES>;
+var<workgroup> bytes: array<u32, LANES>;
+// Eight codes of m bits are m bytes: two words of each lane hold them.
+var<workgroup> octets: array<u32, 2u * LANES>;
+
+// The f32 bits of eight columns, 0 past the row's end.
+fn load(row: u32, col: u32) -> array<u32, 8> {
+    let at = row * params.src_ld;
+    var lo: vec4<u32>;
+    var hi: vec4<u32>;
+    if SRC_BF16 {
+        let w = src_words(at + col / 2u);
+        lo = vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u);
+        hi = vec4<u32>(w.z << 16u, w.z & 0xffff0000u, w.w << 16u, w.w & 0xffff0000u);
+    } else {
+        lo = src_words(at + col);
+        hi = src_words(at + col + 4u);
+    }
+    let four = vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(col);
+    lo = select(vec4<u32>(), lo, four < vec4<u32>(params.cols));
+    hi = select(vec4<u32>(), hi, four + vec4<u32>(4u) < vec4<u32>(params.cols));
+    return array<u32, 8>(lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let chunks = (params.cols + 511u) / 512u;
+    let index = linear_group(group, groups);
+    let row = index / chunks;
+    if row >= params.rows {
+        return;
+    }
+    let chunk = index % chunks;
+    let col = chunk * 512u + lane * 8u;
+    var u = load(row, col);
+    var most = 0u;
+    for (var i = 0u; i < 8u; i++) {
+        most = max(most, u[i] & 0x7fffffffu);
+    }
+    largest[lane] = most;
+    workgroupBarrier();
+
+    // Blocks are powers of two of lanes, 1 to 16.
+    let across = params.block / 8u;
+    let first = lane & ~(across - 1u);
+    for (var i = 0u; i < across; i++) {
+        most = max(most, largest[first + i]);
+    }
+    let byte = block_exponent(most);
+    bytes[lane] = byte;
+
+    var r_low = vec4<u32>();
+    var r_high = vec4<u32>();
+    if STOCHASTIC {
+        let local = row * params.cols + col;
+        let lo = params.base_lo + local;
+        let hi = params.base_hi + select(0u, 1u, lo < local);
+        let block = random_block(step.seed, draw_counter(lo, hi, params.stream, step.number));
+        var next = block;
+        let j = lo & 7u;
+        if j != 0u {
+            let end = lo + 7u;
+            let end_hi = hi + select(0u, 1u, end < lo);
+            next = random_block(step.seed, draw_counter(end, end_hi, params.stream, step.number));
+        }
+        r_low = half_words(block, next, j);
+        r_high = half_words(select(block, next, j > 3u), next, (j + 4u) & 7u);
+    }
+    let r = array<u32, 8>(r_low.x, r_low.y, r_low.z, r_low.w, r_high.x, r_high.y, r_high.z, r_high.w);
+    let m = params.bits;
+    var packed = vec2<u32>();
+    for (var i = 0u; i < 8u; i++) {
+        let code = bfp_encode(u[i], byte, m, params.rounding, r[i]);
+        let bit = i * m;
+        if bit < 32u {
+            packed.x |= code << bit;
+            if bit + m > 32u {
+                packed.y |= code >> (32u - bit);
+            }
+        } else {
+            packed.y |= code << (bit - 32u);
+        }
+    }
+    octets[2u * lane] = packed.x;
+    octets[2u * lane + 1u] = packed.y;
+    workgroupBarrier();
+
+    let exponent = chunk * (128u / params.block) + lane;
+    if lane < 128u / params.block && exponent < params.exponents_ld {
+        let at = 4u * lane * across;
+        exponents[params.exponents_offset + row * params.exponents_ld + exponent] = bytes[at]
+            | (bytes[at + across] << 8u)
+            | (bytes[at + 2u * across] << 16u)
+            | (bytes[at + 3u * across] << 24u);
+    }
+    for (var i = lane; i < 16u * m; i += LANES) {
+        let to = chunk * 16u * m + i;
+        if to < params.codes_ld {
+            codes[params.codes_offset + row * params.codes_ld + to] = code_byte(4u * i)
+                | (code_byte(4u * i + 1u) << 8u)
+                | (code_byte(4u * i + 2u) << 16u)
+                | (code_byte(4u * i + 3u) << 24u);
+        }
+    }
+}
+
+// Byte i of the group's codes.
+fn code_byte(i: u32) -> u32 {
+    let octet = i / params.bits;
+    let byte = i % params.bits;
+    return (octets[2u * octet + byte / 4u] >> (8u * (byte & 3u))) & 0xffu;
+}
