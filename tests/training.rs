@@ -44,6 +44,7 @@ fn main() {
             {
                 add(&mut trials, &gpu, recipe);
             }
+            trials.push(Trial::test("gpu::a step is one or two submits", submits));
             trials.push(Trial::test(
                 "gpu::f64 is a typed error",
                 move || match Trainer::new(&gpu, &Recipe::f64(), &options()) {
@@ -93,6 +94,38 @@ fn learns(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     if last.is_nan() || last >= 0.5 * first {
         return Err(format!("loss from {first} to {last}").into());
+    }
+    Ok(())
+}
+
+/// Submits of the device while a network of this many layers takes twenty steps, loss unread.
+fn submits_of(device: &Device, layers: usize) -> Result<u64, Failed> {
+    let mut sizes = vec![784];
+    sizes.extend(std::iter::repeat_n(32, layers - 1));
+    sizes.push(10);
+    let options = TrainOptions {
+        layers: sizes,
+        report_every: 1000,
+        ..options()
+    };
+    let gpu = device.as_gpu().ok_or("no GPU")?;
+    // What passes the cap is cut on purpose.
+    gpu.set_work_cap(u64::MAX);
+    let mut trainer = Trainer::new(device, &Recipe::bf16_mixed(), &options)?;
+    let before = gpu.submits();
+    trainer.epoch_blocking(&DIGITS, |progress| match progress.step {
+        20 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })?;
+    Ok(gpu.submits() - before)
+}
+
+/// However many layers there are; on a device of its own, for other tests submit too.
+fn submits() -> Result<(), Failed> {
+    let device = Device::gpu_blocking()?;
+    let (shallow, deep) = (submits_of(&device, 2)?, submits_of(&device, 6)?);
+    if shallow != deep || deep > 2 * 20 + 2 {
+        return Err(format!("20 steps: {shallow} submits of 2 layers, {deep} of 6").into());
     }
     Ok(())
 }

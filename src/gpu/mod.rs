@@ -58,6 +58,7 @@ struct Inner {
     work_cap: AtomicU64,
     float_fmac: OnceLock<bool>,
     tuned: tuning::Tuned,
+    submits: std::sync::atomic::AtomicU64,
     pipeline_cache: Option<wgpu::PipelineCache>,
 }
 
@@ -114,6 +115,7 @@ impl Gpu {
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
             float_fmac: OnceLock::new(),
             tuned: tuning::Tuned::default(),
+            submits: std::sync::atomic::AtomicU64::new(0),
             pipeline_cache,
         }))
     }

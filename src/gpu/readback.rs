@@ -150,7 +150,14 @@ impl Gpu {
         self.scoped(op, 0, || {
             self.queue().submit([encoder.finish()]);
         })?;
+        self.0.submits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.check_lost(op)
+    }
+
+    /// How many times [`Gpu::submit`] has handed work to the queue, the device's batches among them.
+    #[must_use]
+    pub fn submits(&self) -> u64 {
+        self.0.submits.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// A command encoder.
