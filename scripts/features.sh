@@ -15,7 +15,7 @@ check() {
 }
 
 check --no-default-features
-for feature in cpu io nn compress native sprs; do
+for feature in cpu io nn compress native sprs tune; do
     check --no-default-features --features "$feature"
 done
 check --all-features
