@@ -1,5 +1,6 @@
 // a <- round_bf16(a + x * y), elementwise over packed bf16 rows with leading dimensions.
-// After a generator, lib/index.wgsl, lib/step.wgsl, lib/random.wgsl and lib/fmac.wgsl.
+// After a generator, lib/index.wgsl, lib/step.wgsl, lib/random.wgsl, lib/fmac.wgsl and one of
+// fmac_load_*.wgsl.
 // Constants: GROUP, INTEGER, STOCHASTIC.
 
 struct Params {
@@ -19,9 +20,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> x: array<u32>;
-@group(0) @binding(3) var<storage, read> y: array<u32>;
-@group(0) @binding(4) var<storage, read_write> a: array<u32>;
 
 fn sum(acc: vec4<u32>, factor: vec4<u32>, other: vec4<u32>) -> vec4<u32> {
     if !INTEGER {
@@ -54,22 +52,14 @@ fn main(
     }
     let first = (unit % units) * 8u;
     let cols = min(params.cols - first, 8u);
-    // Words past the row's end are read as its last one again, and not written.
     let last = (cols - 1u) / 2u;
-    let at = min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last)) + vec4<u32>(first / 2u);
-    let xs = at + vec4<u32>(params.x_offset + row * params.x_ld);
-    let ys = at + vec4<u32>(params.y_offset + row * params.y_ld);
-    let to = at + vec4<u32>(params.a_offset + row * params.a_ld);
-    let low = sum(
-        fmac_widen(a[to.x], a[to.y]),
-        fmac_widen(x[xs.x], x[xs.y]),
-        fmac_widen(y[ys.x], y[ys.y]),
-    );
-    let high = sum(
-        fmac_widen(a[to.z], a[to.w]),
-        fmac_widen(x[xs.z], x[xs.w]),
-        fmac_widen(y[ys.z], y[ys.w]),
-    );
+    let at = first / 2u;
+    let to = row * params.a_ld + at;
+    let xs = words_x(row * params.x_ld + at, last);
+    let ys = words_y(row * params.y_ld + at, last);
+    let acc = words_a(to, last);
+    let low = sum(fmac_widen(acc.x, acc.y), fmac_widen(xs.x, xs.y), fmac_widen(ys.x, ys.y));
+    let high = sum(fmac_widen(acc.z, acc.w), fmac_widen(xs.z, xs.w), fmac_widen(ys.z, ys.w));
     var r_low = vec4<u32>();
     var r_high = vec4<u32>();
     if STOCHASTIC {
@@ -93,14 +83,5 @@ fn main(
         let is_last = vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(last);
         words &= select(vec4<u32>(0xffffffffu), vec4<u32>(0xffffu), is_last);
     }
-    a[to.x] = words.x;
-    if last > 0u {
-        a[to.y] = words.y;
-    }
-    if last > 1u {
-        a[to.z] = words.z;
-    }
-    if last > 2u {
-        a[to.w] = words.w;
-    }
+    put_a(to, last, words);
 }

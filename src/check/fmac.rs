@@ -92,6 +92,7 @@ fn elementwise() -> Vec<Case> {
         (3, 5, [6, 8, 10], Effort::Quick),
         (67, 33, [40, 34, 36], Effort::Quick),
         (64, 48, [48, 48, 48], Effort::Quick),
+        (9, 24, [32, 24, 40], Effort::Quick),
         (515, 513, [514, 520, 516], Effort::Full),
     ] {
         let [x_ld, y_ld, a_ld] = lds;

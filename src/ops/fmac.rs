@@ -88,10 +88,17 @@ impl Fmac {
         (self.rows <= 1 || contiguous).then_some(self.rows as u64 * self.cols as u64)
     }
 
-    fn dispatch(&self, gpu: &Gpu, integer: bool, rows: u64, cols: u64, start: [u64; 4]) -> Result<Step> {
+    /// `vec4` asks for operands at multiples of 16 bytes.
+    fn dispatch(
+        &self,
+        gpu: &Gpu,
+        [integer, vec4]: [bool; 2],
+        [rows, cols]: [u64; 2],
+        start: [u64; 4],
+    ) -> Result<Step> {
         let [base, x, y, a] = start;
         let words = |ld: usize| span(rows, cols, ld);
-        let permutation = permutation(integer, self.rounding, self.draw.generator);
+        let permutation = permutation(vec4, integer, self.rounding, self.draw.generator);
         Ok(Step {
             pipeline: gpu.pipeline(&permutation)?,
             params: vec![
@@ -118,23 +125,31 @@ impl Fmac {
         })
     }
 
-    fn steps(&self, gpu: &Gpu, integer: bool) -> Result<Vec<Step>> {
+    fn steps(&self, gpu: &Gpu, integer: bool, any_offset: bool) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         let lds = [self.x_ld as u64, self.y_ld as u64, self.a_ld as u64];
         if let Some(len) = self.run() {
             // Runs may be longer than a binding: cut at multiples of eight, where draws begin anew.
             for range in split_rows(gpu, len.div_ceil(8), 16, 16, 1) {
                 let (first, end) = (range.start * 8, (range.end * 8).min(len));
-                let start = [first, first / 2, first / 2, first / 2];
-                steps.push(self.dispatch(gpu, integer, 1, end - first, start)?);
+                // What is left of the last eight goes word by word.
+                let whole = if any_offset { first } else { end / 8 * 8 };
+                for (first, end, vec4) in [(first, whole, true), (whole, end, false)] {
+                    if first < end {
+                        let start = [first, first / 2, first / 2, first / 2];
+                        steps.push(self.dispatch(gpu, [integer, vec4], [1, end - first], start)?);
+                    }
+                }
             }
             return Ok(steps);
         }
+        let vec4 = !any_offset && self.cols.is_multiple_of(8) && lds.iter().all(|ld| ld.is_multiple_of(8));
         let widest = lds.into_iter().max().unwrap_or(0) * 2;
         for range in split_rows(gpu, self.rows as u64, self.cols as u64 * 2, widest, 1) {
             let [x, y, a] = lds.map(|ld| range.start * ld / 2);
             let start = [range.start * self.cols as u64, x, y, a];
-            steps.push(self.dispatch(gpu, integer, range.end - range.start, self.cols as u64, start)?);
+            let extents = [range.end - range.start, self.cols as u64];
+            steps.push(self.dispatch(gpu, [integer, vec4], extents, start)?);
         }
         Ok(steps)
     }
@@ -203,10 +218,10 @@ impl Op for Fmac {
         variants(gpu)
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
         let steps = match self.rows * self.cols {
             0 => Vec::new(),
-            _ => self.steps(gpu, variant == "integer")?,
+            _ => self.steps(gpu, variant == "integer", any_offset)?,
         };
         Plan::new(gpu, "fmac", variant, self.operands(), steps, self.step_values())
     }
@@ -251,26 +266,43 @@ pub(super) fn rounding_words(rounding: Rounding, generator: Generator) -> &'stat
 
 const GROUP: u32 = 64;
 
-static KERNEL: Kernel = Kernel {
-    name: "fmac",
-    sources: &[
-        shaders::INDEX,
-        shaders::STEP,
-        shaders::RANDOM,
-        shaders::FMAC,
-        include_str!("../../shaders/fmac.wgsl"),
-    ],
-    bindings: &[
-        Binding::params(12),
-        Binding::step(),
+macro_rules! kernel {
+    ($name:literal, $load:literal, $x:expr, $y:expr, $a:expr) => {
+        Kernel {
+            name: $name,
+            sources: &[
+                shaders::INDEX,
+                shaders::STEP,
+                shaders::RANDOM,
+                shaders::FMAC,
+                include_str!($load),
+                include_str!("../../shaders/fmac.wgsl"),
+            ],
+            bindings: &[Binding::params(12), Binding::step(), $x, $y, $a],
+        }
+    };
+}
+
+/// With single words and with vectors of four.
+static KERNELS: [Kernel; 2] = [
+    kernel!(
+        "fmac[word]",
+        "../../shaders/fmac_load_word.wgsl",
         Binding::read("x"),
         Binding::read("y"),
-        Binding::write("a"),
-    ],
-};
+        Binding::write("a")
+    ),
+    kernel!(
+        "fmac[vec4]",
+        "../../shaders/fmac_load_vec4.wgsl",
+        Binding::read("x").vec4(),
+        Binding::read("y").vec4(),
+        Binding::write("a").vec4()
+    ),
+];
 
-fn permutation(integer: bool, rounding: Rounding, generator: Generator) -> Permutation {
-    Permutation::new(&KERNEL)
+fn permutation(vec4: bool, integer: bool, rounding: Rounding, generator: Generator) -> Permutation {
+    Permutation::new(&KERNELS[usize::from(vec4)])
         .library(shaders::generator(generator))
         .constant("GROUP", GROUP)
         .constant("INTEGER", integer)
@@ -287,7 +319,9 @@ pub(super) const ROUNDINGS: [(Rounding, Generator); 3] = [
 pub(super) fn permutations() -> Vec<Permutation> {
     let mut all = Vec::new();
     for (rounding, generator) in ROUNDINGS {
-        all.extend([false, true].map(|integer| permutation(integer, rounding, generator)));
+        for vec4 in [false, true] {
+            all.extend([false, true].map(|integer| permutation(vec4, integer, rounding, generator)));
+        }
     }
     all
 }
