@@ -76,7 +76,7 @@ fn main() {
 }
 
 /// Bytes in one binding of the device that has small ones: eight rows of every quick case fit.
-const SMALL_BINDING: u64 = 32 << 10;
+const SMALL_BINDING: u64 = 16 << 10;
 
 fn missing(name: &str, reason: &str) -> Trial {
     let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");

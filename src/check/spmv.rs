@@ -50,6 +50,11 @@ pub(super) fn cases() -> Vec<Case> {
         (301, 64, Rows::Holes(7)),
         (100, 511, Rows::OneFull),
         (99, 200, Rows::AroundLanes),
+        // Several shares of the merge path: of one row, of rows of every length, of empty rows, of short ones.
+        (40, 9000, Rows::OneFull),
+        (700, 3000, Rows::PowerLaw),
+        (4100, 3, Rows::Regular(0)),
+        (5000, 20, Rows::Holes(1)),
     ] {
         add(quick, rows, cols, fill, plain, Values::Unit);
         add(quick, rows, cols, fill, [U16, Bf16, Bf16], Values::Integers);
@@ -78,6 +83,15 @@ pub(super) fn cases() -> Vec<Case> {
         [U16, F32, F32],
         Values::Unit,
     );
+    // More shares of one row than a workgroup adds the carries of.
+    add(
+        Effort::Full,
+        9,
+        1_200_000,
+        Rows::OneFull,
+        [U32, Bf16, Bf16],
+        Values::Unit,
+    );
     for types in [plain, [U16, Bf16, Bf16]] {
         add(Effort::Full, 4096, 4096, Rows::Tenth, types, Values::Unit);
     }
@@ -100,6 +114,7 @@ fn case(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3],
         index: types[0],
         values: types[1],
         x: types[2],
+        longest_row: words[0].windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
     };
     debug_assert_eq!(op.operands().len(), 5);
     Case::new(effort, op, move || {

@@ -2,10 +2,15 @@
 //!
 //! | variant | when it is preferred | why |
 //! |---|---|---|
+//! | `merge` | a row is known to be far longer than the mean, or the entries pass one binding | equal shares of rows and entries per workgroup, whatever the rows (Merrill and Garland, SC16); a second dispatch adds the carries |
+//! | `merge_scalar` | the same on software adapters | equal shares per invocation, no barrier |
 //! | `scalar` | software adapters, or fewer than 8 entries per row on average | no barrier, no idle lanes |
 //! | `vector` | the rest | 32 lanes per row read its entries side by side |
 
-use super::contract::{Bound, Stored, is_subnormal};
+pub(super) mod compare;
+mod merge;
+
+use super::contract::Stored;
 use super::{Args, Class, Comparison, Op, Verdict, Work, check_limit};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -38,6 +43,10 @@ pub struct Spmv {
     pub values: DType,
     /// Type of x: `F32` or packed `Bf16`.
     pub x: DType,
+    /// Entries of the longest row, where known ([`RowStats::max`](crate::tensor::RowStats)): it decides between
+    /// kernels and changes no result's class. Without it rows are taken to be alike, which a single long row
+    /// makes slow, never wrong.
+    pub longest_row: Option<usize>,
 }
 
 impl Spmv {
@@ -49,8 +58,10 @@ impl Spmv {
         }
     }
 
-    fn permutation(&self, vector: bool) -> Permutation {
-        permutation(vector, self.index, self.values, self.x)
+    /// Whether one row is so much longer than the mean that whoever owns it would keep the others waiting.
+    fn is_skewed(&self) -> bool {
+        let mean = self.nnz / self.rows.max(1);
+        self.longest_row.is_some_and(|longest| longest > 8 * mean + 64)
     }
 }
 
@@ -67,8 +78,13 @@ impl Op for Spmv {
             index,
             values,
             x,
+            longest_row,
         } = self;
-        format!("{rows}x{cols} nnz {nnz} {values}+{index} x {x}")
+        let longest = match longest_row {
+            Some(longest) if self.is_skewed() => format!(" longest {longest}"),
+            _ => String::new(),
+        };
+        format!("{rows}x{cols} nnz {nnz}{longest} {values}+{index} x {x}")
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
@@ -122,44 +138,39 @@ impl Op for Spmv {
     }
 
     fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
-        if gpu.is_software() || self.nnz < 8 * self.rows {
-            vec!["scalar", "vector"]
-        } else {
-            vec!["vector", "scalar"]
+        let software = gpu.is_software();
+        let rows = match software || self.nnz < 8 * self.rows {
+            true => ["scalar", "vector"],
+            false => ["vector", "scalar"],
+        };
+        let merges = match software {
+            true => ["merge_scalar", "merge"],
+            false => ["merge", "merge_scalar"],
+        };
+        // Where nothing fits its bindings, binding reports the limit.
+        match (merge::serves(gpu, self), merge::fits_one_binding(gpu, self)) {
+            (true, false) => merges.to_vec(),
+            (true, true) if self.is_skewed() => [merges, rows].concat(),
+            (true, true) => [rows, merges].concat(),
+            (false, _) => rows.to_vec(),
         }
     }
 
     fn family(&self) -> String {
         let [rows, cols, nnz] = [self.rows, self.cols, self.nnz].map(super::about);
+        let skewed = if self.is_skewed() { " skewed" } else { "" };
         format!(
-            "{rows}x{cols} nnz {nnz} {}+{} x {}",
+            "{rows}x{cols} nnz {nnz}{skewed} {}+{} x {}",
             self.values, self.index, self.x
         )
     }
 
     fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
-        let rows_per_group = u64::from(if variant == "vector" { GROUP / LANES } else { GROUP });
-        let pipeline = gpu.pipeline(&self.permutation(variant == "vector"))?;
-        let operands = self.operands();
-        let mean = (self.nnz as u64).div_ceil(self.rows.max(1) as u64);
-        let mut steps = Vec::new();
-        for range in split_rows(gpu, self.rows as u64, mean + 1, 4, rows_per_group) {
-            let rows = range.end - range.start;
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: vec![rows as u32, 0, 0, 0, 0, 0, 0, 0],
-                windows: vec![
-                    Window::of(0, range.start, rows + 1, 1),
-                    Window::of(1, 0, operands[1].words, 2),
-                    Window::of(2, 0, operands[2].words, 3),
-                    Window::of(3, 0, operands[3].words, 4),
-                    Window::of(4, range.start, rows, 5),
-                ],
-                groups: spread_groups(gpu, rows.div_ceil(rows_per_group)),
-                work: rows * (mean + 1),
-            });
-        }
-        Plan::new(gpu, OP, variant, operands, steps, StepValues::default())
+        let steps = match variant {
+            "merge" | "merge_scalar" => merge::steps(gpu, self, variant == "merge")?,
+            _ => self.row_steps(gpu, variant == "vector")?,
+        };
+        Plan::new(gpu, OP, variant, self.operands(), steps, StepValues::default())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -186,60 +197,46 @@ impl Op for Spmv {
     }
 
     fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
-        let mut verdict = Verdict::default();
         let (&[row_ptr, col_idx, values, x, _], Some(&want), Some(&got)) =
             (comparison.before, comparison.want.get(4), comparison.got.get(4))
         else {
             return super::contract::exact(&self.operands(), comparison);
         };
-        let small = |dtype: DType, words: &[u32], len: usize| {
-            (0..len).all(|i| {
-                let value = load(dtype, words, i);
-                value.fract() == 0.0 && value.abs() <= 8.0
-            })
+        let product = compare::Product {
+            row_ptr,
+            entry: &|at| (self.column(col_idx, at), load(self.values, values, at)),
+            b: (self.x, x, self.cols, 1),
+            n: 1,
+            c: (DType::F32, "y", 1, Stored::F32),
         };
-        // Sums of products of small whole numbers are exact in f32, whatever the order.
-        let integers = small(self.values, values, self.nnz) && small(self.x, x, self.cols);
-        for row in 0..self.rows {
-            let range = row_ptr[row] as usize..row_ptr[row + 1] as usize;
-            let terms = range.len() as u64;
-            let (mut exact, mut products, mut subnormal_products) = (0.0f64, 0.0, 0.0);
-            for entry in range {
-                let (a, b) = (
-                    load(self.values, values, entry),
-                    load(self.x, x, self.column(col_idx, entry)),
-                );
-                exact += a * b;
-                products += (a * b).abs();
-                if is_subnormal(a) || is_subnormal(b) {
-                    subnormal_products += (a * b).abs();
-                }
-            }
-            let result = f64::from(f32::from_bits(got[row]));
-            verdict.bit_equal &= got[row] == want[row];
-            let bound = Bound {
-                terms,
-                alpha: 1.0,
-                products,
-                subnormal_products,
-                added: 0.0,
-                subnormal_added: 0.0,
-                stored: Stored::F32,
-            };
-            let ratio = match bound.ratio(exact, result, &comparison.arithmetic) {
-                _ if integers && terms <= 1 << 16 => Some(if result == exact { 0.0 } else { f64::INFINITY }),
-                ratio => ratio,
-            };
-            let Some(ratio) = ratio else { continue };
-            verdict.element("y", row as u64, ratio, || {
-                [
-                    exact.to_string(),
-                    result.to_string(),
-                    format!("that of {terms} products"),
-                ]
+        compare::compare(&product, want, got, comparison)
+    }
+}
+
+impl Spmv {
+    fn row_steps(&self, gpu: &Gpu, vector: bool) -> Result<Vec<Step>> {
+        let rows_per_group = u64::from(if vector { GROUP / LANES } else { GROUP });
+        let pipeline = gpu.pipeline(&permutation(vector, self.index, self.values, self.x))?;
+        let operands = self.operands();
+        let mean = (self.nnz as u64).div_ceil(self.rows.max(1) as u64);
+        let mut steps = Vec::new();
+        for range in split_rows(gpu, self.rows as u64, mean + 1, 4, rows_per_group) {
+            let rows = range.end - range.start;
+            steps.push(Step {
+                pipeline: pipeline.clone(),
+                params: vec![rows as u32, 0, 0, 0, 0, 0, 0, 0],
+                windows: vec![
+                    Window::of(0, range.start, rows + 1, 1),
+                    Window::of(1, 0, operands[1].words, 2),
+                    Window::of(2, 0, operands[2].words, 3),
+                    Window::of(3, 0, operands[3].words, 4),
+                    Window::of(4, range.start, rows, 5),
+                ],
+                groups: spread_groups(gpu, rows.div_ceil(rows_per_group)),
+                work: rows * (mean + 1),
             });
         }
-        verdict
+        Ok(steps)
     }
 }
 
@@ -278,11 +275,8 @@ static VECTOR: Kernel = Kernel {
 };
 
 fn permutation(vector: bool, index: DType, values: DType, x: DType) -> Permutation {
-    let permutation = Permutation::new(if vector { &VECTOR } else { &SCALAR })
-        .constant("GROUP", GROUP)
-        .constant("INDEX_U16", index == DType::U16)
-        .constant("VALUES_BF16", values == DType::Bf16)
-        .constant("X_BF16", x == DType::Bf16);
+    let permutation = Permutation::new(if vector { &VECTOR } else { &SCALAR }).constant("GROUP", GROUP);
+    let permutation = with_types(permutation, index, values, x);
     if vector {
         permutation.constant("LANES", LANES)
     } else {
@@ -290,13 +284,21 @@ fn permutation(vector: bool, index: DType, values: DType, x: DType) -> Permutati
     }
 }
 
+fn with_types(permutation: Permutation, index: DType, values: DType, x: DType) -> Permutation {
+    permutation
+        .constant("INDEX_U16", index == DType::U16)
+        .constant("VALUES_BF16", values == DType::Bf16)
+        .constant("X_BF16", x == DType::Bf16)
+}
+
 pub(super) fn permutations() -> Vec<Permutation> {
-    let mut all = Vec::new();
-    for vector in [false, true] {
+    let mut all = [false, true].map(merge::carry_permutation).to_vec();
+    for wide in [false, true] {
         for index in [DType::U32, DType::U16] {
             for values in [DType::F32, DType::Bf16] {
                 for x in [DType::F32, DType::Bf16] {
-                    all.push(permutation(vector, index, values, x));
+                    all.push(permutation(wide, index, values, x));
+                    all.push(merge::permutation(wide, index, values, x));
                 }
             }
         }

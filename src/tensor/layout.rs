@@ -44,6 +44,9 @@ pub enum Layout {
         index: DType,
         /// `F32` or `Bf16`.
         values: DType,
+        /// Entries of the longest row where known ([`RowStats::max`](super::RowStats)): kernels for skewed
+        /// matrices are chosen by it.
+        longest_row: Option<usize>,
     },
 }
 

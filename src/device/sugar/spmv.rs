@@ -5,7 +5,7 @@ use crate::tensor::{Csr, DType, Layout};
 
 impl Device {
     /// Uploads a sparse matrix with column indices as `U32` or packed `U16` and values as `F32` or packed `Bf16`
-    /// (to nearest).
+    /// (to nearest). How its rows differ in length is looked at here, once, and decides which kernels serve it.
     ///
     /// # Errors
     /// Columns that do not fit `U16`, other types, out of memory, or past a limit of the device.
@@ -18,6 +18,7 @@ impl Device {
             nnz,
             index,
             values,
+            longest_row: Some(matrix.row_stats().max),
         };
         self.from_words(layout, &[&row_ptr, &col_idx, &words])
     }
@@ -35,6 +36,7 @@ impl Device {
             nnz,
             index,
             values,
+            longest_row,
         } = a.layout()
         else {
             let expected = "a sparse matrix (CSR)".to_string();
@@ -75,6 +77,7 @@ impl Device {
             index,
             values,
             x: dtype,
+            longest_row,
         };
         let parts = [Slot::In(a, 0), Slot::In(a, 1), Slot::In(a, 2), x.into()];
         let mut slots: Vec<_> = parts.into_iter().collect();
