@@ -9,6 +9,8 @@ use crate::gpu::{Binding, Gpu, Kernel, Permutation, Step, Window};
 use crate::shaders;
 use crate::tensor::DType;
 
+/// Lanes per group of the direct variant, each with eight columns.
+const GROUP: u64 = 64;
 /// Groups that the split variant aims at: enough for the largest GPU to have two or three on every processor.
 const SPLIT_GROUPS: u64 = 512;
 /// The fewest k worth a part of its own: below, the partial sums cost more than they gain.
@@ -112,10 +114,7 @@ static REDUCE: Kernel = Kernel {
 /// The form of one variant.
 #[derive(Clone, Copy, Debug)]
 enum Form {
-    Direct {
-        /// Lanes of a group, each with eight columns.
-        lanes: u32,
-    },
+    Direct,
     Tiled {
         tile: u32,
         /// Depth of the slabs. Two of each operand are kept: 16 KiB of f32 for 64 x 16 and 128 x 8.
@@ -166,18 +165,14 @@ impl Form {
             },
             "vec" => vec(4, 64),
             "vec_serial" => vec(16, 1),
-            // On a CPU lanes are one vector's elements, and groups run one after the other along M: as narrow as a
-            // vector, all of them find their columns of B in the processor's own cache.
-            _ => Self::Direct {
-                lanes: if gpu.is_software() { 8 } else { 64 },
-            },
+            _ => Self::Direct,
         }
     }
 
     /// Rows and columns that one workgroup makes.
     fn tile(self) -> [u64; 2] {
         match self {
-            Self::Direct { lanes } => [8, 8 * u64::from(lanes)],
+            Self::Direct => [8, 8 * GROUP],
             Self::Tiled { tile, .. } => [tile.into(); 2],
             Self::Vec {
                 swap: true,
@@ -239,8 +234,8 @@ fn permutation(
     stochastic: Option<Generator>,
 ) -> Permutation {
     let kernel = match (form, vec4) {
-        (Form::Direct { .. }, true) => &DIRECT_VEC4,
-        (Form::Direct { .. }, false) => &DIRECT_WORD,
+        (Form::Direct, true) => &DIRECT_VEC4,
+        (Form::Direct, false) => &DIRECT_WORD,
         (Form::Tiled { .. }, true) => &TILED_VEC4,
         (Form::Tiled { .. }, false) => &TILED_WORD,
         (Form::Vec { .. }, true) => &VEC_VEC4,
@@ -254,7 +249,7 @@ fn permutation(
         .constant("B_TRANSPOSED", transposed[1])
         .constant("STOCHASTIC", stochastic.is_some());
     match form {
-        Form::Direct { lanes } => common.constant("GROUP", lanes),
+        Form::Direct => common.constant("GROUP", GROUP as u32),
         Form::Tiled { tile, depth, .. } => common
             .constant("TILE", tile)
             .constant("TILE_K", depth)
@@ -298,13 +293,7 @@ pub(crate) fn permutations() -> Vec<Permutation> {
         depth,
         split: false,
     };
-    let mut forms = vec![
-        Form::Direct { lanes: 8 },
-        Form::Direct { lanes: 64 },
-        TILED64,
-        deep(128, 8),
-        deep(128, 16),
-    ];
+    let mut forms = vec![Form::Direct, TILED64, deep(128, 8), deep(128, 16)];
     for swap in [false, true] {
         for (vectors, out_lanes, k_lanes) in [(1, 4, 64), (2, 16, 1), (4, 4, 64), (8, 16, 1), (8, 4, 64)] {
             forms.push(Form::Vec {
