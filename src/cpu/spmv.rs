@@ -6,10 +6,13 @@ use crate::error::Result as OpResult;
 use crate::format::bf16 as format;
 use crate::ops::Spmv;
 use crate::tensor::DType;
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// Entries plus rows per parallel chunk: some tens of microseconds of work.
 const CHUNK: usize = 1 << 15;
+/// Rows with more entries than this are cut into parts of `CHUNK`, which threads share.
+const LONG: usize = 2 * CHUNK;
 
 /// Column indices of a sparse matrix.
 #[derive(Clone, Copy, Debug)]
@@ -100,14 +103,43 @@ fn run<V: Value, I: Index>(
     x: &[f32],
     y: &mut [f32],
 ) -> Result<(), CpuError> {
-    // Chunks of about equal work (entries + rows), cut at fixed amounts of it.
+    // Chunks of about equal work (entries + rows), cut at fixed amounts of it and around long rows.
+    let lengths = row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize);
+    let long: Vec<usize> = (0..y.len())
+        .zip(lengths)
+        .filter_map(|(row, length)| (length > LONG).then_some(row))
+        .collect();
+    let entries = |row: usize| row_ptr[row] as usize..row_ptr[row + 1] as usize;
+    let parts: usize = long.iter().map(|&row| entries(row).len().div_ceil(CHUNK)).sum();
+    let mut partial = vec![0.0; parts];
+    let mut sums = partial.iter_mut();
+    let mut shared = Vec::with_capacity(long.len());
     let mut chunks = Vec::new();
+    let mut next_long = long.iter().copied().peekable();
     let mut first = 0;
     let mut rest = y;
     while !rest.is_empty() {
+        let stop = next_long.peek().copied().unwrap_or(row_ptr.len() - 1);
+        if first == stop {
+            next_long.next();
+            let range = entries(first);
+            for (start, sum) in range.clone().step_by(CHUNK).zip(&mut sums) {
+                let part = start..range.end.min(start + CHUNK);
+                chunks.push(Chunk::Part {
+                    row: first,
+                    part,
+                    sum,
+                });
+            }
+            let (one, tail) = rest.split_at_mut(1);
+            shared.push((range.len().div_ceil(CHUNK), one));
+            first += 1;
+            rest = tail;
+            continue;
+        }
         let limit = row_ptr[first] as usize + first + CHUNK;
         // `row_ptr[i] + i` increases with i: the first row end past the limit closes the chunk.
-        let (mut low, mut high) = (first + 1, first + rest.len());
+        let (mut low, mut high) = (first + 1, stop);
         while low < high {
             let middle = low + (high - low) / 2;
             if row_ptr[middle] as usize + middle < limit {
@@ -116,16 +148,45 @@ fn run<V: Value, I: Index>(
                 high = middle;
             }
         }
-        let (chunk, tail) = rest.split_at_mut(low - first);
-        chunks.push((first, chunk));
+        let (y, tail) = rest.split_at_mut(low - first);
+        chunks.push(Chunk::Rows { first, y });
         first = low;
         rest = tail;
     }
     let failed = Mutex::new(None::<(usize, usize)>);
-    cpu.for_each(chunks, |(first, y)| {
-        let end = first + y.len();
-        let row_ptr = &row_ptr[first..=end];
-        if !cpu.run(Rows { row_ptr, values, columns, x, y })
+    cpu.for_each(chunks, |chunk| {
+        let (first, end, inside) = match chunk {
+            Chunk::Rows { first, y } => {
+                let end = first + y.len();
+                let row_ptr = &row_ptr[first..=end];
+                (
+                    first,
+                    end,
+                    cpu.run(Rows {
+                        row_ptr,
+                        values,
+                        columns,
+                        x,
+                        y,
+                    }),
+                )
+            }
+            Chunk::Part { row, part, sum } => {
+                let (row_ptr, y) = (&[part.start as u32, part.end as u32], std::slice::from_mut(sum));
+                (
+                    row,
+                    row + 1,
+                    cpu.run(Rows {
+                        row_ptr,
+                        values,
+                        columns,
+                        x,
+                        y,
+                    }),
+                )
+            }
+        };
+        if !inside
             && let Ok(mut failed) = failed.lock()
             // The earliest chunk, so that the error does not depend on the threads either.
             && failed.is_none_or(|(seen, _)| first < seen)
@@ -133,6 +194,11 @@ fn run<V: Value, I: Index>(
             *failed = Some((first, end));
         }
     });
+    // In ascending order, whoever made them.
+    let mut sums = partial.iter();
+    for (parts, y) in shared {
+        y.fill(sums.by_ref().take(parts).sum());
+    }
     match failed.into_inner() {
         Ok(Some((first, end))) => Err(CpuError::ColumnIndex {
             first,
@@ -170,6 +236,20 @@ pub(crate) fn spmv_words(cpu: &Cpu, op: &Spmv, words: [&[u32]; 4], y: &mut [u32]
         _ => &bytemuck::cast_slice(x)[..op.cols],
     };
     Ok(spmv(cpu, a, x, bytemuck::cast_slice_mut(&mut y[..op.rows]))?)
+}
+
+/// What one thread takes at a time.
+enum Chunk<'a> {
+    Rows {
+        first: usize,
+        y: &'a mut [f32],
+    },
+    /// Some entries of a long row.
+    Part {
+        row: usize,
+        part: Range<usize>,
+        sum: &'a mut f32,
+    },
 }
 
 struct Rows<'a, V, I> {

@@ -38,6 +38,18 @@ fn spmv_every_type() {
                 777,
                 Box::new(|row| if row % 3 == 0 { 0 } else { 13 + row % 40 }),
             ),
+            // Long rows first, last and side by side: threads share each.
+            (
+                6,
+                900,
+                Box::new(|row| {
+                    if [0, 3, 4, 5].contains(&row) {
+                        70_000 + row
+                    } else {
+                        3
+                    }
+                }),
+            ),
             (300, 9000, Box::new(|row| if row == 150 { 80_000 } else { 2 })),
         ];
         for (rows, cols, length) in cases {
