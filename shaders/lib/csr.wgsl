@@ -15,10 +15,3 @@ fn csr_value(entry: u32) -> f32 {
     }
     return bitcast<f32>(values[params.values_offset + entry]);
 }
-
-fn vector_element(column: u32) -> f32 {
-    if X_BF16 {
-        return bitcast<f32>(bf16_half(x[params.x_offset + column / 2u], column) << 16u);
-    }
-    return bitcast<f32>(x[params.x_offset + column]);
-}

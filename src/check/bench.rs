@@ -104,6 +104,7 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
         timed(sgd, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]),
     ];
     cases.extend(super::bfp::timed(n));
+    cases.extend(super::spmm::timed(n));
     cases.extend(super::spmv::timed(n));
     cases
 }

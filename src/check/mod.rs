@@ -13,6 +13,7 @@ mod matmul;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
+mod spmm;
 mod spmv;
 
 pub use bench::bench_cases;
@@ -111,6 +112,7 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         relu::cases(),
         sgd::cases(),
         softmax_cross_entropy::cases(),
+        spmm::cases(),
         spmv::cases(),
     ];
     all.into_iter()

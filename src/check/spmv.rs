@@ -5,7 +5,7 @@ use crate::tensor::DType::{self, Bf16, F32, U16, U32};
 
 /// How rows are filled.
 #[derive(Clone, Copy)]
-enum Rows {
+pub(super) enum Rows {
     /// So many entries at random columns (duplicates and any order), give or take none.
     Regular(u32),
     /// Row i has about `cols / (i + 1)`.
@@ -24,7 +24,7 @@ enum Rows {
 
 /// What the numbers are.
 #[derive(Clone, Copy, PartialEq)]
-enum Values {
+pub(super) enum Values {
     Unit,
     Integers,
     /// Fractions, with infinities in x at columns that no entry names.
@@ -123,7 +123,14 @@ fn case(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3],
     })
 }
 
-fn generate(rows: usize, cols: usize, fill: Rows, types: [DType; 3], values: Values) -> [Vec<u32>; 4] {
+/// `row_ptr`, `col_idx`, `values` and a vector; `types` are those of the last three.
+pub(super) fn generate(
+    rows: usize,
+    cols: usize,
+    fill: Rows,
+    types: [DType; 3],
+    values: Values,
+) -> [Vec<u32>; 4] {
     let mut source = Source::new((rows * 31 + cols) as u64);
     let width = cols as u32;
     let (mut row_ptr, mut col_idx) = (vec![0u32], Vec::new());
@@ -167,7 +174,7 @@ fn generate(rows: usize, cols: usize, fill: Rows, types: [DType; 3], values: Val
     [row_ptr, columns, floats(&entries, types[1]), floats(&x, types[2])]
 }
 
-fn floats(values: &[f32], dtype: DType) -> Vec<u32> {
+pub(super) fn floats(values: &[f32], dtype: DType) -> Vec<u32> {
     match dtype {
         Bf16 => halves(values.iter().map(|&value| bf16::from_f32(value)).collect()),
         _ => values.iter().map(|value| value.to_bits()).collect(),

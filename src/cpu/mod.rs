@@ -31,6 +31,7 @@ mod portable;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
+mod spmm;
 mod spmv;
 
 #[cfg(target_arch = "x86_64")]
@@ -54,6 +55,7 @@ pub(crate) use matmul::matmul;
 pub(crate) use relu::{relu, relu_grad};
 pub(crate) use sgd::sgd;
 pub(crate) use softmax_cross_entropy::softmax_cross_entropy;
+pub(crate) use spmm::spmm;
 pub(crate) use spmv::spmv_words;
 pub use spmv::{Columns, Csr, spmv};
 

@@ -2,6 +2,7 @@
 
 mod bfp;
 mod fmac;
+mod spmm;
 mod spmv;
 
 use super::{Device, Tensor};

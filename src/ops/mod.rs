@@ -19,6 +19,7 @@ mod relu;
 pub(crate) mod rows;
 mod sgd;
 mod softmax_cross_entropy;
+mod spmm;
 mod spmv;
 
 pub(crate) use args::check_f64;
@@ -38,6 +39,7 @@ pub use matmul::{Matmul, Matrix};
 pub use relu::{Relu, ReluGrad};
 pub use sgd::{Sgd, SgdOperands};
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+pub use spmm::Spmm;
 pub use spmv::Spmv;
 
 use crate::cpu::Cpu;
@@ -202,6 +204,7 @@ pub fn permutations() -> Vec<Permutation> {
         relu::permutations(),
         sgd::permutations(),
         softmax_cross_entropy::permutations(),
+        spmm::permutations(),
         spmv::permutations(),
     ]
     .concat()

@@ -18,6 +18,7 @@ mod matmul;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
+mod spmm;
 mod spmv;
 
 pub use bfp::{bfp_decode, bfp_encode, bfp_matmul};
@@ -32,4 +33,5 @@ pub use matmul::matmul;
 pub use relu::{relu, relu_grad};
 pub use sgd::sgd;
 pub use softmax_cross_entropy::softmax_cross_entropy;
+pub use spmm::spmm;
 pub use spmv::spmv;
