@@ -1,11 +1,14 @@
 //! `fewbit bench [KERNEL]`.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use fewbit::Device;
 use fewbit::check::{Case, bench_cases};
 
 use super::ceiling::{self, Measured, Resource};
+use super::measure::Rounds;
 use super::output::{Output, Row, giga, seconds};
 use super::{Common, Stop, device, interrupted};
 
@@ -16,9 +19,10 @@ pub(crate) struct BenchArgs {
     /// Sizes N: matrices of N x N, runs of N * N elements.
     #[arg(long, value_delimiter = ',', default_values_t = [512, 1024], value_parser = clap::value_parser!(u32).range(1..=32_768))]
     sizes: Vec<u32>,
-    /// Samples of each kernel, taken turn by turn with its ceilings.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    repetitions: u32,
+    /// Samples of each kernel, taken turn by turn with its ceilings [default: 15, or as many as ten seconds
+    /// allow but at least 5].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repetitions: Option<u32>,
     /// Rounds before the first sample counts.
     #[arg(long, default_value_t = 2)]
     warm_up: u32,
@@ -26,6 +30,19 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     all_variants: bool,
 }
+
+impl BenchArgs {
+    fn rounds(&self) -> Rounds {
+        Rounds {
+            warm_up: self.warm_up,
+            counted: self.repetitions.unwrap_or(15),
+            budget: self.repetitions.is_none().then_some(BUDGET),
+        }
+    }
+}
+
+/// Where a run takes seconds (a large product on a software adapter), fewer samples must do.
+const BUDGET: Duration = Duration::from_secs(10);
 
 pub(crate) const HEADER: [&str; 5] = ["time", "+-", "GFLOP/s", "GB/s", "share of ceiling"];
 
@@ -45,22 +62,31 @@ pub(crate) fn cells(case: &Case, measured: &Measured) -> Vec<String> {
         format!("{:.0}%", 100.0 * measured.stats.spread / median),
         rate(work.flops),
         rate(work.bytes),
-        format!(
-            "{:.0}% of {} {}",
-            100.0 * measured.share,
-            giga(measured.ceiling),
-            unit(measured.binding)
-        ),
+        share(measured),
     ]
 }
 
-fn unit(resource: Resource) -> String {
-    let unit = match resource {
+/// The share of its ceiling that a kernel reaches, and the ceiling.
+fn share(measured: &Measured) -> String {
+    let bound = &measured.bound;
+    let unit = match bound.resource {
         Resource::Memory => "GB/s",
         Resource::MultiplyAdd | Resource::Bf16Dot => "GFLOP/s",
         Resource::Integer => "Gop/s",
+        Resource::Dispatch => {
+            return format!(
+                "{:.0}% of dispatch ({})",
+                100.0 * measured.share,
+                seconds(bound.seconds)
+            );
+        }
     };
-    format!("{unit} ({})", resource.name())
+    format!(
+        "{:.0}% of {} {unit} ({})",
+        100.0 * measured.share,
+        giga(bound.rate),
+        bound.resource.name()
+    )
 }
 
 /// A measured kernel's figures with their units in the keys.
@@ -80,8 +106,10 @@ pub(crate) fn figures(row: Row, case: &Case, measured: &Measured) -> Row {
                 "wall clock"
             },
         )
-        .with("ceiling", measured.binding.name())
-        .with("ceiling_per_second", measured.ceiling)
+        .with("samples", measured.stats.samples)
+        .with("ceiling", measured.bound.resource.name())
+        .with("ceiling_per_second", measured.bound.rate)
+        .with("ceiling_spread", measured.bound.noise)
         .with("share_of_ceiling", measured.share);
     let row = if work.flops > 0.0 {
         row.with("gflops", work.flops / median / 1e9)
@@ -93,11 +121,6 @@ pub(crate) fn figures(row: Row, case: &Case, measured: &Measured) -> Row {
     } else {
         row
     }
-}
-
-/// A kernel above its ceiling means a wrong ceiling: nothing measured beside it can be believed.
-pub(crate) fn believable(measured: &Measured) -> bool {
-    measured.share <= 1.0
 }
 
 /// The variants to time on a device.
@@ -149,8 +172,8 @@ pub(crate) fn run(common: &Common, args: &BenchArgs, output: &mut Output) -> Res
             interrupted()?;
             bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
             let name = variant_name(&device, variant);
-            let measured = ceiling::measure(&device, case, variant, args.warm_up, args.repetitions)?;
-            let good = believable(&measured);
+            let measured = ceiling::measure(&device, case, variant, args.rounds())?;
+            let good = measured.believable();
             passed &= good;
             let row = Row::new(case.op.name(), &name, &case.op.describe(), good);
             output.row(figures(row, case, &measured));
