@@ -1,7 +1,7 @@
 //! Timing: what runs is prepared once, then repeated inside one submit, or one call on a host device, so that
 //! neither allocation nor the cost of a submit counts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use fewbit::Device;
@@ -170,6 +170,7 @@ pub(crate) fn forks(device: &Device, case: &Case) -> Result<bool, Stop> {
         .build()
         .map_err(|error| Stop::Input(format!("cannot start two threads: {error}")))?;
     let [watching, done, found] = [const { AtomicBool::new(false) }; 3];
+    let looks = AtomicU32::new(0);
     let run = || {
         while !watching.load(Ordering::Acquire) {
             std::thread::yield_now();
@@ -177,8 +178,11 @@ pub(crate) fn forks(device: &Device, case: &Case) -> Result<bool, Stop> {
         let start = Instant::now();
         let outcome = loop {
             let outcome = timed.sample(1).map(drop);
-            // Short pieces may be gone before they are seen: try again for a millisecond.
-            let enough = found.load(Ordering::Acquire) || start.elapsed() > Duration::from_millis(1);
+            // Short pieces may be gone before they are seen, and other work may keep the other thread from
+            // looking: try again until it has looked often.
+            let often = looks.load(Ordering::Acquire) > 2000 && start.elapsed() > Duration::from_millis(20);
+            let enough =
+                found.load(Ordering::Acquire) || often || start.elapsed() > Duration::from_millis(100);
             if enough || outcome.is_err() {
                 break outcome;
             }
@@ -189,6 +193,7 @@ pub(crate) fn forks(device: &Device, case: &Case) -> Result<bool, Stop> {
     let watch = || {
         watching.store(true, Ordering::Release);
         while !done.load(Ordering::Acquire) {
+            looks.fetch_add(1, Ordering::AcqRel);
             if rayon::yield_now() == Some(rayon::Yield::Executed) {
                 found.store(true, Ordering::Release);
             }
@@ -211,34 +216,61 @@ impl Timed for ParallelCall {
     }
 }
 
-/// A copy between two host buffers, a share for each thread: the `copy` operation's pieces of 1 MiB leave
-/// threads idle where they do not come out even.
+/// A copy between two host buffers in so many pieces: the `copy` operation's pieces of 1 MiB leave threads idle
+/// where they do not come out even.
+///
+/// The target lies half a page off the source: a load whose address agrees with an earlier store's in the low
+/// twelve bits waits for it on x86, and where the allocator happens to put buffers must not decide the ceiling.
 pub(crate) struct HostCopy {
     cpu: Cpu,
+    pieces: usize,
+    words: usize,
     source: Vec<u32>,
     target: Vec<u32>,
+    from: usize,
+    to: usize,
 }
 
 impl HostCopy {
+    const PAGE: usize = 4096;
+
     /// Over so many bytes, read and written together.
-    pub(crate) fn new(cpu: &Cpu, bytes: u64) -> Self {
+    pub(crate) fn new(cpu: &Cpu, bytes: u64, pieces: usize) -> Self {
         let words = bytes as usize / 8;
+        let source = vec![1; words + Self::PAGE / 4];
+        let target = vec![2; words + Self::PAGE / 4];
+        // Words from the buffer's start to an address that is so many bytes past a page's.
+        let at = |buffer: &[u32], past: usize| {
+            let misplaced = (buffer.as_ptr() as usize).wrapping_sub(past) % Self::PAGE;
+            (Self::PAGE - misplaced) % Self::PAGE / 4
+        };
+        let (from, to) = (at(&source, 0), at(&target, Self::PAGE / 2));
         Self {
             cpu: cpu.clone(),
-            source: vec![1; words],
-            target: vec![2; words],
+            pieces,
+            words,
+            source,
+            target,
+            from,
+            to,
         }
     }
 }
 
 impl Timed for HostCopy {
     fn sample(&mut self, repeats: u32) -> Result<Sample, Stop> {
-        let share = self.source.len().div_ceil(self.cpu.threads()).max(1);
+        let source = &self.source[self.from..][..self.words];
+        let target = &mut self.target[self.to..][..self.words];
+        let share = self.words.div_ceil(self.pieces).max(1);
         host_sample(repeats, || {
-            let pieces = self.source.chunks(share).zip(self.target.chunks_mut(share));
-            self.cpu.for_each(pieces.collect(), |(source, target)| {
-                target.copy_from_slice(source)
-            });
+            let mut pieces = source.chunks(share).zip(target.chunks_mut(share));
+            if self.pieces > 1 {
+                self.cpu.for_each(pieces.collect(), |(source, target)| {
+                    target.copy_from_slice(source)
+                });
+            } else if let Some((source, target)) = pieces.next() {
+                std::hint::black_box(target).copy_from_slice(std::hint::black_box(source));
+            }
         })
     }
 }
