@@ -118,6 +118,7 @@ pub fn awkward_bench_cases(n: usize) -> Vec<Case> {
         .flat_map(|(rows, cols)| awkward(rows, cols))
         .collect();
     cases.extend(super::bfp::timed_awkward(n));
+    cases.extend(super::spmm::timed_awkward(n));
     cases.extend(super::spmv::timed_awkward(n));
     cases
 }

@@ -251,6 +251,7 @@ impl Problem {
                     index: if narrow { U16 } else { U32 },
                     values: dtype,
                     x: F32,
+                    longest_row: row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
                 };
                 let words = vec![row_ptr.clone(), columns, floats(values), bits(x), vec![0; rows]];
                 (Box::new(op), words)
