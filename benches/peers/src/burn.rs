@@ -37,7 +37,7 @@ impl Run for Product {
         for _ in 0..repeats {
             self.c = Some(self.a.clone().matmul(self.b.clone().transpose()));
         }
-        Wgpu::sync(&self.device).map_err(|error| format!("{error:?}"))
+        <Wgpu as Backend>::sync(&self.device).map_err(|error| format!("{error:?}"))
     }
 
     fn result(&mut self) -> Result<Vec<f32>, String> {
