@@ -1,4 +1,4 @@
-//! The shapes that are measured: each is also checked.
+//! The shapes that are measured: square ones, which the main job also checks, awkward ones, and those of curves.
 
 use super::{Case, Effort, data::Source};
 use crate::format::random::Draw;
@@ -107,6 +107,102 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
     cases.extend(super::spmm::timed(n));
     cases.extend(super::spmv::timed(n));
     cases
+}
+
+/// The cases to time beside [`bench_cases`] at size `n`: odd shapes of about that size, a single row of it, and
+/// tiny ones of 3 x 5, of every kernel.
+#[must_use]
+pub fn awkward_bench_cases(n: usize) -> Vec<Case> {
+    let mut cases: Vec<_> = [(n | 1, n.saturating_sub(1) | 1), (1, n), (3, 5)]
+        .into_iter()
+        .flat_map(|(rows, cols)| awkward(rows, cols))
+        .collect();
+    cases.extend(super::bfp::timed_awkward(n));
+    cases.extend(super::spmm::timed_awkward(n));
+    cases.extend(super::spmv::timed_awkward(n));
+    cases
+}
+
+/// Every dense kernel on matrices of `rows` x `cols`, packed without padding where the format allows it.
+fn awkward(rows: usize, cols: usize) -> Vec<Case> {
+    let len = rows * cols;
+    let ld = cols.next_multiple_of(2);
+    let relu_grad = ReluGrad {
+        dtype: Bf16,
+        rows,
+        cols,
+        y_ld: ld,
+        dy_ld: ld,
+        dx_ld: ld,
+        in_place: false,
+    };
+    let (mut sgd, mut sgd_draws) = (
+        Sgd::new(rows, cols, [F32, F32, F32]),
+        Sgd::new(rows, cols, [Bf16, Bf16, Bf16]),
+    );
+    (sgd_draws.rounding, sgd_draws.v_stream) = (Rounding::Stochastic, 1);
+    sgd.step.scalars = [0.01, 0.9, 0.0, 0.0];
+    sgd_draws.step = sgd.step;
+    let product = Matmul::new(rows, cols, cols);
+    let mut cases = vec![
+        timed(Copy { words: len as u64 }, &[Fill::F32, Fill::Out]),
+        timed(Convert::contiguous(F32, Bf16, len), &[Fill::F32, Fill::Out]),
+        timed(product, &[Fill::F32, Fill::F32, Fill::Out]),
+        timed(
+            FmacMatmul::new(rows, cols, cols),
+            &[Fill::Bf16, Fill::Bf16, Fill::Out],
+        ),
+        timed(Fmac::contiguous(len), &[Fill::Bf16, Fill::Bf16, Fill::Bf16]),
+        timed(Relu::contiguous(F32, len), &[Fill::F32, Fill::Out]),
+        timed(relu_grad, &[Fill::Bf16, Fill::Bf16, Fill::Out]),
+        timed(
+            ColumnSums::new(Bf16, F32, rows, cols, ld),
+            &[Fill::Bf16, Fill::Out],
+        ),
+        timed(
+            SoftmaxCrossEntropy::new(rows, 7, F32, F32),
+            &[Fill::F32, Fill::Labels(7), Fill::Out, Fill::Out],
+        ),
+        timed(sgd, &[Fill::F32, Fill::F32, Fill::F32]),
+        timed(sgd_draws, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]),
+    ];
+    // `bench_cases` has a single row and an odd shape of bf16 products.
+    if len < 64 {
+        cases.push(timed(
+            product.types(Bf16, Bf16, F32),
+            &[Fill::Bf16, Fill::Bf16, Fill::Out],
+        ));
+    }
+    cases
+}
+
+/// A product of `m` x `k` by `k` x `n` into f32, B stored transposed, of f32 or bf16: for curves.
+#[must_use]
+pub fn matmul_case(m: usize, n: usize, k: usize, bf16: bool) -> Case {
+    let op = Matmul::new(m, n, k);
+    if bf16 {
+        let op = op.types(Bf16, Bf16, F32).transposed(false, true);
+        timed(op, &[Fill::Bf16, Fill::Bf16, Fill::Out])
+    } else {
+        timed(op.transposed(false, true), &[Fill::F32, Fill::F32, Fill::Out])
+    }
+}
+
+/// `relu` over `len` elements of f32 or bf16, read once and written once: for curves.
+#[must_use]
+pub fn relu_case(len: usize, bf16: bool) -> Case {
+    if bf16 {
+        timed(Relu::contiguous(Bf16, len), &[Fill::Bf16, Fill::Out])
+    } else {
+        timed(Relu::contiguous(F32, len), &[Fill::F32, Fill::Out])
+    }
+}
+
+/// An `n` x `n` sparse matrix of f32 with u32 columns, or bf16 with u16 columns where they fit, times a vector
+/// of f32; of every million elements `per_million` are there. For curves.
+#[must_use]
+pub fn spmv_case(n: usize, per_million: u32, bf16: bool) -> Case {
+    super::spmv::of_density(n, per_million, bf16)
 }
 
 fn timed<O: Op + 'static>(op: O, fills: &'static [Fill]) -> Case {

@@ -93,6 +93,22 @@ pub(super) fn timed(n: usize) -> Vec<Case> {
     ]
 }
 
+/// What is measured beside that: an odd shape, a single row, and a tiny matrix.
+pub(super) fn timed_awkward(n: usize) -> Vec<Case> {
+    let Ok(format) = BfpFormat::new(16, 4) else {
+        return Vec::new();
+    };
+    let shapes = [(n | 1, n.saturating_sub(1) | 1), (1, n), (3, 5)];
+    let cases = shapes.into_iter().flat_map(|(rows, cols)| {
+        [
+            encode(Effort::Full, format, F32, rows, cols, Rounding::Nearest, DRAW),
+            decode(Effort::Full, format, F32, rows, cols),
+            product(Effort::Full, BfpMatmul::new(rows, cols, cols, format), false),
+        ]
+    });
+    cases.collect()
+}
+
 /// f32 bits in blocks of very different sizes: tiny, huge, all zero, with NaN and Inf now and then.
 pub(super) fn values(rows: usize, cols: usize, seed: u64, specials: bool) -> Vec<u32> {
     let mut source = Source::new(seed);

@@ -16,7 +16,7 @@ mod softmax_cross_entropy;
 mod spmm;
 mod spmv;
 
-pub use bench::bench_cases;
+pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_case};
 
 use crate::cpu::Cpu;
 use crate::device::Device;

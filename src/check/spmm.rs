@@ -106,6 +106,32 @@ pub(super) fn timed(n: usize) -> Vec<Case> {
         .into()
 }
 
+/// What is measured beside that: odd shapes, a single row, a single column of B, and a tiny product.
+pub(super) fn timed_awkward(n: usize) -> Vec<Case> {
+    [
+        (4 * n + 1, 4 * n - 1, 127),
+        (1, 4 * n, 256),
+        (4 * n, 4 * n, 1),
+        (5, 30, 3),
+    ]
+    .map(|(rows, cols, n)| {
+        let shape = Shape {
+            rows,
+            cols,
+            n,
+            pad: [0, 0],
+        };
+        case(
+            Effort::Full,
+            &shape,
+            Rows::Tenth,
+            [U32, F32, F32, F32],
+            Values::Unit,
+        )
+    })
+    .into()
+}
+
 fn case(effort: Effort, shape: &Shape, fill: Rows, types: [DType; 4], values: Values) -> Case {
     let &Shape { rows, cols, n, pad } = shape;
     let [index, value, b, c] = types;

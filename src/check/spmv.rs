@@ -20,6 +20,8 @@ pub(super) enum Rows {
     AroundLanes,
     /// Each element is there with a probability of one in ten, in order.
     Tenth,
+    /// Each element is there with a probability of so many in a million, in order.
+    PerMillion(u32),
 }
 
 /// What the numbers are.
@@ -104,6 +106,33 @@ pub(super) fn timed(n: usize) -> Vec<Case> {
     vec![case([U32, F32, F32]), case([U16, Bf16, F32])]
 }
 
+/// What is measured beside that: rows of odd lengths, a single row, and a tiny matrix.
+pub(super) fn timed_awkward(n: usize) -> Vec<Case> {
+    let case = |rows, cols, types| case(Effort::Full, rows, cols, Rows::Tenth, types, Values::Unit);
+    vec![
+        case(4 * n + 1, 4 * n - 1, [U32, F32, F32]),
+        case(1, 4 * n, [U32, F32, F32]),
+        case(5, 30, [U32, F32, F32]),
+    ]
+}
+
+/// See [`super::spmv_case`].
+pub(super) fn of_density(n: usize, per_million: u32, bf16: bool) -> Case {
+    let types = match (bf16, n <= 1 << 16) {
+        (true, true) => [U16, Bf16, F32],
+        (true, false) => [U32, Bf16, F32],
+        (false, _) => [U32, F32, F32],
+    };
+    case(
+        Effort::Full,
+        n,
+        n,
+        Rows::PerMillion(per_million),
+        types,
+        Values::Unit,
+    )
+}
+
 fn case(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3], values: Values) -> Case {
     let words = generate(rows, cols, fill, types, values);
     let nnz = words[0][rows] as usize;
@@ -154,6 +183,7 @@ pub(super) fn generate(
             Rows::OneFull => Vec::new(),
             Rows::AroundLanes => random(&mut source, 30 + row % 5),
             Rows::Tenth => (0..width).filter(|_| source.below(10) == 0).collect(),
+            Rows::PerMillion(share) => (0..width).filter(|_| source.below(1_000_000) < share).collect(),
         });
         row_ptr.push(col_idx.len() as u32);
     }

@@ -1,31 +1,97 @@
 //! `fewbit bench [KERNEL]`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::Args;
 
 use fewbit::Device;
-use fewbit::check::{Case, bench_cases};
+use fewbit::check::{Case, awkward_bench_cases, bench_cases};
 
 use super::ceiling::{self, Measured, Resource};
+use super::measure::Rounds;
 use super::output::{Output, Row, giga, seconds};
+use super::plot::{Plots, Point};
+use super::saved::{self, Change, Earlier, Now, Target};
 use super::{Common, Stop, device, interrupted};
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
     /// Time only kernels whose name contains this text.
     kernel: Option<String>,
-    /// Sizes N: matrices of N x N, runs of N * N elements.
-    #[arg(long, value_delimiter = ',', default_values_t = [512, 1024], value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    /// Sizes N: matrices of N x N, runs of N * N elements, and odd, single-row and tiny shapes beside them
+    /// [default: 512,1024; with --quick 64].
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=32_768))]
     sizes: Vec<u32>,
-    /// Samples of each kernel, taken turn by turn with its ceilings.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    repetitions: u32,
+    /// Samples of each kernel, taken turn by turn with its ceilings [default: 15, or as many as ten seconds
+    /// allow but at least 5; with --quick 5].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repetitions: Option<u32>,
     /// Rounds before the first sample counts.
     #[arg(long, default_value_t = 2)]
     warm_up: u32,
     /// Time every variant, not only the one that is chosen here.
     #[arg(long)]
     all_variants: bool,
+    /// Small shapes and few samples: to see whether it works, not how fast.
+    #[arg(long)]
+    quick: bool,
+    /// Write the results to this file, whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Show each kernel's change against the results that --save wrote. A change counts as one when it exceeds
+    /// the noise of both runs (half the distance between the quartiles of each).
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Draw charts into this folder: the roofline of the kernels timed; and, measured for it, matmul against
+    /// size, spmv against density, and the time per element against the working set.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
 }
+
+impl BenchArgs {
+    fn rounds(&self) -> Rounds {
+        Rounds {
+            warm_up: self.warm_up,
+            counted: self.repetitions.unwrap_or(if self.quick { 5 } else { 15 }),
+            budget: self.repetitions.is_none().then_some(BUDGET),
+        }
+    }
+
+    /// The cases asked for, by kernel; within one, those of more work first.
+    fn cases(&self) -> Result<Vec<Case>, Stop> {
+        let sizes = match (self.sizes.as_slice(), self.quick) {
+            ([], true) => &[64][..],
+            ([], false) => &[512, 1024],
+            (sizes, _) => sizes,
+        };
+        let sizes = || sizes.iter().map(|&size| size as usize);
+        let mut cases: Vec<_> = sizes()
+            .flat_map(bench_cases)
+            .chain(sizes().flat_map(awkward_bench_cases))
+            .collect();
+        if let Some(kernel) = &self.kernel {
+            let mut names: Vec<_> = cases.iter().map(|case| case.op.name()).collect();
+            cases.retain(|case| case.op.name().contains(kernel.as_str()));
+            if cases.is_empty() {
+                names.sort_unstable();
+                names.dedup();
+                return Err(Stop::Input(format!(
+                    "no kernel is called {kernel:?}; there are: {}",
+                    names.join(", ")
+                )));
+            }
+        }
+        // Every size has the same tiny shapes.
+        let mut seen = std::collections::BTreeSet::new();
+        cases.retain(|case| seen.insert((case.op.name(), case.op.describe())));
+        cases.sort_by_key(|case| case.op.name());
+        Ok(cases)
+    }
+}
+
+/// Where a run takes seconds (a large product on a software adapter), fewer samples must do.
+const BUDGET: Duration = Duration::from_secs(10);
 
 pub(crate) const HEADER: [&str; 5] = ["time", "+-", "GFLOP/s", "GB/s", "share of ceiling"];
 
@@ -45,22 +111,31 @@ pub(crate) fn cells(case: &Case, measured: &Measured) -> Vec<String> {
         format!("{:.0}%", 100.0 * measured.stats.spread / median),
         rate(work.flops),
         rate(work.bytes),
-        format!(
-            "{:.0}% of {} {}",
-            100.0 * measured.share,
-            giga(measured.ceiling),
-            unit(measured.binding)
-        ),
+        share(measured),
     ]
 }
 
-fn unit(resource: Resource) -> String {
-    let unit = match resource {
+/// The share of its ceiling that a kernel reaches, and the ceiling.
+fn share(measured: &Measured) -> String {
+    let bound = &measured.bound;
+    let unit = match bound.resource {
         Resource::Memory => "GB/s",
         Resource::MultiplyAdd | Resource::Bf16Dot => "GFLOP/s",
         Resource::Integer => "Gop/s",
+        Resource::Dispatch => {
+            return format!(
+                "{:.0}% of dispatch ({})",
+                100.0 * measured.share,
+                seconds(bound.seconds)
+            );
+        }
     };
-    format!("{unit} ({})", resource.name())
+    format!(
+        "{:.0}% of {} {unit} ({})",
+        100.0 * measured.share,
+        giga(bound.rate),
+        bound.resource.name()
+    )
 }
 
 /// A measured kernel's figures with their units in the keys.
@@ -80,8 +155,10 @@ pub(crate) fn figures(row: Row, case: &Case, measured: &Measured) -> Row {
                 "wall clock"
             },
         )
-        .with("ceiling", measured.binding.name())
-        .with("ceiling_per_second", measured.ceiling)
+        .with("samples", measured.stats.samples)
+        .with("ceiling", measured.bound.resource.name())
+        .with("ceiling_per_second", measured.bound.rate)
+        .with("ceiling_spread", measured.bound.noise)
         .with("share_of_ceiling", measured.share);
     let row = if work.flops > 0.0 {
         row.with("gflops", work.flops / median / 1e9)
@@ -93,11 +170,6 @@ pub(crate) fn figures(row: Row, case: &Case, measured: &Measured) -> Row {
     } else {
         row
     }
-}
-
-/// A kernel above its ceiling means a wrong ceiling: nothing measured beside it can be believed.
-pub(crate) fn believable(measured: &Measured) -> bool {
-    measured.share <= 1.0
 }
 
 /// The variants to time on a device.
@@ -120,52 +192,71 @@ pub(crate) fn variant_name(device: &Device, variant: Option<&'static str>) -> St
 }
 
 pub(crate) fn run(common: &Common, args: &BenchArgs, output: &mut Output) -> Result<(), Stop> {
+    // Whatever is wrong with the files or the name is said before anything is timed.
+    let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
+    let save = args.save.as_deref().map(Target::new).transpose()?;
+    let plots = args
+        .plot
+        .as_deref()
+        .map(|folder| Plots::new(folder, args.quick))
+        .transpose()?;
+    let cases = args.cases()?;
     let device = device::open(common, output)?;
-    super::check::float_fmac(&device, output)?;
-    let mut cases: Vec<_> = args
-        .sizes
+    for warning in earlier
         .iter()
-        .flat_map(|&size| bench_cases(size as usize))
-        .collect();
-    if let Some(kernel) = &args.kernel {
-        let mut names: Vec<_> = cases.iter().map(|case| case.op.name()).collect();
-        names.dedup();
-        cases.retain(|case| case.op.name().contains(kernel.as_str()));
-        if cases.is_empty() {
-            names.sort_unstable();
-            names.dedup();
-            return Err(Stop::Input(format!(
-                "no kernel is called {kernel:?}; there are: {}",
-                names.join(", ")
-            )));
-        }
+        .flat_map(|file| file.warnings(output.device_value()))
+    {
+        output.complain(&format!("warning: {warning}"));
     }
-    cases.sort_by_key(|case| case.op.name());
+    super::check::float_fmac(&device, output)?;
+
     let bar = output.bar(cases.len() as u64, "bench");
-    let mut lines = Vec::new();
+    let (mut lines, mut rows, mut points) = (Vec::new(), Vec::new(), Vec::new());
     let mut passed = true;
     for case in &cases {
         for variant in variants(&device, case, args.all_variants) {
             interrupted()?;
-            bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
+            let (kernel, describe) = (case.op.name(), case.op.describe());
+            bar.set_message(format!("{kernel} {describe}"));
             let name = variant_name(&device, variant);
-            let measured = ceiling::measure(&device, case, variant, args.warm_up, args.repetitions)?;
-            let good = believable(&measured);
+            let measured = ceiling::measure(&device, case, variant, args.rounds())?;
+            let good = measured.believable();
             passed &= good;
-            let row = Row::new(case.op.name(), &name, &case.op.describe(), good);
-            output.row(figures(row, case, &measured));
-            let mut line = vec![case.op.name().to_string(), name, case.op.describe()];
+            let mut row = figures(Row::new(kernel, &name, &describe, good), case, &measured);
+            rows.push(row.clone());
+            let mut line = vec![kernel.to_string(), name.clone(), describe.clone()];
             line.extend(cells(case, &measured));
+            if let Some(earlier) = &earlier {
+                let change = earlier.change(&Now {
+                    kernel,
+                    variant: &name,
+                    case: &describe,
+                    seconds: measured.stats.median,
+                    spread: measured.stats.spread,
+                    believed: good,
+                });
+                line.extend(Change::cells(change.as_ref()));
+                row = Change::figures(change.as_ref(), row);
+            }
             if !good {
                 line.push("above its ceiling".into());
             }
             lines.push(line);
+            output.row(row);
+            points.push(Point::new(case, measured));
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let header = [&["kernel", "variant", "case"][..], &HEADER].concat();
-    output.table(&header, &HEADER, &lines);
+    let compared: &[&str] = if earlier.is_some() { &saved::HEADER } else { &[] };
+    let header = [&["kernel", "variant", "case"][..], &HEADER, compared].concat();
+    output.table(&header, &[&HEADER[..], compared].concat(), &lines);
+    if let Some(target) = save {
+        target.write(&saved::document(output.device_value(), &rows)?)?;
+    }
+    if let Some(plots) = plots {
+        plots.draw(&device, &points, args.rounds(), output)?;
+    }
     if passed {
         Ok(())
     } else {

@@ -3,10 +3,13 @@
 use fewbit::Device;
 use fewbit::check::{Case, Effort};
 use fewbit::cpu::Cpu;
+use fewbit::gpu::PlanRequest;
 use fewbit::ops::{Ceiling, CeilingKind, Copy, Op, Work};
 
 use super::Stop;
-use super::measure::{BufferCopy, Sample, Stats, Timed, interleave, prepare, stats};
+use super::measure::{
+    BufferCopy, HostCopy, ParallelCall, Rounds, Sample, Stats, Timed, forks, interleave, prepare, stats,
+};
 
 /// The resource that a ceiling is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,23 +18,37 @@ pub(crate) enum Resource {
     MultiplyAdd,
     Bf16Dot,
     Integer,
+    /// Starting work at all: the smallest dispatch on a GPU; on the CPU device the smallest parallel call, or for
+    /// what runs on one thread the smallest call.
+    Dispatch,
 }
 
 impl Resource {
+    const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::MultiplyAdd,
+        Self::Bf16Dot,
+        Self::Integer,
+        Self::Dispatch,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::MultiplyAdd => "multiply-add",
             Self::Bf16Dot => "bf16 dot",
             Self::Integer => "integer",
+            Self::Dispatch => "dispatch",
         }
     }
 
-    fn amount(self, work: &Work) -> f64 {
+    /// How much of it some work takes, started in so many dispatches.
+    fn amount(self, work: &Work, dispatches: usize) -> f64 {
         match self {
             Self::Memory => work.bytes,
             Self::MultiplyAdd | Self::Bf16Dot => work.flops,
             Self::Integer => work.int_ops,
+            Self::Dispatch => dispatches as f64,
         }
     }
 }
@@ -40,24 +57,103 @@ impl Resource {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     pub(crate) stats: Stats,
-    /// The ceiling that allows the least speed for this kernel's work.
-    pub(crate) binding: Resource,
-    /// Its rate, per second.
-    pub(crate) ceiling: f64,
+    /// What allows the least speed for this kernel's work.
+    pub(crate) bound: Bound,
+    /// Every ceiling that was measured beside it.
+    pub(crate) bounds: [Bound; Resource::ALL.len()],
     /// The time the ceiling allows divided by the kernel's median time.
     pub(crate) share: f64,
     /// GPU timestamps, or the wall clock.
     pub(crate) by_timestamps: bool,
 }
 
+impl Measured {
+    /// Whether the ceiling may be true. A kernel above its ceiling means a wrong ceiling, and then nothing
+    /// measured beside it can be believed.
+    ///
+    /// The share sets the kernel's median against the ceiling's best sample, so noise that hits both alike (they
+    /// take turns) lowers it. What is left is allowed for as it was measured: by how much half of each one's
+    /// samples differ from their median, as shares, added up. On a quiet machine that is next to nothing.
+    pub(crate) fn believable(&self) -> bool {
+        self.share <= 1.0 + self.stats.relative_spread() + self.bound.noise
+    }
+}
+
+/// A ceiling and what it allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) resource: Resource,
+    /// Its rate, per second.
+    pub(crate) rate: f64,
+    /// The time in which it allows the kernel's work.
+    pub(crate) seconds: f64,
+    /// Its samples' spread as a share of their median.
+    pub(crate) noise: f64,
+}
+
+impl Bound {
+    /// A kernel that is little more than its dispatches shows what a dispatch costs as well as any yardstick does:
+    /// where its best sample is the faster one it is the ceiling. Of other resources this is no evidence.
+    fn unless_faster(self, own: &Stats, dispatches: usize) -> Self {
+        if self.resource == Resource::Dispatch && own.best > 0.0 && own.best < self.seconds {
+            return Self {
+                rate: dispatches as f64 / own.best,
+                seconds: own.best,
+                noise: own.relative_spread(),
+                ..self
+            };
+        }
+        self
+    }
+}
+
+/// Something that shows how fast a resource is.
 struct Yardstick {
     resource: Resource,
     amount: f64,
-    case: Option<Case>,
+    kind: Kind,
 }
 
-fn yardsticks(device: &Device, work: &Work) -> Vec<Yardstick> {
-    let mut list = Vec::new();
+enum Kind {
+    Case(Case, Option<&'static str>),
+    BufferCopy,
+    /// In so many pieces.
+    HostCopy(usize),
+    ParallelCall,
+}
+
+/// The smallest operation there is.
+const SMALLEST: Copy = Copy { words: 16 };
+
+fn yardsticks(device: &Device, work: &Work, parallel: bool) -> Vec<Yardstick> {
+    let mut list = vec![Yardstick {
+        resource: Resource::Dispatch,
+        amount: 1.0,
+        kind: match parallel {
+            true => Kind::ParallelCall,
+            false => Kind::Case(
+                Case::new(Effort::Quick, SMALLEST, || vec![vec![1; 16], Vec::new()]),
+                None,
+            ),
+        },
+    }];
+    if device.as_gpu().is_some() {
+        // One invocation that does nothing but write a word.
+        let nothing = Ceiling {
+            kind: CeilingKind::Integer,
+            count: 1,
+            steps: 0,
+            src_words: 0,
+        };
+        list.push(Yardstick {
+            resource: Resource::Dispatch,
+            amount: 1.0,
+            kind: Kind::Case(
+                Case::new(Effort::Quick, nothing, || vec![Vec::new(), Vec::new()]),
+                None,
+            ),
+        });
+    }
     // A GPU needs tens of thousands of invocations to be full; on the CPU device they are lanes of a few threads.
     let count = if device.as_gpu().is_some_and(|gpu| !gpu.is_software()) {
         1 << 18
@@ -70,7 +166,7 @@ fn yardsticks(device: &Device, work: &Work) -> Vec<Yardstick> {
         false => (Resource::MultiplyAdd, CeilingKind::MultiplyAdd),
     };
     for (resource, kind) in [products, (Resource::Integer, CeilingKind::Integer)] {
-        if resource.amount(work) > 0.0 {
+        if resource.amount(work, 1) > 0.0 {
             let op = Ceiling {
                 kind,
                 count,
@@ -83,7 +179,7 @@ fn yardsticks(device: &Device, work: &Work) -> Vec<Yardstick> {
             list.push(Yardstick {
                 resource,
                 amount,
-                case: Some(case),
+                kind: Kind::Case(case, None),
             });
         }
     }
@@ -92,15 +188,18 @@ fn yardsticks(device: &Device, work: &Work) -> Vec<Yardstick> {
         let bytes = (work.bytes as u64).max(4096);
         let half = (bytes / 8).next_multiple_of(16);
         let copy = Copy { words: half };
-        let variants = device.as_gpu().map_or(vec![""], |gpu| copy.variants(gpu, false));
-        for _ in variants {
+        let variants = match device.as_gpu() {
+            Some(gpu) => copy.variants(gpu, false).into_iter().map(Some).collect(),
+            None => vec![None],
+        };
+        for variant in variants {
             let case = Case::new(Effort::Quick, copy, move || {
                 vec![vec![1; half as usize], Vec::new()]
             });
             list.push(Yardstick {
                 resource: Resource::Memory,
                 amount: half as f64 * 8.0,
-                case: Some(case),
+                kind: Kind::Case(case, variant),
             });
         }
         let words = (bytes / 4).next_multiple_of(16).min(1 << 30);
@@ -120,16 +219,22 @@ fn yardsticks(device: &Device, work: &Work) -> Vec<Yardstick> {
             list.push(Yardstick {
                 resource: Resource::Memory,
                 amount: words as f64 * 4.0,
-                case: Some(case),
+                kind: Kind::Case(case, None),
             });
         }
-        if device.as_gpu().is_some() {
-            list.push(Yardstick {
-                resource: Resource::Memory,
-                amount: half as f64 * 8.0,
-                case: None,
-            });
-        }
+        let others = match (device.as_gpu(), device.as_cpu()) {
+            (Some(_), _) => vec![Kind::BufferCopy],
+            (None, Some(cpu)) if cpu.threads() > 1 => {
+                vec![Kind::HostCopy(1), Kind::HostCopy(cpu.threads())]
+            }
+            (None, Some(_)) => vec![Kind::HostCopy(1)],
+            (None, None) => Vec::new(),
+        };
+        list.extend(others.into_iter().map(|kind| Yardstick {
+            resource: Resource::Memory,
+            amount: half as f64 * 8.0,
+            kind,
+        }));
     }
     list
 }
@@ -139,68 +244,199 @@ pub(crate) fn measure(
     device: &Device,
     case: &Case,
     variant: Option<&'static str>,
-    warm_up: u32,
-    rounds: u32,
+    rounds: Rounds,
 ) -> Result<Measured, Stop> {
     let work = case.op.work();
-    let sticks = yardsticks(device, &work);
+    let dispatches = match device.as_gpu() {
+        Some(gpu) => {
+            let request = PlanRequest {
+                variant,
+                any_offset: false,
+            };
+            case.op.plan(gpu, &request)?.steps()
+        }
+        None => 1,
+    };
+    let sticks = yardsticks(device, &work, forks(device, case)?);
     let mut timed: Vec<Box<dyn Timed + '_>> = vec![prepare(device, case, variant)?];
-    let mut copies = device
-        .as_gpu()
-        .map_or(Vec::new(), |gpu| Copy { words: 16 }.variants(gpu, false))
-        .into_iter();
     for stick in &sticks {
-        timed.push(match (&stick.case, device.as_gpu()) {
-            (Some(case), _) => {
-                let variant = if case.op.name() == "copy" {
-                    copies.next()
-                } else {
-                    None
-                };
-                prepare(device, case, variant)?
+        timed.push(match (&stick.kind, device.as_gpu(), device.as_cpu()) {
+            (Kind::Case(case, variant), ..) => prepare(device, case, *variant)?,
+            (Kind::BufferCopy, Some(gpu), _) => Box::new(BufferCopy::new(gpu, stick.amount as u64)?),
+            (Kind::HostCopy(pieces), _, Some(cpu)) => {
+                Box::new(HostCopy::new(cpu, stick.amount as u64, *pieces))
             }
-            (None, Some(gpu)) => Box::new(BufferCopy::new(gpu, stick.amount as u64)?),
-            (None, None) => continue,
+            (Kind::ParallelCall, _, Some(cpu)) => Box::new(ParallelCall(cpu.clone())),
+            (Kind::BufferCopy | Kind::HostCopy(_) | Kind::ParallelCall, ..) => {
+                return Err(Stop::Input("a ceiling of another device".into()));
+            }
         });
     }
-    let samples = interleave(&mut timed, warm_up, rounds)?;
+    let samples = interleave(&mut timed, rounds)?;
     let (own, others) = samples.split_first().ok_or(Stop::Failed)?;
     let stats = stats(own);
-    let (binding, ceiling, allowed) = bind(&work, &sticks, others);
-    let by_timestamps = own.iter().any(|sample| sample.gpu.is_some());
+    let bounds = bounds(&work, dispatches, &sticks, others);
+    let bound = binding(&bounds).unless_faster(&stats, dispatches);
     Ok(Measured {
         stats,
-        binding,
-        ceiling,
-        share: allowed / stats.median,
-        by_timestamps,
+        bound,
+        bounds,
+        share: bound.seconds / stats.median,
+        by_timestamps: own.iter().any(|sample| sample.gpu.is_some()),
     })
 }
 
-/// The resource that allows the least speed, its best rate, and the time it allows.
-fn bind(work: &Work, sticks: &[Yardstick], samples: &[Vec<Sample>]) -> (Resource, f64, f64) {
-    let mut bound = (Resource::Memory, 0.0, 0.0);
-    for resource in [
-        Resource::Memory,
-        Resource::MultiplyAdd,
-        Resource::Bf16Dot,
-        Resource::Integer,
-    ] {
-        let rates = sticks
-            .iter()
-            .zip(samples)
-            .filter(|(stick, _)| stick.resource == resource);
-        let best = rates
-            .map(|(stick, samples)| stick.amount / stats(samples).best)
-            .fold(0.0, f64::max);
-        let allowed = if best > 0.0 {
-            resource.amount(work) / best
-        } else {
-            0.0
-        };
-        if allowed > bound.2 {
-            bound = (resource, best, allowed);
+/// What each resource allows, in the order of [`Resource::ALL`]; a rate of 0 where it was not measured.
+fn bounds(
+    work: &Work,
+    dispatches: usize,
+    sticks: &[Yardstick],
+    samples: &[Vec<Sample>],
+) -> [Bound; Resource::ALL.len()] {
+    let mut bounds = Resource::ALL.map(|resource| Bound {
+        resource,
+        rate: 0.0,
+        seconds: 0.0,
+        noise: 0.0,
+    });
+    for (stick, samples) in sticks.iter().zip(samples) {
+        let stats = stats(samples);
+        for bound in bounds.iter_mut().filter(|bound| bound.resource == stick.resource) {
+            let rate = stick.amount / stats.best;
+            if rate > bound.rate {
+                bound.rate = rate;
+                bound.seconds = bound.resource.amount(work, dispatches) / rate;
+                bound.noise = stats.relative_spread();
+            }
         }
     }
-    bound
+    bounds
+}
+
+/// The one that allows the least speed.
+fn binding(bounds: &[Bound; Resource::ALL.len()]) -> Bound {
+    let [rates @ .., dispatch] = *bounds;
+    let rate = rates
+        .into_iter()
+        .max_by(|a, b| a.seconds.total_cmp(&b.seconds))
+        .unwrap_or(dispatch);
+    // A yardstick of a tiny piece of work is itself mostly the cost of starting it, and says nothing of the
+    // resource it was to show: below twice that cost, the cost is what binds.
+    if rate.seconds < 2.0 * dispatch.seconds {
+        dispatch
+    } else {
+        rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(seconds: &[f64]) -> Vec<Sample> {
+        let sample = |&wall| Sample { wall, gpu: None };
+        seconds.iter().map(sample).collect()
+    }
+
+    fn stick(resource: Resource, amount: f64) -> Yardstick {
+        Yardstick {
+            resource,
+            amount,
+            kind: Kind::HostCopy(1),
+        }
+    }
+
+    const WORK: Work = Work {
+        flops: 1e6,
+        int_ops: 0.0,
+        bf16: false,
+        bytes: 1e6,
+    };
+
+    #[test]
+    fn the_slowest_allowed_time_binds_and_a_tiny_one_is_dispatch() {
+        let sticks = [
+            stick(Resource::Dispatch, 1.0),
+            stick(Resource::MultiplyAdd, 1e9),
+            stick(Resource::Memory, 1e6),
+            stick(Resource::Memory, 1e6),
+        ];
+        let at = |dispatch, memory: f64| {
+            let samples = [
+                samples(&[dispatch]),
+                samples(&[0.01]),
+                samples(&[1.5 * memory]),
+                samples(&[memory]),
+            ];
+            binding(&bounds(&WORK, 3, &sticks, &samples))
+        };
+        let bound = at(1e-6, 1e-3);
+        assert_eq!(bound.resource, Resource::Memory);
+        assert!(
+            (bound.seconds - 1e-3).abs() < 1e-12,
+            "the faster copy is the ceiling: {bound:?}"
+        );
+        // Three dispatches of 0.2 ms: more than half of what the copy takes.
+        let bound = at(2e-4, 1e-3);
+        assert_eq!(bound.resource, Resource::Dispatch);
+        assert!((bound.seconds - 6e-4).abs() < 1e-12, "{bound:?}");
+        let bound = at(1e-6, 1e-7);
+        assert_eq!(bound.resource, Resource::MultiplyAdd, "{bound:?}");
+    }
+
+    #[test]
+    fn only_the_measured_noise_excuses_a_share_above_one() {
+        let measured = |own: &[f64], ceiling: &[f64]| {
+            let sticks = [stick(Resource::Dispatch, 1.0), stick(Resource::Memory, 1e6)];
+            let bounds = bounds(&WORK, 1, &sticks, &[samples(&[1e-9]), samples(ceiling)]);
+            let bound = binding(&bounds);
+            let stats = stats(&samples(own));
+            Measured {
+                stats,
+                bound,
+                bounds,
+                share: bound.seconds / stats.median,
+                by_timestamps: false,
+            }
+        };
+        let quiet = measured(&[1.0, 1.0, 1.0, 1.0, 1.0], &[1.1, 1.1, 1.1, 1.1, 1.1]);
+        assert!(!quiet.believable(), "{quiet:?}");
+        let noisy = measured(&[0.9, 0.9, 1.0, 1.1, 1.1], &[1.05, 1.05, 1.1, 1.15, 1.2]);
+        assert!(noisy.share > 1.0 && noisy.believable(), "{noisy:?}");
+        let below = measured(&[1.0, 1.0, 1.0], &[0.9, 0.9, 0.9]);
+        assert!(below.believable());
+    }
+
+    #[test]
+    fn a_kernel_faster_than_the_smallest_dispatch_is_its_own_ceiling() {
+        let own = stats(&samples(&[0.9, 1.0, 1.1]));
+        let bound = |resource, seconds| Bound {
+            resource,
+            rate: 3.0 / seconds,
+            seconds,
+            noise: 0.0,
+        };
+        let dispatch = bound(Resource::Dispatch, 1.2).unless_faster(&own, 3);
+        assert_eq!((dispatch.seconds, dispatch.rate), (0.9, 3.0 / 0.9));
+        let slower = bound(Resource::Dispatch, 0.5).unless_faster(&own, 3);
+        assert_eq!(slower.seconds, 0.5);
+        let memory = bound(Resource::Memory, 1.2).unless_faster(&own, 3);
+        assert_eq!(memory.seconds, 1.2, "a wrong memory ceiling is not excused");
+    }
+
+    #[test]
+    fn parallel_calls_are_seen_and_serial_ones_are_not() {
+        let device = Device::cpu();
+        if device.as_cpu().is_none_or(|cpu| cpu.threads() < 2) {
+            return;
+        }
+        let copy = |words: u64| {
+            Case::new(Effort::Quick, Copy { words }, move || {
+                vec![vec![1; words as usize], Vec::new()]
+            })
+        };
+        assert!(matches!(forks(&device, &copy(16)), Ok(false)));
+        // Whoever shares the machine may keep the second thread from looking, but hardly three times.
+        assert!((0..3).any(|_| matches!(forks(&device, &copy(1 << 20)), Ok(true))));
+    }
 }

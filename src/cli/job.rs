@@ -5,15 +5,20 @@ use std::collections::BTreeMap;
 use fewbit::check::{self, Effort, Report};
 use fewbit::ops::{Class, Verdict};
 
-use super::bench::{HEADER, believable, cells, figures, variant_name, variants};
+use super::bench::{HEADER, cells, figures, variant_name, variants};
 use super::check::{float_fmac, words};
+use super::measure::Rounds;
 use super::output::{Output, Row};
 use super::{Common, Stop, ceiling, device, interrupted};
 
 /// Matrices of 512 x 512, runs of 262,144 elements: large enough to mean something, small enough that the
 /// reference checks every one of them.
 const SIZE: usize = 512;
-const ROUNDS: u32 = 5;
+const ROUNDS: Rounds = Rounds {
+    warm_up: 1,
+    counted: 5,
+    budget: None,
+};
 
 pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     let device = device::open(common, output)?;
@@ -70,7 +75,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
             interrupted()?;
             let class = case.op.class();
             let name = variant_name(&device, variant);
-            let figure = ceiling::measure(&device, case, variant, 1, ROUNDS)?;
+            let figure = ceiling::measure(&device, case, variant, ROUNDS)?;
             if let Some(failure) = &verdict.failure {
                 failures.push(format!(
                     "{} [{name}] {}: {failure}",
@@ -78,7 +83,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
                     case.op.describe()
                 ));
             }
-            if !believable(&figure) {
+            if !figure.believable() {
                 failures.push(format!(
                     "{} [{name}] {}: {:.0} % of its ceiling: the ceiling is wrong",
                     case.op.name(),
@@ -86,7 +91,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
                     100.0 * figure.share
                 ));
             }
-            let passed = verdict.passed() && believable(&figure);
+            let passed = verdict.passed() && figure.believable();
             let row = Row::new(case.op.name(), &name, &case.op.describe(), passed)
                 .with("class", class.to_string())
                 .with("verdict", words(&verdict, class))

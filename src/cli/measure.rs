@@ -1,10 +1,12 @@
 //! Timing: what runs is prepared once, then repeated inside one submit, or one call on a host device, so that
 //! neither allocation nor the cost of a submit counts.
 
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use fewbit::Device;
 use fewbit::check::Case;
+use fewbit::cpu::Cpu;
 use fewbit::gpu::{Bound, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
 use fewbit::ops::{Arg, Args, Op};
 use fewbit::tensor::HostBuffer;
@@ -15,6 +17,8 @@ use super::{Stop, interrupted};
 /// A run shorter than this is repeated until it is not: the clock, the submit and the wake-up all cost.
 const SHORTEST: f64 = 4e-3;
 const MOST_REPEATS: u32 = 4096;
+/// Fewer samples than this say nothing about their spread, so a budget never cuts below it.
+const FEWEST_SAMPLES: u32 = 5;
 
 /// Seconds of one run of something, repeated `repeats` times back to back.
 pub(crate) trait Timed {
@@ -42,6 +46,18 @@ pub(crate) struct Stats {
     pub(crate) best: f64,
     pub(crate) spread: f64,
     pub(crate) wall_median: f64,
+    pub(crate) samples: usize,
+}
+
+impl Stats {
+    /// The spread as a share of the median.
+    pub(crate) fn relative_spread(&self) -> f64 {
+        if self.median > 0.0 {
+            self.spread / self.median
+        } else {
+            0.0
+        }
+    }
 }
 
 pub(crate) fn stats(samples: &[Sample]) -> Stats {
@@ -62,6 +78,7 @@ pub(crate) fn stats(samples: &[Sample]) -> Stats {
         best: at(&values, 0.0),
         spread: (at(&values, 0.75) - at(&values, 0.25)) / 2.0,
         wall_median: at(&wall, 0.5),
+        samples: samples.len(),
     }
 }
 
@@ -78,22 +95,37 @@ pub(crate) fn calibrate(timed: &mut dyn Timed) -> Result<u32, Stop> {
     }
 }
 
-/// Samples several things turn by turn (A-B-A-B), `rounds` times after `warm_up` rounds.
+/// How many samples to take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounds {
+    /// Rounds that do not count.
+    pub(crate) warm_up: u32,
+    /// Rounds that do.
+    pub(crate) counted: u32,
+    /// Once a set of things has taken so long it gets no more than [`FEWEST_SAMPLES`] rounds.
+    pub(crate) budget: Option<Duration>,
+}
+
+/// Samples several things turn by turn (A-B-A-B).
 pub(crate) fn interleave(
     timed: &mut [Box<dyn Timed + '_>],
-    warm_up: u32,
-    rounds: u32,
+    rounds: Rounds,
 ) -> Result<Vec<Vec<Sample>>, Stop> {
+    let start = Instant::now();
     let repeats = timed
         .iter_mut()
         .map(|timed| calibrate(&mut **timed))
         .collect::<Result<Vec<_>, _>>()?;
     let mut samples = vec![Vec::new(); timed.len()];
-    for round in 0..warm_up + rounds {
+    for round in 0..rounds.warm_up.saturating_add(rounds.counted) {
+        let spent = rounds.budget.is_some_and(|budget| start.elapsed() > budget);
+        if spent && round >= rounds.warm_up.saturating_add(FEWEST_SAMPLES) {
+            break;
+        }
         for ((timed, &repeats), samples) in timed.iter_mut().zip(&repeats).zip(&mut samples) {
             interrupted()?;
             let sample = timed.sample(repeats)?;
-            if round >= warm_up {
+            if round >= rounds.warm_up {
                 samples.push(sample);
             }
         }
@@ -116,6 +148,142 @@ pub(crate) fn prepare<'a>(
             operands,
         })),
     }
+}
+
+/// Whether a case makes parallel calls on a CPU device, so that the cost of one bounds it: a short one runs on
+/// the calling thread alone, and waking others would be no bound of its time.
+///
+/// Found by running it in a pool of two threads, the second of which does nothing but look for work: if it ever
+/// finds some, the case shares its work out. Devices with a pool of their own would not be seen; the program
+/// makes none.
+pub(crate) fn forks(device: &Device, case: &Case) -> Result<bool, Stop> {
+    if device.as_cpu().is_none_or(|cpu| cpu.threads() < 2) {
+        return Ok(false);
+    }
+    let mut timed = OnHost {
+        device: device.clone(),
+        op: &*case.op,
+        operands: case.operands()?,
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(2)
+        .build()
+        .map_err(|error| Stop::Input(format!("cannot start two threads: {error}")))?;
+    let [watching, done, found] = [const { AtomicBool::new(false) }; 3];
+    let looks = AtomicU32::new(0);
+    let run = || {
+        while !watching.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let start = Instant::now();
+        let outcome = loop {
+            let outcome = timed.sample(1).map(drop);
+            // Short pieces may be gone before they are seen, and other work may keep the other thread from
+            // looking: try again until it has looked often.
+            let often = looks.load(Ordering::Acquire) > 2000 && start.elapsed() > Duration::from_millis(20);
+            let enough =
+                found.load(Ordering::Acquire) || often || start.elapsed() > Duration::from_millis(100);
+            if enough || outcome.is_err() {
+                break outcome;
+            }
+        };
+        done.store(true, Ordering::Release);
+        outcome
+    };
+    let watch = || {
+        watching.store(true, Ordering::Release);
+        while !done.load(Ordering::Acquire) {
+            looks.fetch_add(1, Ordering::AcqRel);
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                found.store(true, Ordering::Release);
+            }
+        }
+    };
+    pool.join(run, watch).0?;
+    Ok(found.into_inner())
+}
+
+/// The smallest parallel call: two pieces of nothing.
+pub(crate) struct ParallelCall(pub(crate) Cpu);
+
+impl Timed for ParallelCall {
+    fn sample(&mut self, repeats: u32) -> Result<Sample, Stop> {
+        host_sample(repeats, || {
+            self.0.for_each(vec![0u8, 1], |piece| {
+                std::hint::black_box(piece);
+            });
+        })
+    }
+}
+
+/// A copy between two host buffers in so many pieces: the `copy` operation's pieces of 1 MiB leave threads idle
+/// where they do not come out even.
+///
+/// The target lies half a page off the source: a load whose address agrees with an earlier store's in the low
+/// twelve bits waits for it on x86, and where the allocator happens to put buffers must not decide the ceiling.
+pub(crate) struct HostCopy {
+    cpu: Cpu,
+    pieces: usize,
+    words: usize,
+    source: Vec<u32>,
+    target: Vec<u32>,
+    from: usize,
+    to: usize,
+}
+
+impl HostCopy {
+    const PAGE: usize = 4096;
+
+    /// Over so many bytes, read and written together.
+    pub(crate) fn new(cpu: &Cpu, bytes: u64, pieces: usize) -> Self {
+        let words = bytes as usize / 8;
+        let source = vec![1; words + Self::PAGE / 4];
+        let target = vec![2; words + Self::PAGE / 4];
+        // Words from the buffer's start to an address that is so many bytes past a page's.
+        let at = |buffer: &[u32], past: usize| {
+            let misplaced = (buffer.as_ptr() as usize).wrapping_sub(past) % Self::PAGE;
+            (Self::PAGE - misplaced) % Self::PAGE / 4
+        };
+        let (from, to) = (at(&source, 0), at(&target, Self::PAGE / 2));
+        Self {
+            cpu: cpu.clone(),
+            pieces,
+            words,
+            source,
+            target,
+            from,
+            to,
+        }
+    }
+}
+
+impl Timed for HostCopy {
+    fn sample(&mut self, repeats: u32) -> Result<Sample, Stop> {
+        let source = &self.source[self.from..][..self.words];
+        let target = &mut self.target[self.to..][..self.words];
+        let share = self.words.div_ceil(self.pieces).max(1);
+        host_sample(repeats, || {
+            let mut pieces = source.chunks(share).zip(target.chunks_mut(share));
+            if self.pieces > 1 {
+                self.cpu.for_each(pieces.collect(), |(source, target)| {
+                    target.copy_from_slice(source)
+                });
+            } else if let Some((source, target)) = pieces.next() {
+                std::hint::black_box(target).copy_from_slice(std::hint::black_box(source));
+            }
+        })
+    }
+}
+
+fn host_sample(repeats: u32, mut run: impl FnMut()) -> Result<Sample, Stop> {
+    let start = Instant::now();
+    for _ in 0..repeats {
+        run();
+    }
+    Ok(Sample {
+        wall: start.elapsed().as_secs_f64() / f64::from(repeats),
+        gpu: None,
+    })
 }
 
 struct OnHost<'a> {

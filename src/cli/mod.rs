@@ -9,6 +9,8 @@ mod info;
 mod job;
 mod measure;
 mod output;
+mod plot;
+mod saved;
 mod train;
 mod tune;
 

@@ -25,6 +25,10 @@ impl Row {
         self.0.insert(key.into(), value.into());
         self
     }
+
+    pub(crate) fn value(&self) -> Value {
+        Value::Object(self.0.clone())
+    }
 }
 
 /// Collects what a command found, and prints it.
@@ -49,6 +53,11 @@ impl Output {
     pub(crate) fn device(&mut self, kind: &str, description: &str, why: &str) {
         self.device = json!({ "kind": kind, "name": description, "why": why });
         self.line(&format!("Device: {description} ({why})"));
+    }
+
+    /// The device as the JSON object names it.
+    pub(crate) fn device_value(&self) -> &Value {
+        &self.device
     }
 
     /// Adds a row to the JSON results.

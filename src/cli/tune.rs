@@ -5,7 +5,7 @@ use fewbit::Device;
 use fewbit::check::{Case, bench_cases};
 use fewbit::gpu::{Cache, Tuning};
 
-use super::measure::{Stats, Timed, interleave, prepare, stats};
+use super::measure::{Rounds, Stats, Timed, interleave, prepare, stats};
 use super::output::{Output, Row, seconds};
 use super::{Common, Stop, device, interrupted};
 
@@ -169,7 +169,12 @@ fn time(
     });
     let names: Vec<_> = ready.iter().map(|(variant, ..)| *variant).collect();
     let mut timed: Vec<_> = ready.into_iter().map(|(_, timed, _)| timed).collect();
-    let samples = interleave(&mut timed, 1, repetitions)?;
+    let rounds = Rounds {
+        warm_up: 1,
+        counted: repetitions,
+        budget: None,
+    };
+    let samples = interleave(&mut timed, rounds)?;
     Ok(names
         .into_iter()
         .zip(samples.iter().map(|samples| stats(samples)))

@@ -230,10 +230,14 @@ impl Op for Spmm {
     }
 
     fn work(&self) -> Work {
-        let words: u64 = self.operands().iter().map(|operand| operand.words).sum();
+        let words = |operand: &OperandSpec| operand.words as f64;
+        let operands = self.operands();
+        let all: f64 = operands.iter().map(words).sum();
+        // Few entries name few rows of b: the others need not be read.
+        let unread = 1.0 - self.nnz.min(self.cols) as f64 / self.cols.max(1) as f64;
         Work {
             flops: 2.0 * self.nnz as f64 * self.n as f64,
-            bytes: words as f64 * 4.0,
+            bytes: 4.0 * (all - unread * words(&operands[3])),
             ..Work::default()
         }
     }

@@ -1,0 +1,118 @@
+//! fewbit's side of a pair.
+
+use fewbit::Device;
+use fewbit::gpu::{Bound, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
+use fewbit::ops::{Arg, Args, Op};
+
+use crate::problem::Problem;
+
+/// Something ready to run.
+pub trait Run {
+    /// So many runs, back to back, until the last is done.
+    fn run(&mut self, repeats: u32) -> Result<(), String>;
+    /// The result of the last.
+    fn result(&mut self) -> Result<Vec<f32>, String>;
+}
+
+pub fn prepare(device: &Device, problem: &Problem) -> Result<Box<dyn Run>, String> {
+    let (op, operands) = problem.operation();
+    let result = problem.result_operand();
+    match device.as_gpu() {
+        None => Ok(Box::new(OnCpu {
+            device: device.clone(),
+            op,
+            operands,
+            result,
+        })),
+        Some(gpu) => OnGpu::new(gpu, &*op, &operands, result)
+            .map(|run| Box::new(run) as Box<dyn Run>)
+            .map_err(|error| error.to_string()),
+    }
+}
+
+struct OnCpu {
+    device: Device,
+    op: Box<dyn Op>,
+    operands: Vec<Vec<u32>>,
+    result: usize,
+}
+
+impl Run for OnCpu {
+    fn run(&mut self, repeats: u32) -> Result<(), String> {
+        let cpu = self.device.as_cpu().ok_or("not a CPU device")?;
+        for _ in 0..repeats {
+            let args = self.operands.iter_mut().enumerate().map(|(index, words)| {
+                if index == self.result {
+                    Arg::Write(words)
+                } else {
+                    Arg::Read(words)
+                }
+            });
+            let args = Args::new(args.collect(), self.op.step_values());
+            self.op.cpu(cpu, args).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn result(&mut self) -> Result<Vec<f32>, String> {
+        Ok(floats(&self.operands[self.result]))
+    }
+}
+
+struct OnGpu {
+    gpu: Gpu,
+    bound: Bound,
+    buffers: Vec<fewbit::wgpu::Buffer>,
+    result: usize,
+    words: u64,
+}
+
+impl OnGpu {
+    fn new(gpu: &Gpu, op: &dyn Op, operands: &[Vec<u32>], result: usize) -> fewbit::Result<Self> {
+        let plan = op.plan(gpu, &PlanRequest::default())?;
+        let usage = fewbit::wgpu::BufferUsages::STORAGE | fewbit::wgpu::BufferUsages::COPY_SRC;
+        let mut buffers = Vec::new();
+        for words in operands {
+            buffers.push(gpu.buffer_with("peers", words, usage)?);
+        }
+        let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
+        let step = StepBuffer::new(gpu, &op.step_values())?;
+        let views: Vec<_> = buffers.iter().map(Operand::whole).collect();
+        let bound = plan.bind_with(&views, Some(Operand::whole(&scratch)), Some(&step))?;
+        Ok(Self {
+            gpu: gpu.clone(),
+            bound,
+            words: operands[result].len() as u64,
+            buffers,
+            result,
+        })
+    }
+}
+
+impl Run for OnGpu {
+    fn run(&mut self, repeats: u32) -> Result<(), String> {
+        let run = || -> fewbit::Result<()> {
+            for _ in 0..repeats {
+                let mut encoder = self.gpu.encoder("peers");
+                self.bound.encode(&mut encoder);
+                self.gpu.submit("peers", encoder)?;
+            }
+            self.gpu.wait()
+        };
+        run().map_err(|error| error.to_string())
+    }
+
+    fn result(&mut self) -> Result<Vec<f32>, String> {
+        let read = || -> fewbit::Result<Vec<f32>> {
+            let mut encoder = self.gpu.encoder("peers");
+            let back = ReadBack::record(&self.gpu, &mut encoder, &self.buffers[self.result], 0, self.words)?;
+            self.gpu.submit("peers", encoder)?;
+            Ok(floats(back.read_blocking()?.words()))
+        };
+        read().map_err(|error| error.to_string())
+    }
+}
+
+fn floats(words: &[u32]) -> Vec<f32> {
+    words.iter().map(|&word| f32::from_bits(word)).collect()
+}
