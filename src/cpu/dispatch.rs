@@ -40,6 +40,7 @@
 //!   use `*` and `+`, which Rust never fuses or reorders.
 
 use super::portable;
+use super::random;
 use super::{Cpu, Isa};
 
 /// A computation whose body is compiled once per instruction set; see the [module](self).
@@ -81,6 +82,13 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
     #[inline(always)]
     fn transpose4x8(self, rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
         portable::transpose4x8(rows)
+    }
+
+    /// Threefry4x32-20 over `N` counters side by side, in place: lane i of the four words is counter i. `N` is a
+    /// multiple of 32.
+    #[inline(always)]
+    fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
+        random::threefry_lanes(seed, counters);
     }
 
     /// Sums of products of `row` with each of the first `S` of `vectors`, which follow one another

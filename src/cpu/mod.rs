@@ -28,6 +28,7 @@ mod gemm;
 mod matmul;
 pub mod parallel;
 mod portable;
+mod random;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
