@@ -71,7 +71,7 @@ impl EncodeRows<'_> {
             .codes
             .chunks_mut(code_words)
             .zip(self.exponents.chunks_mut(exponent_words));
-        let (mut values, mut unpacked, mut packed) = ([0u32; PIECE], [0u8; PIECE], [0u8; PIECE + 8]);
+        let (mut staged, mut unpacked, mut packed) = ([0u32; PIECE], [0u8; PIECE], [0u8; PIECE + 8]);
         let mut random = [0u16; PIECE];
         for (row, (codes, exponents)) in (self.row..).zip(rows) {
             exponents.fill(0);
@@ -80,45 +80,53 @@ impl EncodeRows<'_> {
             for start in (0..op.cols).step_by(PIECE) {
                 let len = PIECE.min(op.cols - start);
                 let at = row * op.src_ld + start;
-                if op.from == DType::Bf16 {
-                    let halves = &bf16::halves(self.src)[at..at + len];
-                    for (value, &half) in values.iter_mut().zip(halves) {
-                        *value = u32::from(half) << 16;
-                    }
-                } else {
-                    values[..len].copy_from_slice(&self.src[at..at + len]);
-                }
-                // Zeros change no maximum, and their codes are zero, as unused bits are, whatever is drawn.
-                values[len..].fill(0);
+                let values = match (op.from, self.src.get(at..at + PIECE)) {
+                    (DType::F32, Some(values)) if len == PIECE => values.first_chunk(),
+                    _ => None,
+                };
+                let values = values.unwrap_or_else(|| {
+                    stage(op.from, self.src, at, len, &mut staged);
+                    &staged
+                });
                 if op.rounding == Rounding::Stochastic {
                     let first = (row * op.cols + start) as u64;
                     for_pieces(lanes, &op.draw, first, len, |at, halves| {
                         random[at..at + halves.len()].copy_from_slice(halves);
                     });
                 }
-                let blocks = values.as_chunks::<B>().0.iter().zip(random.as_chunks::<B>().0);
-                let outputs = unpacked.as_chunks_mut::<B>().0.iter_mut();
                 let exponents = &mut exponents[start / B..(start + len).div_ceil(B)];
-                for (byte, ((values, random), codes)) in exponents.iter_mut().zip(blocks.zip(outputs)) {
-                    // The rounding is a constant in each arm, so that each loop is vectorised without asking.
-                    *byte = match op.rounding {
-                        Rounding::Nearest => encode_block(values, bits, Rounding::Nearest, random, codes),
-                        Rounding::TowardZero => {
-                            encode_block(values, bits, Rounding::TowardZero, random, codes)
-                        }
-                        Rounding::Stochastic => {
-                            encode_block(values, bits, Rounding::Stochastic, random, codes)
-                        }
-                    };
+                // The rounding is a constant in each arm, so that each loop is vectorised without asking.
+                match op.rounding {
+                    Rounding::Nearest => {
+                        encode_piece::<B>(values, bits, Rounding::Nearest, &random, exponents, &mut unpacked);
+                    }
+                    Rounding::TowardZero => {
+                        encode_piece::<B>(
+                            values,
+                            bits,
+                            Rounding::TowardZero,
+                            &random,
+                            exponents,
+                            &mut unpacked,
+                        );
+                    }
+                    Rounding::Stochastic => {
+                        encode_piece::<B>(
+                            values,
+                            bits,
+                            Rounding::Stochastic,
+                            &random,
+                            exponents,
+                            &mut unpacked,
+                        );
+                    }
                 }
-                let first = start / 8 * bits as usize;
-                let to = &mut codes[first..];
+                unpacked[len..].fill(0);
+                let to = &mut codes[start / 8 * bits as usize..];
                 let count = to.len().min(PIECE / 8 * bits as usize);
                 if bits == 8 {
-                    unpacked[len..].fill(0);
                     to[..count].copy_from_slice(&unpacked[..count]);
                 } else {
-                    unpacked[len..].fill(0);
                     pack(&unpacked, bits, &mut packed);
                     to[..count].copy_from_slice(&packed[..count]);
                 }
@@ -127,61 +135,103 @@ impl EncodeRows<'_> {
     }
 }
 
-/// Exponent bytes for which every factor below is a normal f32, whatever the width of a code.
-const SCALED: std::ops::RangeInclusive<u32> = 32..=253;
+/// `len` elements as f32 bits, then zeros: they change no maximum, and their codes are zero, as unused bits are.
+#[inline(always)]
+fn stage(from: DType, src: &[u32], at: usize, len: usize, values: &mut [u32; PIECE]) {
+    if from == DType::Bf16 {
+        for (value, &half) in values.iter_mut().zip(&bf16::halves(src)[at..at + len]) {
+            *value = u32::from(half) << 16;
+        }
+    } else {
+        values[..len].copy_from_slice(&src[at..at + len]);
+    }
+    values[len..].fill(0);
+}
 
-/// As [`BfpFormat::encode_block`](crate::format::block::BfpFormat::encode_block), whose integer shifts serve where
-/// the float arithmetic here would leave f32.
+/// Exponent bytes for which every factor below is a normal f32, whatever the width of a code.
+const SCALED: std::ops::RangeInclusive<u8> = 32..=253;
+
+/// One code per byte, and a byte for each of as many blocks as there is room for: see
+/// [`BfpFormat::encode_block`](crate::format::block::BfpFormat::encode_block).
+#[inline(always)]
+fn encode_piece<const B: usize>(
+    values: &[u32; PIECE],
+    bits: u32,
+    rounding: Rounding,
+    random: &[u16; PIECE],
+    exponents: &mut [u8],
+    codes: &mut [u8; PIECE],
+) {
+    let (blocks, _) = values.as_chunks::<B>();
+    // One factor per element, so that one long loop serves every block size.
+    let mut scales = [0f32; PIECE];
+    let mut all_scaled = true;
+    let more = if rounding == Rounding::Stochastic { 16 } else { 0 };
+    let scale_blocks = scales.as_chunks_mut::<B>().0.iter_mut();
+    for ((exponent, block), scales) in exponents.iter_mut().zip(blocks).zip(scale_blocks) {
+        // Signed, because the oldest instruction sets have no unsigned maximum; the sign bit is cleared.
+        let max = block
+            .iter()
+            .fold(0, |max: i32, &u| max.max((u & 0x7fff_ffff).cast_signed()));
+        *exponent = block_exponent(max.cast_unsigned());
+        all_scaled &= SCALED.contains(exponent);
+        scales.fill(f32::from_bits(
+            (252 + bits + more).wrapping_sub((*exponent).into()) << 23,
+        ));
+    }
+    if all_scaled {
+        let mut wide = [0u32; PIECE];
+        encode_scaled(values, &scales, bits, rounding, random, &mut wide);
+        for (code, wide) in codes.iter_mut().zip(wide) {
+            *code = wide as u8;
+        }
+        return;
+    }
+    let blocks = blocks.iter().zip(random.as_chunks::<B>().0);
+    let blocks = blocks.zip(codes.as_chunks_mut::<B>().0).zip(exponents);
+    for (((values, random), codes), byte) in blocks {
+        for ((code, &u), &r) in codes.iter_mut().zip(values).zip(random) {
+            *code = encode_bits(u, *byte, bits, rounding, r.into());
+        }
+    }
+}
+
+/// The codes, in the low bytes, of elements whose blocks' exponent bytes are in [`SCALED`]; the integer shifts of
+/// [`encode_bits`] serve the others. `scales` are 1 / step = 2^(m-2) / 2^(byte-127), times 2^16 where drawn.
 ///
-/// Multiplying by the power of two 1 / step is exact where the product is normal; where it is not, it is below
+/// Multiplying by such a power of two is exact where the product is normal; where it is not, it is below
 /// 2^-126, far below anything that rounds up. A magnitude is then below 2^(m-1), times 2^16 below 2^23: adding 2^23
 /// leaves a sum whose last bit is the unit, so that the addition itself rounds to nearest, ties to even, and the
 /// low bits are the integer. Where that was too large by a rounding, one is taken back: the integer below.
 #[inline(always)]
-fn encode_block<const B: usize>(
-    values: &[u32; B],
+fn encode_scaled(
+    values: &[u32; PIECE],
+    scales: &[f32; PIECE],
     bits: u32,
     rounding: Rounding,
-    random: &[u16; B],
-    codes: &mut [u8; B],
-) -> u8 {
-    // Signed, because the oldest instruction sets have no unsigned maximum; the sign bit is cleared.
-    let max = values
-        .iter()
-        .fold(0, |max: i32, &u| max.max((u & 0x7fff_ffff).cast_signed()));
-    let byte = block_exponent(max.cast_unsigned());
-    if byte == BAD_BLOCK {
-        codes.fill(0);
-        return byte;
-    }
-    if !SCALED.contains(&byte.into()) {
-        for ((code, &u), &r) in codes.iter_mut().zip(values).zip(random) {
-            *code = encode_bits(u, byte, bits, rounding, r.into());
-        }
-        return byte;
-    }
-    const UNIT: f32 = 8_388_608.0;
-    // 2^(m-2) / 2^(byte-127), and 2^16 times that.
-    let field = 252 + bits - u32::from(byte);
-    let fraction = f32::from_bits((field + 16) << 23);
-    let scale = f32::from_bits(field << 23);
-    let largest = (1u32 << (bits - 1)) - 1;
-    for ((code, &u), &r) in codes.iter_mut().zip(values).zip(random) {
-        let x = f32::from_bits(u & 0x7fff_ffff);
+    random: &[u16; PIECE],
+    codes: &mut [u32; PIECE],
+) {
+    let sign = 1 << (bits - 1);
+    let largest = sign - 1;
+    for (((code, &u), &scale), &r) in codes.iter_mut().zip(values).zip(scales).zip(random) {
+        let x = f32::from_bits(u & 0x7fff_ffff) * scale;
+        // The low byte is the magnitude; the bits above it are dropped.
         let magnitude = match rounding {
-            Rounding::Nearest => (x * scale + UNIT).to_bits() & 0xff,
-            Rounding::TowardZero => below(x * scale) & 0xff,
-            Rounding::Stochastic => ((below(x * fraction) & 0x7f_ffff) + u32::from(r)) >> 16,
+            Rounding::Nearest => (x + UNIT).to_bits().min(UNIT.to_bits() + largest),
+            Rounding::TowardZero => below(x),
+            Rounding::Stochastic => (((below(x) & 0x7f_ffff) + u32::from(r)) >> 16).min(largest),
         };
-        *code = (magnitude.min(largest) | (u >> 31) << (bits - 1)) as u8;
+        *code = magnitude | (u >> (32 - bits)) & sign;
     }
-    byte
 }
+
+/// 2^23, whose last bit is 1.
+const UNIT: f32 = 8_388_608.0;
 
 /// The integer below `x`, which is not negative and below 2^23, in the low 23 bits.
 #[inline(always)]
 fn below(x: f32) -> u32 {
-    const UNIT: f32 = 8_388_608.0;
     let sum = x + UNIT;
     sum.to_bits() - u32::from(sum - UNIT > x)
 }
@@ -214,11 +264,6 @@ fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
 /// [`pack`] backwards.
 #[inline(always)]
 fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE]) {
-    const LOW: [u64; 3] = [
-        0x00ff_00ff_00ff_00ff,
-        0x0000_ffff_0000_ffff,
-        0x0000_0000_ffff_ffff,
-    ];
     let mut words = [0u64; PIECE / 8];
     for (i, word) in words.iter_mut().enumerate() {
         let at = i * bits as usize;
@@ -313,16 +358,19 @@ impl DecodeRows<'_> {
                     packed[..count].copy_from_slice(&from[..count]);
                     unpack(&packed, bits, &mut unpacked);
                 }
-                let blocks = unpacked.as_chunks::<B>().0.iter();
-                let outputs = values.as_chunks_mut::<B>().0.iter_mut();
                 let exponents = &exponents[start / B..(start + len).div_ceil(B)];
-                for (&byte, (codes, values)) in exponents.iter().zip(blocks.zip(outputs)) {
-                    decode_block(codes, byte, bits, values);
-                }
                 if op.to == DType::F32 {
-                    dst[start..start + len].copy_from_slice(&values[..len]);
+                    if let Some(values) = dst.get_mut(start..start + PIECE)
+                        && len == PIECE
+                    {
+                        decode_piece::<B>(&unpacked, exponents, bits, values);
+                    } else {
+                        decode_piece::<B>(&unpacked, exponents, bits, &mut values);
+                        dst[start..start + len].copy_from_slice(&values[..len]);
+                    }
                     continue;
                 }
+                decode_piece::<B>(&unpacked, exponents, bits, &mut values);
                 let words = &mut dst[start / 2..(start + len).div_ceil(2)];
                 if len % 2 == 1 {
                     words[len / 2] = 0;
@@ -336,26 +384,39 @@ impl DecodeRows<'_> {
     }
 }
 
-/// As [`bfp_decode`](crate::format::block::bfp_decode) of each code: the integer times the step, both of them exact,
-/// and the product too, since it is a multiple of the smallest subnormal with at most seven bits.
+/// As [`bfp_decode`](crate::format::block::bfp_decode) of each code, with a byte of `exponents` for each block: the
+/// integer times the step, both of them exact, and the product too, since it is a multiple of the smallest
+/// subnormal with at most seven bits.
 #[inline(always)]
-fn decode_block<const B: usize>(codes: &[u8; B], byte: u8, bits: u32, values: &mut [u32; B]) {
-    if byte == BAD_BLOCK {
-        values.fill(NAN_BITS);
-        return;
+fn decode_piece<const B: usize>(codes: &[u8; PIECE], exponents: &[u8], bits: u32, values: &mut [u32]) {
+    // One factor per element, so that one long loop serves every block size.
+    let mut steps = [0f32; PIECE];
+    let less = bits - 2;
+    let mut bad = false;
+    for (&byte, steps) in exponents.iter().zip(steps.as_chunks_mut::<B>().0) {
+        bad |= byte == BAD_BLOCK;
+        // 2^(byte - 127 - (m-2)), at least 2^-133: a subnormal where its exponent field would be below 1.
+        let byte = u32::from(byte);
+        steps.fill(f32::from_bits(if byte > less {
+            (byte - less) << 23
+        } else {
+            1 << (22 + byte - less)
+        }));
     }
-    // 2^(byte - 127 - (m-2)), at least 2^-133: a subnormal where its exponent field would be below 1.
-    let (byte, less) = (u32::from(byte), bits - 2);
-    let step = f32::from_bits(if byte > less {
-        (byte - less) << 23
-    } else {
-        1 << (22 + byte - less)
-    });
     let mask = (1u32 << (bits - 1)) - 1;
-    for (value, &code) in values.iter_mut().zip(codes) {
+    for ((value, &code), &step) in values.iter_mut().zip(codes).zip(&steps) {
         let code = u32::from(code);
         let magnitude = (code & mask).cast_signed() as f32 * step;
         *value = magnitude.to_bits() | (code >> (bits - 1)) << 31;
+    }
+    if bad {
+        for (values, _) in values
+            .chunks_mut(B)
+            .zip(exponents)
+            .filter(|(_, byte)| **byte == BAD_BLOCK)
+        {
+            values.fill(NAN_BITS);
+        }
     }
 }
 
