@@ -115,6 +115,12 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { largest(values, mask) }
+    }
+
+    #[inline(always)]
     fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
         // SAFETY: `self` proves AVX2.
         unsafe { threefry(seed, counters) }
@@ -131,6 +137,24 @@ impl Lanes for Avx2 {
         // SAFETY: `self` proves AVX2 and FMA.
         unsafe { sparse_dot(self, values, columns, x) }
     }
+}
+
+/// By hand, because the compiler would rather gather one value of each of many blocks.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn largest<const B: usize>(values: &[u32; B], mask: u32) -> u32 {
+    const { assert!(B.is_multiple_of(8)) };
+    let mask = _mm256_set1_epi32(mask.cast_signed());
+    let mut max = _mm256_setzero_si256();
+    for values in values.chunks_exact(8) {
+        // SAFETY: eight words are 32 readable bytes.
+        let values = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
+        max = _mm256_max_epu32(max, _mm256_and_si256(values, mask));
+    }
+    let max = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256::<1>(max));
+    let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_11_10>(max));
+    let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_00_01>(max));
+    _mm_cvtsi128_si32(max).cast_unsigned()
 }
 
 /// Rotation to the left; `RIGHT` is 32 - `LEFT`.

@@ -97,6 +97,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
+        self.half().largest(values, mask)
+    }
+
+    #[inline(always)]
     fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
         // SAFETY: `self` proves AVX-512 F.
         unsafe { threefry(seed, counters) }

@@ -98,10 +98,19 @@ impl EncodeRows<'_> {
                 // The rounding is a constant in each arm, so that each loop is vectorised without asking.
                 match op.rounding {
                     Rounding::Nearest => {
-                        encode_piece::<B>(values, bits, Rounding::Nearest, &random, exponents, &mut unpacked);
+                        encode_piece::<L, B>(
+                            lanes,
+                            values,
+                            bits,
+                            Rounding::Nearest,
+                            &random,
+                            exponents,
+                            &mut unpacked,
+                        );
                     }
                     Rounding::TowardZero => {
-                        encode_piece::<B>(
+                        encode_piece::<L, B>(
+                            lanes,
                             values,
                             bits,
                             Rounding::TowardZero,
@@ -111,7 +120,8 @@ impl EncodeRows<'_> {
                         );
                     }
                     Rounding::Stochastic => {
-                        encode_piece::<B>(
+                        encode_piece::<L, B>(
+                            lanes,
                             values,
                             bits,
                             Rounding::Stochastic,
@@ -154,7 +164,8 @@ const SCALED: std::ops::RangeInclusive<u8> = 32..=253;
 /// One code per byte, and a byte for each of as many blocks as there is room for: see
 /// [`BfpFormat::encode_block`](crate::format::block::BfpFormat::encode_block).
 #[inline(always)]
-fn encode_piece<const B: usize>(
+fn encode_piece<L: Lanes, const B: usize>(
+    lanes: L,
     values: &[u32; PIECE],
     bits: u32,
     rounding: Rounding,
@@ -169,11 +180,7 @@ fn encode_piece<const B: usize>(
     let more = if rounding == Rounding::Stochastic { 16 } else { 0 };
     let scale_blocks = scales.as_chunks_mut::<B>().0.iter_mut();
     for ((exponent, block), scales) in exponents.iter_mut().zip(blocks).zip(scale_blocks) {
-        // Signed, because the oldest instruction sets have no unsigned maximum; the sign bit is cleared.
-        let max = block
-            .iter()
-            .fold(0, |max: i32, &u| max.max((u & 0x7fff_ffff).cast_signed()));
-        *exponent = block_exponent(max.cast_unsigned());
+        *exponent = block_exponent(lanes.largest(block, 0x7fff_ffff));
         all_scaled &= SCALED.contains(exponent);
         scales.fill(f32::from_bits(
             (252 + bits + more).wrapping_sub((*exponent).into()) << 23,

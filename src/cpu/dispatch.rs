@@ -84,6 +84,14 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
         portable::transpose4x8(rows)
     }
 
+    /// The largest of `B` values (a multiple of 8), each below 2^31 once `mask` is applied.
+    #[inline(always)]
+    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
+        // Signed, because the oldest instruction sets have no unsigned maximum.
+        let values = values.iter().map(|&value| (value & mask).cast_signed());
+        values.fold(0, i32::max).cast_unsigned()
+    }
+
     /// Threefry4x32-20 over `N` counters side by side, in place: lane i of the four words is counter i. `N` is a
     /// multiple of 32.
     #[inline(always)]
