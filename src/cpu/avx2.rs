@@ -121,6 +121,12 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn fill<const B: usize>(self, out: &mut [f32; B], value: f32) {
+        // SAFETY: `self` proves AVX2.
+        unsafe { fill(out, value) }
+    }
+
+    #[inline(always)]
     fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
         // SAFETY: `self` proves AVX2.
         unsafe { threefry(seed, counters) }
@@ -155,6 +161,17 @@ fn largest<const B: usize>(values: &[u32; B], mask: u32) -> u32 {
     let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_11_10>(max));
     let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_00_01>(max));
     _mm_cvtsi128_si32(max).cast_unsigned()
+}
+
+/// By hand, because the compiler would rather scatter one value to each of many blocks.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fill<const B: usize>(out: &mut [f32; B], value: f32) {
+    const { assert!(B.is_multiple_of(8)) };
+    for out in out.chunks_exact_mut(8) {
+        // SAFETY: eight values are 32 writable bytes.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), _mm256_set1_ps(value)) }
+    }
 }
 
 /// Rotation to the left; `RIGHT` is 32 - `LEFT`.

@@ -102,6 +102,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn fill<const B: usize>(self, out: &mut [f32; B], value: f32) {
+        self.half().fill(out, value);
+    }
+
+    #[inline(always)]
     fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
         // SAFETY: `self` proves AVX-512 F.
         unsafe { threefry(seed, counters) }

@@ -182,9 +182,8 @@ fn encode_piece<L: Lanes, const B: usize>(
     for ((exponent, block), scales) in exponents.iter_mut().zip(blocks).zip(scale_blocks) {
         *exponent = block_exponent(lanes.largest(block, 0x7fff_ffff));
         all_scaled &= SCALED.contains(exponent);
-        scales.fill(f32::from_bits(
-            (252 + bits + more).wrapping_sub((*exponent).into()) << 23,
-        ));
+        let scale = f32::from_bits((252 + bits + more).wrapping_sub((*exponent).into()) << 23);
+        lanes.fill(scales, scale);
     }
     if all_scaled {
         let mut wide = [0u32; PIECE];
@@ -328,20 +327,20 @@ impl Kernel for DecodeRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, lanes: L) {
         match self.op.format.block() {
-            8 => self.blocks::<8>(),
-            16 => self.blocks::<16>(),
-            32 => self.blocks::<32>(),
-            64 => self.blocks::<64>(),
-            _ => self.blocks::<128>(),
+            8 => self.blocks::<L, 8>(lanes),
+            16 => self.blocks::<L, 16>(lanes),
+            32 => self.blocks::<L, 32>(lanes),
+            64 => self.blocks::<L, 64>(lanes),
+            _ => self.blocks::<L, 128>(lanes),
         }
     }
 }
 
 impl DecodeRows<'_> {
     #[inline(always)]
-    fn blocks<const B: usize>(self) {
+    fn blocks<L: Lanes, const B: usize>(self, lanes: L) {
         let (op, bits) = (self.op, self.op.format.bits());
         let code_words = op.format.codes_words_per_row(op.cols);
         let exponent_words = op.format.exponent_words_per_row(op.cols);
@@ -370,14 +369,14 @@ impl DecodeRows<'_> {
                     if let Some(values) = dst.get_mut(start..start + PIECE)
                         && len == PIECE
                     {
-                        decode_piece::<B>(&unpacked, exponents, bits, values);
+                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, values);
                     } else {
-                        decode_piece::<B>(&unpacked, exponents, bits, &mut values);
+                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut values);
                         dst[start..start + len].copy_from_slice(&values[..len]);
                     }
                     continue;
                 }
-                decode_piece::<B>(&unpacked, exponents, bits, &mut values);
+                decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut values);
                 let words = &mut dst[start / 2..(start + len).div_ceil(2)];
                 if len % 2 == 1 {
                     words[len / 2] = 0;
@@ -395,7 +394,13 @@ impl DecodeRows<'_> {
 /// integer times the step, both of them exact, and the product too, since it is a multiple of the smallest
 /// subnormal with at most seven bits.
 #[inline(always)]
-fn decode_piece<const B: usize>(codes: &[u8; PIECE], exponents: &[u8], bits: u32, values: &mut [u32]) {
+fn decode_piece<L: Lanes, const B: usize>(
+    lanes: L,
+    codes: &[u8; PIECE],
+    exponents: &[u8],
+    bits: u32,
+    values: &mut [u32],
+) {
     // One factor per element, so that one long loop serves every block size.
     let mut steps = [0f32; PIECE];
     let less = bits - 2;
@@ -404,11 +409,11 @@ fn decode_piece<const B: usize>(codes: &[u8; PIECE], exponents: &[u8], bits: u32
         bad |= byte == BAD_BLOCK;
         // 2^(byte - 127 - (m-2)), at least 2^-133: a subnormal where its exponent field would be below 1.
         let byte = u32::from(byte);
-        steps.fill(f32::from_bits(if byte > less {
-            (byte - less) << 23
-        } else {
-            1 << (22 + byte - less)
-        }));
+        let step = match byte > less {
+            true => (byte - less) << 23,
+            false => 1 << (22 + byte - less),
+        };
+        lanes.fill(steps, f32::from_bits(step));
     }
     let mask = (1u32 << (bits - 1)) - 1;
     for ((value, &code), &step) in values.iter_mut().zip(codes).zip(&steps) {

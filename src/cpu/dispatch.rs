@@ -92,6 +92,12 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
         values.fold(0, i32::max).cast_unsigned()
     }
 
+    /// Fills `B` elements (a multiple of 8).
+    #[inline(always)]
+    fn fill<const B: usize>(self, out: &mut [f32; B], value: f32) {
+        out.fill(value);
+    }
+
     /// Threefry4x32-20 over `N` counters side by side, in place: lane i of the four words is counter i. `N` is a
     /// multiple of 32.
     #[inline(always)]
