@@ -100,7 +100,8 @@ pub(crate) fn blocked<M, OA, OB, F>(
     let &Product { m, n, k, a, b, bias } = product;
     // The wide side of the register tile goes along C's longer side when the other would leave
     // most of it empty: C^T = B^T A^T has the same sums.
-    let swap = n < M::NR && m > n;
+    let whole = b.whole();
+    let swap = n < M::NR && m > n && whole.is_none();
     let (rows, columns) = if swap { (n, m) } else { (m, n) };
     let threads = if m.saturating_mul(n).saturating_mul(k) < SMALL {
         1
@@ -119,17 +120,21 @@ pub(crate) fn blocked<M, OA, OB, F>(
             break;
         }
     }
-    let depth = k.div_ceil(ku);
-    let kc = depth.div_ceil(depth.div_ceil(DEPTH));
+    let blocks = Blocks::new(k, ku);
+    let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns);
     let (outer_rows, outer_columns) = (rows.next_multiple_of(M::MR), columns.next_multiple_of(M::NR));
     // Shared where more than one tile reads it.
     let share_a = columns > nc;
-    let share_b = rows > mc;
+    let share_b = rows > mc || whole.is_some();
     let lens = [
         if share_a { outer_rows * depth } else { 0 },
-        if share_b { outer_columns * depth } else { 0 },
+        if share_b && whole.is_none() {
+            outer_columns * depth
+        } else {
+            0
+        },
     ];
     let mut shared = SHARED.take();
     let lines = lens.map(|len| (len * size_of::<M::Elem>()).div_ceil(size_of::<Line>()));
@@ -139,7 +144,6 @@ pub(crate) fn blocked<M, OA, OB, F>(
     let (shared_a, shared_b) = shared.split_at_mut(lines[0]);
     let shared_a: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_a)[..lens[0]];
     let shared_b: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_b)[..lens[1]];
-    let blocks = Blocks { k, ku, kc };
     match swap {
         false => {
             blocks.pack_all(cpu, threads > 1, a, rows, M::MR, shared_a);
@@ -150,7 +154,7 @@ pub(crate) fn blocked<M, OA, OB, F>(
             blocks.pack_all(cpu, threads > 1, a, columns, M::NR, shared_b);
         }
     }
-    let (shared_a, shared_b) = (&*shared_a, &*shared_b);
+    let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
     let task = |mut tile: super::store::Tile<'_, F::Out>| {
         let (i, mi, j, nj) = if swap {
             (tile.column, tile.columns, tile.row, tile.rows)
@@ -234,13 +238,25 @@ fn pack<E, O: Operand<E>>(
 
 /// How k is cut: `kc` packed steps of `ku` each per block.
 #[derive(Clone, Copy)]
-struct Blocks {
+pub(crate) struct Blocks {
     k: usize,
     ku: usize,
     kc: usize,
 }
 
 impl Blocks {
+    /// For `k` products, `ku` per packed element.
+    pub(crate) fn new(k: usize, ku: usize) -> Self {
+        let depth = k.div_ceil(ku);
+        let kc = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        Self { k, ku, kc }
+    }
+
+    /// Elements of a packed operand.
+    pub(crate) fn len(&self, outer: usize, w: usize) -> usize {
+        outer.next_multiple_of(w) * self.k.div_ceil(self.ku)
+    }
+
     /// The k of `steps` packed steps from `start` on.
     fn range(&self, start: usize, steps: usize) -> Range<usize> {
         start * self.ku..self.k.min((start + steps) * self.ku)
@@ -248,7 +264,7 @@ impl Blocks {
 
     /// Packs a whole operand, `outer` indices in panels of `w`: the panels of the first block of k, then those of
     /// the next. Nothing, if `out` is empty.
-    fn pack_all<E: Send, O: Operand<E>>(
+    pub(crate) fn pack_all<E: Send, O: Operand<E>>(
         &self,
         cpu: &Cpu,
         parallel: bool,
