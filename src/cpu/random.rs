@@ -22,13 +22,13 @@ pub(super) fn draws<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut Block
     }
     // Lane i of every vector is block first + i.
     let mut words = [[0u32; BLOCKS]; 4];
-    for i in 0..BLOCKS {
-        let block = first + i as u64;
-        words[0][i] = block as u32;
-        words[1][i] = (block >> 32) as u32;
+    let [low, high, stream, step] = &mut words;
+    for ((low, high), block) in low.iter_mut().zip(high).zip(first..) {
+        *low = block as u32;
+        *high = (block >> 32) as u32;
     }
-    words[2].fill(draw.stream);
-    words[3].fill(draw.step);
+    stream.fill(draw.stream);
+    step.fill(draw.step);
     lanes.threefry(draw.seed, &mut words);
     let [a, b, c, d] = words.each_ref().map(|words| words.as_chunks::<8>().0);
     for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
