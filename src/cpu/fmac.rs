@@ -273,6 +273,19 @@ fn every(cols: usize, acc: &mut [Row], xs: &[[f32; ROWS]], ys: &[Row]) {
     }
 }
 
+/// Eight steps of one row, `round(step, column, sum)` after each. The columns are the loop, which becomes vectors
+/// at any width, and the steps are unrolled inside it: the sums stay in registers from step to step.
+#[inline(always)]
+fn eight(cols: usize, sums: &mut Row, x: [f32; 8], y: &[Row; 8], round: impl Fn(usize, usize, f32) -> f32) {
+    for j in 0..cols.min(TASK_COLS) {
+        let mut sum = sums[j];
+        for i in 0..8 {
+            sum = round(i, j, sum + x[i] * y[i][j]);
+        }
+        sums[j] = sum;
+    }
+}
+
 /// To nearest after every chunk; the steps start at `k0`.
 #[inline(always)]
 fn chunked(op: &FmacMatmul, k0: usize, cols: usize, acc: &mut [Row], xs: &[[f32; ROWS]], ys: &[Row]) {
@@ -310,11 +323,19 @@ fn drawn<L: Lanes>(
 ) {
     for (r, sums) in acc.iter_mut().enumerate() {
         let element = element + (r * op.n) as u64;
-        for (eight, (xs, ys)) in xs.chunks(8).zip(ys.chunks(8)).enumerate() {
-            let k = k0 + 8 * eight;
+        for (block, (xs, ys)) in xs.chunks(8).zip(ys.chunks(8)).enumerate() {
+            let k = k0 + 8 * block;
             let mut words = [[0u32; TASK_COLS]; 4];
             if (0..xs.len()).any(|i| ends_chunk(op, k + i)) {
                 blocks(lanes, op, element, (k / 8) as u32, cols, &mut words);
+            }
+            if op.chunk == 1
+                && let (Some(xs), Some(ys)) = (xs.first_chunk::<8>(), ys.first_chunk::<8>())
+            {
+                eight(cols, sums, xs.map(|x| x[r]), ys, |i, j, sum| {
+                    stochastic(sum, (words[i / 2][j] >> (16 * (i % 2))) & 0xffff)
+                });
+                continue;
             }
             for (i, (x, y)) in xs.iter().zip(ys).enumerate() {
                 let x = x[r];
