@@ -2,6 +2,7 @@
 
 use super::dispatch::{Chains, Index, Kernel, Lanes, Sealed, Value};
 use super::gemm::micro::{F32, F64, Micro};
+use super::random::{keys, threefry_rounds};
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX2 and FMA.
@@ -114,6 +115,24 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { largest(values, mask) }
+    }
+
+    #[inline(always)]
+    fn fill<const B: usize>(self, out: &mut [f32; B], value: f32) {
+        // SAFETY: `self` proves AVX2.
+        unsafe { fill(out, value) }
+    }
+
+    #[inline(always)]
+    fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
+        // SAFETY: `self` proves AVX2.
+        unsafe { threefry(seed, counters) }
+    }
+
+    #[inline(always)]
     fn dots<V: Value, const S: usize, const U: usize>(self, row: &[V], vectors: &[f32]) -> [f32; S] {
         // SAFETY: `self` proves AVX2 and FMA.
         unsafe { dots::<V, S, U>(self, row, vectors) }
@@ -123,6 +142,73 @@ impl Lanes for Avx2 {
     fn sparse_dot<V: Value, I: Index>(self, values: &[V], columns: &[I], x: &[f32]) -> Option<f32> {
         // SAFETY: `self` proves AVX2 and FMA.
         unsafe { sparse_dot(self, values, columns, x) }
+    }
+}
+
+/// By hand, because the compiler would rather gather one value of each of many blocks.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn largest<const B: usize>(values: &[u32; B], mask: u32) -> u32 {
+    const { assert!(B.is_multiple_of(8)) };
+    let mask = _mm256_set1_epi32(mask.cast_signed());
+    let mut max = _mm256_setzero_si256();
+    for values in values.chunks_exact(8) {
+        // SAFETY: eight words are 32 readable bytes.
+        let values = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
+        max = _mm256_max_epu32(max, _mm256_and_si256(values, mask));
+    }
+    let max = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256::<1>(max));
+    let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_11_10>(max));
+    let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_00_01>(max));
+    _mm_cvtsi128_si32(max).cast_unsigned()
+}
+
+/// By hand, because the compiler would rather scatter one value to each of many blocks.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fill<const B: usize>(out: &mut [f32; B], value: f32) {
+    const { assert!(B.is_multiple_of(8)) };
+    for out in out.chunks_exact_mut(8) {
+        // SAFETY: eight values are 32 writable bytes.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), _mm256_set1_ps(value)) }
+    }
+}
+
+/// Rotation to the left; `RIGHT` is 32 - `LEFT`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rotate<const LEFT: i32, const RIGHT: i32>(x: __m256i) -> __m256i {
+    _mm256_or_si256(_mm256_slli_epi32::<LEFT>(x), _mm256_srli_epi32::<RIGHT>(x))
+}
+
+/// Two registers per word at a time: eight of the sixteen registers, and enough to hide every latency.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn threefry<const N: usize>(seed: u64, counters: &mut [[u32; N]; 4]) {
+    const { assert!(N.is_multiple_of(16)) };
+    let keys = keys(seed).map(|key| _mm256_set1_epi32(key.cast_signed()));
+    for at in (0..N).step_by(16) {
+        let mut x = [[_mm256_setzero_si256(); 2]; 4];
+        for (x, words) in x.iter_mut().zip(&*counters) {
+            for (x, words) in x.iter_mut().zip(words[at..at + 16].chunks_exact(8)) {
+                // SAFETY: eight words are 32 readable bytes.
+                *x = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+            }
+        }
+        threefry_rounds!(
+            x,
+            keys,
+            _mm256_add_epi32,
+            _mm256_xor_si256,
+            rotate,
+            _mm256_set1_epi32
+        );
+        for (x, words) in x.iter().zip(&mut *counters) {
+            for (x, words) in x.iter().zip(words[at..at + 16].chunks_exact_mut(8)) {
+                // SAFETY: eight words are 32 writable bytes.
+                unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), *x) }
+            }
+        }
     }
 }
 

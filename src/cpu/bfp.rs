@@ -1,11 +1,11 @@
 //! Block floating point on the CPU device: rows in parallel; products as 16-bit integer dot products.
 
 use super::parallel::TASK;
+use super::random::{HALVES, for_pieces};
 use super::{Cpu, Kernel, Lanes};
-use crate::format::block::{NAN_BITS, bfp_decode as bfp_decode_bits};
+use crate::format::block::{BAD_BLOCK, NAN_BITS, bfp_encode as encode_bits, block_exponent};
 use crate::format::{Rounding, bf16};
 use crate::ops::{BfpDecode, BfpEncode, BfpMatmul};
-use crate::reference::element::load_bits;
 use crate::tensor::DType;
 
 pub(crate) fn bfp_encode(cpu: &Cpu, op: &BfpEncode, src: &[u32], codes: &mut [u32], exponents: &mut [u32]) {
@@ -16,28 +16,28 @@ pub(crate) fn bfp_encode(cpu: &Cpu, op: &BfpEncode, src: &[u32], codes: &mut [u3
     if op.rows == 0 || op.cols == 0 {
         return;
     }
+    let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
     let rows_per_task = (TASK / op.cols).max(1);
     let tasks: Vec<_> = codes[..op.rows * code_words]
         .chunks_mut(rows_per_task * code_words)
         .zip(exponents[..op.rows * exponent_words].chunks_mut(rows_per_task * exponent_words))
         .collect();
     cpu.items(tasks, |task, (codes, exponents)| {
-        let rows = codes
-            .chunks_mut(code_words)
-            .zip(exponents.chunks_mut(exponent_words));
-        for (row, (codes, exponents)) in (task * rows_per_task..).zip(rows) {
-            cpu.run(EncodeRow {
-                op,
-                row,
-                src,
-                codes,
-                exponents,
-            });
-        }
+        cpu.run(EncodeRows {
+            op,
+            row: task * rows_per_task,
+            src,
+            codes,
+            exponents,
+        });
     });
 }
 
-struct EncodeRow<'a> {
+/// Columns that are encoded or decoded at a time: whole blocks of any size, and whole words of codes of any width.
+const PIECE: usize = HALVES;
+
+/// Consecutive rows from `row` on.
+struct EncodeRows<'a> {
     op: &'a BfpEncode,
     row: usize,
     src: &'a [u32],
@@ -45,59 +45,251 @@ struct EncodeRow<'a> {
     exponents: &'a mut [u32],
 }
 
-impl Kernel for EncodeRow<'_> {
+impl Kernel for EncodeRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
-        let Self {
-            op,
-            row,
-            src,
-            codes,
-            exponents,
-        } = self;
-        let mut draw = op.draw.cached();
-        let first = (row * op.cols) as u64;
-        let block = op.format.block() as usize;
-        exponents.fill(0);
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(exponents);
-        let (mut values, mut unpacked) = ([0u32; 128], [0u8; 128]);
-        // Codes follow one another without gaps, across words: they run through a 64-bit register.
-        let (mut stream, mut filled, mut word) = (0u64, 0, 0);
-        for (number, byte) in bytes[..op.cols.div_ceil(block)].iter_mut().enumerate() {
-            let start = number * block;
-            let len = block.min(op.cols - start);
-            for (i, value) in values[..len].iter_mut().enumerate() {
-                *value = load_bits(op.from, src, row * op.src_ld + start + i);
-            }
-            let (values, unpacked) = (&values[..len], &mut unpacked[..len]);
-            // The rounding is a constant in each arm, so that each loop is vectorised without asking for it.
-            *byte = match op.rounding {
-                Rounding::Nearest => op.format.encode_block(values, Rounding::Nearest, |_| 0, unpacked),
-                Rounding::TowardZero => op
-                    .format
-                    .encode_block(values, Rounding::TowardZero, |_| 0, unpacked),
-                Rounding::Stochastic => {
-                    let draw = |i: usize| draw.bits(first + (start + i) as u64);
-                    op.format
-                        .encode_block(values, Rounding::Stochastic, draw, unpacked)
+    fn run<L: Lanes>(self, lanes: L) {
+        // The block size is a constant in each arm, so that a block is a few vector operations.
+        match self.op.format.block() {
+            8 => self.blocks::<L, 8>(lanes),
+            16 => self.blocks::<L, 16>(lanes),
+            32 => self.blocks::<L, 32>(lanes),
+            64 => self.blocks::<L, 64>(lanes),
+            _ => self.blocks::<L, 128>(lanes),
+        }
+    }
+}
+
+impl EncodeRows<'_> {
+    #[inline(always)]
+    fn blocks<L: Lanes, const B: usize>(self, lanes: L) {
+        let (op, bits) = (self.op, self.op.format.bits());
+        let code_words = op.format.codes_words_per_row(op.cols);
+        let exponent_words = op.format.exponent_words_per_row(op.cols);
+        let rows = self
+            .codes
+            .chunks_mut(code_words)
+            .zip(self.exponents.chunks_mut(exponent_words));
+        let (mut staged, mut unpacked, mut packed) = ([0u32; PIECE], [0u8; PIECE], [0u8; PIECE + 8]);
+        let mut random = [0u16; PIECE];
+        for (row, (codes, exponents)) in (self.row..).zip(rows) {
+            exponents.fill(0);
+            let exponents: &mut [u8] = bytemuck::cast_slice_mut(exponents);
+            let codes: &mut [u8] = bytemuck::cast_slice_mut(codes);
+            for start in (0..op.cols).step_by(PIECE) {
+                let len = PIECE.min(op.cols - start);
+                let at = row * op.src_ld + start;
+                let values = match (op.from, self.src.get(at..at + PIECE)) {
+                    (DType::F32, Some(values)) if len == PIECE => values.first_chunk(),
+                    _ => None,
+                };
+                let values = values.unwrap_or_else(|| {
+                    stage(op.from, self.src, at, len, &mut staged);
+                    &staged
+                });
+                if op.rounding == Rounding::Stochastic {
+                    let first = (row * op.cols + start) as u64;
+                    for_pieces(lanes, &op.draw, first, len, |at, halves| {
+                        random[at..at + halves.len()].copy_from_slice(halves);
+                    });
                 }
-            };
-            for &code in unpacked.iter() {
-                stream |= u64::from(code) << filled;
-                filled += op.format.bits();
-                if filled >= 32 {
-                    codes[word] = stream as u32;
-                    word += 1;
-                    stream >>= 32;
-                    filled -= 32;
+                let exponents = &mut exponents[start / B..(start + len).div_ceil(B)];
+                // The rounding is a constant in each arm, so that each loop is vectorised without asking.
+                match op.rounding {
+                    Rounding::Nearest => {
+                        encode_piece::<L, B>(
+                            lanes,
+                            values,
+                            bits,
+                            Rounding::Nearest,
+                            &random,
+                            exponents,
+                            &mut unpacked,
+                        );
+                    }
+                    Rounding::TowardZero => {
+                        encode_piece::<L, B>(
+                            lanes,
+                            values,
+                            bits,
+                            Rounding::TowardZero,
+                            &random,
+                            exponents,
+                            &mut unpacked,
+                        );
+                    }
+                    Rounding::Stochastic => {
+                        encode_piece::<L, B>(
+                            lanes,
+                            values,
+                            bits,
+                            Rounding::Stochastic,
+                            &random,
+                            exponents,
+                            &mut unpacked,
+                        );
+                    }
+                }
+                unpacked[len..].fill(0);
+                let to = &mut codes[start / 8 * bits as usize..];
+                let count = to.len().min(PIECE / 8 * bits as usize);
+                if bits == 8 {
+                    to[..count].copy_from_slice(&unpacked[..count]);
+                } else {
+                    pack(&unpacked, bits, &mut packed);
+                    to[..count].copy_from_slice(&packed[..count]);
                 }
             }
         }
-        if filled > 0 {
-            codes[word] = stream as u32;
+    }
+}
+
+/// `len` elements as f32 bits, then zeros: they change no maximum, and their codes are zero, as unused bits are.
+#[inline(always)]
+fn stage(from: DType, src: &[u32], at: usize, len: usize, values: &mut [u32; PIECE]) {
+    if from == DType::Bf16 {
+        for (value, &half) in values.iter_mut().zip(&bf16::halves(src)[at..at + len]) {
+            *value = u32::from(half) << 16;
         }
+    } else {
+        values[..len].copy_from_slice(&src[at..at + len]);
+    }
+    values[len..].fill(0);
+}
+
+/// Exponent bytes for which every factor below is a normal f32, whatever the width of a code.
+const SCALED: std::ops::RangeInclusive<u8> = 32..=253;
+
+/// One code per byte, and a byte for each of as many blocks as there is room for: see
+/// [`BfpFormat::encode_block`](crate::format::block::BfpFormat::encode_block).
+#[inline(always)]
+fn encode_piece<L: Lanes, const B: usize>(
+    lanes: L,
+    values: &[u32; PIECE],
+    bits: u32,
+    rounding: Rounding,
+    random: &[u16; PIECE],
+    exponents: &mut [u8],
+    codes: &mut [u8; PIECE],
+) {
+    let (blocks, _) = values.as_chunks::<B>();
+    // One factor per element, so that one long loop serves every block size.
+    let mut scales = [0f32; PIECE];
+    let mut all_scaled = true;
+    let more = if rounding == Rounding::Stochastic { 16 } else { 0 };
+    let scale_blocks = scales.as_chunks_mut::<B>().0.iter_mut();
+    for ((exponent, block), scales) in exponents.iter_mut().zip(blocks).zip(scale_blocks) {
+        *exponent = block_exponent(lanes.largest(block, 0x7fff_ffff));
+        all_scaled &= SCALED.contains(exponent);
+        let scale = f32::from_bits((252 + bits + more).wrapping_sub((*exponent).into()) << 23);
+        lanes.fill(scales, scale);
+    }
+    if all_scaled {
+        let mut wide = [0u32; PIECE];
+        encode_scaled(values, &scales, bits, rounding, random, &mut wide);
+        for (code, wide) in codes.iter_mut().zip(wide) {
+            *code = wide as u8;
+        }
+        return;
+    }
+    let blocks = blocks.iter().zip(random.as_chunks::<B>().0);
+    let blocks = blocks.zip(codes.as_chunks_mut::<B>().0).zip(exponents);
+    for (((values, random), codes), byte) in blocks {
+        for ((code, &u), &r) in codes.iter_mut().zip(values).zip(random) {
+            *code = encode_bits(u, *byte, bits, rounding, r.into());
+        }
+    }
+}
+
+/// The codes, in the low bytes, of elements whose blocks' exponent bytes are in [`SCALED`]; the integer shifts of
+/// [`encode_bits`] serve the others. `scales` are 1 / step = 2^(m-2) / 2^(byte-127), times 2^16 where drawn.
+///
+/// Multiplying by such a power of two is exact where the product is normal; where it is not, it is below
+/// 2^-126, far below anything that rounds up. A magnitude is then below 2^(m-1), times 2^16 below 2^23: adding 2^23
+/// leaves a sum whose last bit is the unit, so that the addition itself rounds to nearest, ties to even, and the
+/// low bits are the integer. Where that was too large by a rounding, one is taken back: the integer below.
+#[inline(always)]
+fn encode_scaled(
+    values: &[u32; PIECE],
+    scales: &[f32; PIECE],
+    bits: u32,
+    rounding: Rounding,
+    random: &[u16; PIECE],
+    codes: &mut [u32; PIECE],
+) {
+    let sign = 1 << (bits - 1);
+    let largest = sign - 1;
+    for (((code, &u), &scale), &r) in codes.iter_mut().zip(values).zip(scales).zip(random) {
+        let x = f32::from_bits(u & 0x7fff_ffff) * scale;
+        // The low byte is the magnitude; the bits above it are dropped.
+        let magnitude = match rounding {
+            Rounding::Nearest => (x + UNIT).to_bits().min(UNIT.to_bits() + largest),
+            Rounding::TowardZero => below(x),
+            Rounding::Stochastic => (((below(x) & 0x7f_ffff) + u32::from(r)) >> 16).min(largest),
+        };
+        *code = magnitude | (u >> (32 - bits)) & sign;
+    }
+}
+
+/// 2^23, whose last bit is 1.
+const UNIT: f32 = 8_388_608.0;
+
+/// The integer below `x`, which is not negative and below 2^23, in the low 23 bits.
+#[inline(always)]
+fn below(x: f32) -> u32 {
+    let sum = x + UNIT;
+    sum.to_bits() - u32::from(sum - UNIT > x)
+}
+
+/// Codes of `bits` bits, one per byte, to one stream: pairs of neighbours are joined three times over, and eight
+/// codes are then the low bytes of a word. Each word is stored over the zeros past the one before.
+#[inline(always)]
+fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
+    const LOW: [u64; 3] = [
+        0x00ff_00ff_00ff_00ff,
+        0x0000_ffff_0000_ffff,
+        0x0000_0000_ffff_ffff,
+    ];
+    let mut words = [0u64; PIECE / 8];
+    for (word, codes) in words.iter_mut().zip(codes.as_chunks::<8>().0) {
+        let mut x = u64::from_le_bytes(*codes);
+        for (i, low) in LOW.into_iter().enumerate() {
+            x = (x & low) | (x & !low) >> ((8 - bits) << i);
+        }
+        *word = x;
+    }
+    for (i, word) in words.iter().enumerate() {
+        let at = i * bits as usize;
+        if let Some(out) = out.get_mut(at..at + 8) {
+            out.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+/// [`pack`] backwards.
+#[inline(always)]
+fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE]) {
+    let mut words = [0u64; PIECE / 8];
+    for (i, word) in words.iter_mut().enumerate() {
+        let at = i * bits as usize;
+        *word = packed[at..]
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    }
+    // The codes that stay in the low half at each of the three splits.
+    let stay = [bits, 2 * bits, 4 * bits].map(|width| (1u64 << width) - 1);
+    let stay = [
+        stay[0] * 0x0001_0001_0001_0001,
+        stay[1] * 0x0000_0001_0000_0001,
+        stay[2],
+    ];
+    for (word, codes) in words.iter().zip(codes.as_chunks_mut::<8>().0) {
+        let mut x = word & (u64::MAX >> (64 - 8 * bits));
+        for i in [2, 1, 0] {
+            x = (x & stay[i]) | (x & !stay[i]) << ((8 - bits) << i);
+        }
+        *codes = x.to_le_bytes();
     }
 }
 
@@ -109,60 +301,133 @@ pub(crate) fn bfp_decode(cpu: &Cpu, op: &BfpDecode, codes: &[u32], exponents: &[
     if op.rows == 0 || op.cols == 0 {
         return;
     }
+    let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
     let row_words = op.to.words(op.dst_ld as u64) as usize;
     let rows_per_task = (TASK / op.cols).max(1);
     cpu.chunks_mut(dst, rows_per_task * row_words, |task, dst| {
-        for (row, dst) in (task * rows_per_task..op.rows).zip(dst.chunks_mut(row_words)) {
-            let codes = &codes[row * code_words..(row + 1) * code_words];
-            let exponents = &exponents[row * exponent_words..(row + 1) * exponent_words];
-            cpu.run(DecodeRow {
-                op,
-                codes,
-                exponents,
-                dst,
-            });
-        }
+        let first = task * rows_per_task;
+        let rows = rows_per_task.min(op.rows.saturating_sub(first));
+        cpu.run(DecodeRows {
+            op,
+            codes: &codes[first * code_words..][..rows * code_words],
+            exponents: &exponents[first * exponent_words..][..rows * exponent_words],
+            dst,
+        });
     });
 }
 
-struct DecodeRow<'a> {
+struct DecodeRows<'a> {
     op: &'a BfpDecode,
     codes: &'a [u32],
     exponents: &'a [u32],
     dst: &'a mut [u32],
 }
 
-impl Kernel for DecodeRow<'_> {
+impl Kernel for DecodeRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
-        let Self {
-            op,
-            codes,
-            exponents,
-            dst,
-        } = self;
-        let (block, bits) = (op.format.block() as usize, op.format.bits());
-        let mut codes = Codes::new(codes, bits);
-        let bytes: &[u8] = bytemuck::cast_slice(exponents);
-        let mut unpacked = [0u32; 128];
-        for (number, &byte) in bytes[..op.cols.div_ceil(block)].iter().enumerate() {
-            let start = number * block;
-            let values = &mut unpacked[..block.min(op.cols - start)];
-            values.iter_mut().for_each(|value| *value = codes.next());
-            for value in values.iter_mut() {
-                *value = bfp_decode_bits(*value, byte, bits);
+    fn run<L: Lanes>(self, lanes: L) {
+        match self.op.format.block() {
+            8 => self.blocks::<L, 8>(lanes),
+            16 => self.blocks::<L, 16>(lanes),
+            32 => self.blocks::<L, 32>(lanes),
+            64 => self.blocks::<L, 64>(lanes),
+            _ => self.blocks::<L, 128>(lanes),
+        }
+    }
+}
+
+impl DecodeRows<'_> {
+    #[inline(always)]
+    fn blocks<L: Lanes, const B: usize>(self, lanes: L) {
+        let (op, bits) = (self.op, self.op.format.bits());
+        let code_words = op.format.codes_words_per_row(op.cols);
+        let exponent_words = op.format.exponent_words_per_row(op.cols);
+        let sources = self
+            .codes
+            .chunks(code_words)
+            .zip(self.exponents.chunks(exponent_words));
+        let rows = self.dst.chunks_mut(op.to.words(op.dst_ld as u64) as usize);
+        let (mut packed, mut unpacked) = ([0u8; PIECE + 8], [0u8; PIECE]);
+        let mut values = [0u32; PIECE];
+        for ((codes, exponents), dst) in sources.zip(rows) {
+            let exponents: &[u8] = bytemuck::cast_slice(exponents);
+            let codes: &[u8] = bytemuck::cast_slice(codes);
+            for start in (0..op.cols).step_by(PIECE) {
+                let len = PIECE.min(op.cols - start);
+                let from = &codes[start / 8 * bits as usize..];
+                let count = from.len().min(PIECE / 8 * bits as usize);
+                if bits == 8 {
+                    unpacked[..count].copy_from_slice(&from[..count]);
+                } else {
+                    packed[..count].copy_from_slice(&from[..count]);
+                    unpack(&packed, bits, &mut unpacked);
+                }
+                let exponents = &exponents[start / B..(start + len).div_ceil(B)];
+                if op.to == DType::F32 {
+                    if let Some(values) = dst.get_mut(start..start + PIECE)
+                        && len == PIECE
+                    {
+                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, values);
+                    } else {
+                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut values);
+                        dst[start..start + len].copy_from_slice(&values[..len]);
+                    }
+                    continue;
+                }
+                decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut values);
+                let words = &mut dst[start / 2..(start + len).div_ceil(2)];
+                if len % 2 == 1 {
+                    words[len / 2] = 0;
+                }
+                let halves = &mut bf16::halves_mut(words)[..len];
+                for (half, &bits) in halves.iter_mut().zip(&values) {
+                    *half = bf16::round_nearest(bits);
+                }
             }
-            if op.to == DType::F32 {
-                dst[start..start + values.len()].copy_from_slice(values);
-                continue;
-            }
-            // Blocks start at even columns: their halves share no word with the block before.
-            for (pair, word) in values.chunks(2).zip(&mut dst[start / 2..]) {
-                let high = pair.get(1).map_or(0, |&bits| bf16::round_nearest(bits));
-                *word = bf16::pack(bf16::round_nearest(pair[0]), high);
-            }
+        }
+    }
+}
+
+/// As [`bfp_decode`](crate::format::block::bfp_decode) of each code, with a byte of `exponents` for each block: the
+/// integer times the step, both of them exact, and the product too, since it is a multiple of the smallest
+/// subnormal with at most seven bits.
+#[inline(always)]
+fn decode_piece<L: Lanes, const B: usize>(
+    lanes: L,
+    codes: &[u8; PIECE],
+    exponents: &[u8],
+    bits: u32,
+    values: &mut [u32],
+) {
+    // One factor per element, so that one long loop serves every block size.
+    let mut steps = [0f32; PIECE];
+    let less = bits - 2;
+    let mut bad = false;
+    for (&byte, steps) in exponents.iter().zip(steps.as_chunks_mut::<B>().0) {
+        bad |= byte == BAD_BLOCK;
+        // 2^(byte - 127 - (m-2)), at least 2^-133: a subnormal where its exponent field would be below 1.
+        let byte = u32::from(byte);
+        let step = match byte > less {
+            true => (byte - less) << 23,
+            false => 1 << (22 + byte - less),
+        };
+        lanes.fill(steps, f32::from_bits(step));
+    }
+    let mask = (1u32 << (bits - 1)) - 1;
+    for ((value, &code), &step) in values.iter_mut().zip(codes).zip(&steps) {
+        let code = u32::from(code);
+        let magnitude = (code & mask).cast_signed() as f32 * step;
+        *value = magnitude.to_bits() | (code >> (bits - 1)) << 31;
+    }
+    if bad {
+        for (values, _) in values
+            .chunks_mut(B)
+            .zip(exponents)
+            .filter(|(_, byte)| **byte == BAD_BLOCK)
+        {
+            values.fill(NAN_BITS);
         }
     }
 }

@@ -1,59 +1,115 @@
-//! Column sums: bands of columns, each summed down the rows in order.
+//! Column sums: blocks of rows and columns, each summed down its rows in order, then the blocks in order.
 
-use super::Cpu;
+use super::parallel::TASK;
+use super::{Cpu, Kernel, Lanes, Value};
+use crate::format::Rounding;
 use crate::format::bf16;
 use crate::ops::ColumnSums;
-use crate::reference::element::{load, load_bits, store_f64, store_half};
+use crate::reference::element::{load, store_f64, store_half};
 use crate::tensor::DType;
 
-/// Columns of one band: even, so that bands share no word.
-const BAND: usize = 256;
+/// Columns of one block: even, so that blocks share no word; wide, so that a row's part streams; narrow enough for
+/// its sums to stay in the first-level cache.
+const BAND: usize = 2048;
 
 pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) {
-    let size = op.to.words(BAND as u64) as usize;
-    let words = op.to.words(op.cols as u64) as usize;
-    let bands: Vec<_> = y[..words].chunks_mut(size).collect();
-    cpu.items(bands, |band, y| {
-        let first = band * BAND;
-        let cols = BAND.min(op.cols - first);
-        if op.to == DType::F64 {
-            return sums_f64(op, x, first, cols, y);
+    if op.cols == 0 {
+        return;
+    }
+    if op.to == DType::F64 {
+        return wide(cpu, op, x, y);
+    }
+    let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
+    // Blocks depend on the shape alone, and so do the sums.
+    let band = op.cols.min(BAND);
+    let block_rows = (2 * TASK / band).max(1);
+    let mut partial = vec![0f32; op.rows.div_ceil(block_rows).max(1) * op.cols];
+    let mut blocks = Vec::new();
+    for (i, sums) in partial.chunks_mut(op.cols).enumerate() {
+        let rows = i * block_rows..op.rows.min((i + 1) * block_rows);
+        for (j, sums) in sums.chunks_mut(band).enumerate() {
+            blocks.push((rows.clone(), j * band, sums));
         }
-        let mut sums = [0f32; BAND];
+    }
+    cpu.for_each(blocks, |(rows, first, sums)| {
+        let (start, rows, ld) = (rows.start * op.x_ld + first, rows.len(), op.x_ld);
+        match op.from {
+            DType::Bf16 => cpu.run(Down {
+                x: bf16::halves(x).get(start..).unwrap_or_default(),
+                rows,
+                ld,
+                sums,
+            }),
+            _ => cpu.run(Down {
+                x: bytemuck::cast_slice::<u32, f32>(x)
+                    .get(start..)
+                    .unwrap_or_default(),
+                rows,
+                ld,
+                sums,
+            }),
+        }
+    });
+    let (sums, rest) = partial.split_at_mut(op.cols);
+    for block in rest.chunks_exact(op.cols) {
+        sums.iter_mut().zip(block).for_each(|(sum, block)| *sum += block);
+    }
+    for (col, sum) in sums.iter().enumerate() {
+        let bits = sum.to_bits();
+        if op.to == DType::F32 {
+            y[col] = bits;
+        } else {
+            let code = bf16::encode(bits, op.rounding, op.draw.bits(col as u64), false);
+            store_half(y, col, col + 1 == op.cols, code);
+        }
+    }
+}
+
+/// Adds rows, `ld` apart and the first at the start of `x`, to `sums` in order.
+struct Down<'a, T> {
+    x: &'a [T],
+    ld: usize,
+    rows: usize,
+    sums: &'a mut [f32],
+}
+
+impl<T: Value> Kernel for Down<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let Self { x, ld, rows, sums } = self;
+        let len = sums.len();
+        let row = |i: usize| &x[i * ld..][..len];
+        // Four rows at a time: one load and one store of a sum for four additions.
+        let fours = rows - rows % 4;
+        for i in (0..fours).step_by(4) {
+            let rows = row(i).iter().zip(row(i + 1)).zip(row(i + 2)).zip(row(i + 3));
+            for (sum, (((a, b), c), d)) in sums.iter_mut().zip(rows) {
+                *sum = *sum + a.widen() + b.widen() + c.widen() + d.widen();
+            }
+        }
+        for i in fours..rows {
+            for (sum, a) in sums.iter_mut().zip(row(i)) {
+                *sum += a.widen();
+            }
+        }
+    }
+}
+
+fn wide(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) {
+    let words = op.to.words(op.cols as u64) as usize;
+    cpu.chunks_mut(&mut y[..words], op.to.words(256) as usize, |band, y| {
+        let mut sums = [0f64; 256];
+        let first = 256 * band;
+        let cols = 256.min(op.cols - first);
         for row in 0..op.rows {
-            let start = row * op.x_ld + first;
-            match op.from {
-                DType::F32 => {
-                    let row = bytemuck::cast_slice::<u32, f32>(&x[start..start + cols]);
-                    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-                }
-                _ => {
-                    for (col, sum) in sums[..cols].iter_mut().enumerate() {
-                        *sum += f32::from_bits(load_bits(op.from, x, start + col));
-                    }
-                }
+            for (col, sum) in sums[..cols].iter_mut().enumerate() {
+                *sum += load(op.from, x, row * op.x_ld + first + col);
             }
         }
         for (col, sum) in sums[..cols].iter().enumerate() {
-            let bits = sum.to_bits();
-            if op.to == DType::F32 {
-                y[col] = bits;
-            } else {
-                let code = bf16::encode(bits, op.rounding, op.draw.bits((first + col) as u64), false);
-                store_half(y, col, first + col + 1 == op.cols, code);
-            }
+            store_f64(y, col, *sum);
         }
     });
-}
-
-fn sums_f64(op: &ColumnSums, x: &[u32], first: usize, cols: usize, y: &mut [u32]) {
-    let mut sums = [0f64; BAND];
-    for row in 0..op.rows {
-        for (col, sum) in sums[..cols].iter_mut().enumerate() {
-            *sum += load(op.from, x, row * op.x_ld + first + col);
-        }
-    }
-    for (col, sum) in sums[..cols].iter().enumerate() {
-        store_f64(y, col, *sum);
-    }
 }

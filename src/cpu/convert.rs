@@ -1,8 +1,9 @@
 //! Conversion on the CPU device: rows in parallel, eight elements at a time, one draw for eight.
 
 use super::parallel::TASK;
+use super::random::for_pieces;
 use super::{Cpu, Kernel, Lanes};
-use crate::format::random::{Draw, Generator, half_word};
+use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
 use crate::ops::Convert;
 use crate::reference;
@@ -18,6 +19,7 @@ pub(crate) fn convert(cpu: &Cpu, op: &Convert, src: &[u32], dst: &mut [u32]) {
     } else {
         (op.rows, op.cols)
     };
+    let cpu = &cpu.for_elements(rows * cols, op.rounding);
     let src_ld = if contiguous { cols } else { op.src_ld };
     let dst_ld = if contiguous {
         cols.next_multiple_of(2)
@@ -76,7 +78,7 @@ impl Kernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, lanes: L) {
         let Self {
             op,
             first,
@@ -98,7 +100,7 @@ impl Kernel for Run<'_> {
                 let src = &src[..len];
                 let dst = &mut bf16::halves_mut(dst)[..len];
                 match (op.rounding, op.saturate) {
-                    (Rounding::Stochastic, _) => stochastic(&op.draw, first, op.saturate, src, dst),
+                    (Rounding::Stochastic, _) => stochastic(lanes, &op.draw, first, op.saturate, src, dst),
                     (_, false) => {
                         for (dst, &u) in dst.iter_mut().zip(src) {
                             *dst = bf16::round_nearest(u);
@@ -126,20 +128,19 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// How many blocks of eight draws the vectorised generator makes at once.
-pub(super) const BLOCKS: usize = 32;
-
+/// Rounds elements stochastically, the first of them at logical index `first`.
 #[inline(always)]
-pub(super) fn stochastic(draw: &Draw, first: u64, saturate: bool, src: &[u32], dst: &mut [u16]) {
-    // Up to the first whole draw one by one, then many draws side by side.
-    let head = (first.next_multiple_of(8) - first).min(src.len() as u64) as usize;
-    one_by_one(draw, first, saturate, &src[..head], &mut dst[..head]);
-    let (src, dst) = (&src[head..], &mut dst[head..]);
-    let mut block = (first + head as u64) / 8;
-    let mut bits = [0u16; 8 * BLOCKS];
-    for (src, dst) in src.chunks(8 * BLOCKS).zip(dst.chunks_mut(8 * BLOCKS)) {
-        draws(draw, block, &mut bits);
-        for ((dst, &u), &r) in dst.iter_mut().zip(src).zip(&bits) {
+pub(super) fn stochastic<L: Lanes>(
+    lanes: L,
+    draw: &Draw,
+    first: u64,
+    saturate: bool,
+    src: &[u32],
+    dst: &mut [u16],
+) {
+    for_pieces(lanes, draw, first, src.len(), |at, halves| {
+        let (src, dst) = (&src[at..at + halves.len()], &mut dst[at..at + halves.len()]);
+        for ((dst, &u), &r) in dst.iter_mut().zip(src).zip(halves) {
             *dst = bf16::round_stochastic(u, u32::from(r));
         }
         if saturate {
@@ -147,99 +148,5 @@ pub(super) fn stochastic(draw: &Draw, first: u64, saturate: bool, src: &[u32], d
                 *dst = bf16::saturate(*dst, u);
             }
         }
-        block += BLOCKS as u64;
-    }
-}
-
-#[inline(always)]
-fn one_by_one(draw: &Draw, first: u64, saturate: bool, src: &[u32], dst: &mut [u16]) {
-    for ((dst, &u), index) in dst.iter_mut().zip(src).zip(first..) {
-        *dst = bf16::encode(u, Rounding::Stochastic, draw.bits(index), saturate);
-    }
-}
-
-/// The half-words of blocks `first .. first + BLOCKS`, in order: lane i of every vector is block first + i.
-#[inline(always)]
-pub(super) fn draws(draw: &Draw, first: u64, bits: &mut [u16; 8 * BLOCKS]) {
-    let mut words = [[0u32; BLOCKS]; 4];
-    match draw.generator {
-        Generator::Threefry => threefry_many(draw, first, &mut words),
-        Generator::Philox => {
-            for i in 0..BLOCKS {
-                let block = draw.block(first + i as u64);
-                for (words, block) in words.iter_mut().zip(block) {
-                    words[i] = block;
-                }
-            }
-        }
-    }
-    for i in 0..BLOCKS {
-        let block = [words[0][i], words[1][i], words[2][i], words[3][i]];
-        for j in 0..8 {
-            bits[8 * i + j] = half_word(block, j as u32) as u16;
-        }
-    }
-}
-
-/// Blocks `first .. first + BLOCKS` side by side.
-#[inline(always)]
-fn threefry_many(draw: &Draw, first: u64, x: &mut [[u32; BLOCKS]; 4]) {
-    let [low, high, stream, step] = &mut *x;
-    for ((low, high), block) in low.iter_mut().zip(high).zip(first..) {
-        *low = block as u32;
-        *high = (block >> 32) as u32;
-    }
-    stream.fill(draw.stream);
-    step.fill(draw.step);
-    threefry_lanes(draw.seed, x);
-}
-
-/// [`threefry4x32_20`](crate::format::random::threefry4x32_20) over many counters side by side, in place; a
-/// test holds it against the one-block function.
-#[inline(always)]
-pub(super) fn threefry_lanes<const N: usize>(seed: u64, x: &mut [[u32; N]; 4]) {
-    const ROTATIONS: [(u32, u32); 8] = [
-        (10, 26),
-        (11, 21),
-        (13, 27),
-        (23, 5),
-        (6, 20),
-        (17, 11),
-        (25, 10),
-        (18, 20),
-    ];
-    let (k0, k1) = (seed as u32, (seed >> 32) as u32);
-    let keys = [k0, k1, 0, 0, 0x1bd1_1bda ^ k0 ^ k1];
-    for (words, key) in x.iter_mut().zip(keys) {
-        words.iter_mut().for_each(|word| *word = word.wrapping_add(key));
-    }
-    let [a, b, c, d] = x;
-    for round in 0..20 {
-        let (r, s) = ROTATIONS[round % 8];
-        if round % 2 == 0 {
-            mix(a, b, r);
-            mix(c, d, s);
-        } else {
-            mix(a, d, r);
-            mix(c, b, s);
-        }
-        if round % 4 == 3 {
-            let s = round / 4 + 1;
-            for (words, key) in [&mut *a, &mut *b, &mut *c].into_iter().zip(s..) {
-                words
-                    .iter_mut()
-                    .for_each(|word| *word = word.wrapping_add(keys[key % 5]));
-            }
-            let last = keys[(s + 3) % 5].wrapping_add(s as u32);
-            d.iter_mut().for_each(|word| *word = word.wrapping_add(last));
-        }
-    }
-}
-
-#[inline(always)]
-fn mix<const N: usize>(a: &mut [u32; N], b: &mut [u32; N], rotation: u32) {
-    for (a, b) in a.iter_mut().zip(b) {
-        *a = a.wrapping_add(*b);
-        *b = b.rotate_left(rotation) ^ *a;
-    }
+    });
 }

@@ -40,6 +40,7 @@
 //!   use `*` and `+`, which Rust never fuses or reorders.
 
 use super::portable;
+use super::random;
 use super::{Cpu, Isa};
 
 /// A computation whose body is compiled once per instruction set; see the [module](self).
@@ -81,6 +82,27 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
     #[inline(always)]
     fn transpose4x8(self, rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
         portable::transpose4x8(rows)
+    }
+
+    /// The largest of `B` values (a multiple of 8), each below 2^31 once `mask` is applied.
+    #[inline(always)]
+    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
+        // Signed, because the oldest instruction sets have no unsigned maximum.
+        let values = values.iter().map(|&value| (value & mask).cast_signed());
+        values.fold(0, i32::max).cast_unsigned()
+    }
+
+    /// Fills `B` elements (a multiple of 8).
+    #[inline(always)]
+    fn fill<const B: usize>(self, out: &mut [f32; B], value: f32) {
+        out.fill(value);
+    }
+
+    /// Threefry4x32-20 over `N` counters side by side, in place: lane i of the four words is counter i. `N` is a
+    /// multiple of 32.
+    #[inline(always)]
+    fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
+        random::threefry_lanes(seed, counters);
     }
 
     /// Sums of products of `row` with each of the first `S` of `vectors`, which follow one another

@@ -4,8 +4,8 @@
 //! NaN test is needed between steps: packing makes every NaN the one without payload, and arithmetic on such
 //! NaNs gives NaNs without payload only, whose low half is zero and does not carry when it is rounded.
 
-use super::convert::{BLOCKS, draws, threefry_lanes};
 use super::parallel::TASK;
+use super::random::for_pieces;
 use super::{Cpu, Kernel, Lanes};
 use crate::format::random::{Generator, half_word};
 use crate::format::{Rounding, bf16};
@@ -49,6 +49,7 @@ pub(crate) fn fmac(cpu: &Cpu, op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
     if op.rows == 0 || op.cols == 0 {
         return;
     }
+    let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
     let words = op.cols.div_ceil(2);
     let run = TASK / 2;
     let mut tasks = Vec::new();
@@ -85,7 +86,7 @@ impl Kernel for Elements<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, lanes: L) {
         let Self { op, base, x, y, a } = self;
         if op.rounding != Rounding::Stochastic {
             for ((a, &x), &y) in a.iter_mut().zip(x).zip(y) {
@@ -95,22 +96,16 @@ impl Kernel for Elements<'_> {
             }
             return;
         }
-        // The half-words of many blocks side by side. Rows of odd length start inside a block.
-        let mut bits = [0u16; 8 * BLOCKS];
-        let mut done = 0;
-        while done < a.len() {
-            let first = base + 2 * done as u64;
-            draws(&op.draw, first / 8, &mut bits);
-            let bits = bits[(first % 8) as usize..].as_chunks::<2>().0;
-            let end = (done + bits.len()).min(a.len());
-            let words = a[done..end].iter_mut().zip(&x[done..end]).zip(&y[done..end]);
+        for_pieces(lanes, &op.draw, base, 2 * a.len(), |at, bits| {
+            let (at, bits) = (at / 2, bits.as_chunks::<2>().0);
+            let end = at + bits.len();
+            let words = a[at..end].iter_mut().zip(&x[at..end]).zip(&y[at..end]);
             for (((a, &x), &y), &[r_low, r_high]) in words.zip(bits) {
                 let low = stochastic(sum(*a << 16, x << 16, y << 16), r_low.into());
                 let high = stochastic(sum(*a & HIGH, x & HIGH, y & HIGH), r_high.into());
                 *a = result(low) | (result(high) << 16);
             }
-            done = end;
-        }
+        });
     }
 }
 
@@ -193,7 +188,7 @@ impl Kernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, lanes: L) {
         let Self {
             op,
             a,
@@ -237,7 +232,7 @@ impl Kernel for Tile<'_> {
                 let (xs, ys) = (&xs[group][..steps], &ys[..steps]);
                 let element = ((batch * op.m + row0 + group * ROWS) * op.n + col0) as u64;
                 match (op.rounding, op.chunk) {
-                    (Rounding::Stochastic, _) => drawn(op, element, k0, cols, acc, xs, ys),
+                    (Rounding::Stochastic, _) => drawn(lanes, op, element, k0, cols, acc, xs, ys),
                     (_, 1) => every(cols, acc, xs, ys),
                     _ => chunked(op, k0, cols, acc, xs, ys),
                 }
@@ -278,6 +273,19 @@ fn every(cols: usize, acc: &mut [Row], xs: &[[f32; ROWS]], ys: &[Row]) {
     }
 }
 
+/// Eight steps of one row, `round(step, column, sum)` after each. The columns are the loop, which becomes vectors
+/// at any width, and the steps are unrolled inside it: the sums stay in registers from step to step.
+#[inline(always)]
+fn eight(cols: usize, sums: &mut Row, x: [f32; 8], y: &[Row; 8], round: impl Fn(usize, usize, f32) -> f32) {
+    for j in 0..cols.min(TASK_COLS) {
+        let mut sum = sums[j];
+        for i in 0..8 {
+            sum = round(i, j, sum + x[i] * y[i][j]);
+        }
+        sums[j] = sum;
+    }
+}
+
 /// To nearest after every chunk; the steps start at `k0`.
 #[inline(always)]
 fn chunked(op: &FmacMatmul, k0: usize, cols: usize, acc: &mut [Row], xs: &[[f32; ROWS]], ys: &[Row]) {
@@ -303,7 +311,8 @@ fn ends_chunk(op: &FmacMatmul, k: usize) -> bool {
 /// Stochastically after every chunk; the steps start at `k0`, a multiple of 8, and `element` is the number of
 /// the first output.
 #[inline(always)]
-fn drawn(
+fn drawn<L: Lanes>(
+    lanes: L,
     op: &FmacMatmul,
     element: u64,
     k0: usize,
@@ -314,11 +323,19 @@ fn drawn(
 ) {
     for (r, sums) in acc.iter_mut().enumerate() {
         let element = element + (r * op.n) as u64;
-        for (eight, (xs, ys)) in xs.chunks(8).zip(ys.chunks(8)).enumerate() {
-            let k = k0 + 8 * eight;
+        for (block, (xs, ys)) in xs.chunks(8).zip(ys.chunks(8)).enumerate() {
+            let k = k0 + 8 * block;
             let mut words = [[0u32; TASK_COLS]; 4];
             if (0..xs.len()).any(|i| ends_chunk(op, k + i)) {
-                blocks(op, element, (k / 8) as u32, cols, &mut words);
+                blocks(lanes, op, element, (k / 8) as u32, cols, &mut words);
+            }
+            if op.chunk == 1
+                && let (Some(xs), Some(ys)) = (xs.first_chunk::<8>(), ys.first_chunk::<8>())
+            {
+                eight(cols, sums, xs.map(|x| x[r]), ys, |i, j, sum| {
+                    stochastic(sum, (words[i / 2][j] >> (16 * (i % 2))) & 0xffff)
+                });
+                continue;
             }
             for (i, (x, y)) in xs.iter().zip(ys).enumerate() {
                 let x = x[r];
@@ -338,7 +355,14 @@ fn drawn(
 
 /// The draws of outputs from `element` on for one block of steps: see `Draw::fmac_block`.
 #[inline(always)]
-fn blocks(op: &FmacMatmul, element: u64, k_block: u32, cols: usize, words: &mut [[u32; TASK_COLS]; 4]) {
+fn blocks<L: Lanes>(
+    lanes: L,
+    op: &FmacMatmul,
+    element: u64,
+    k_block: u32,
+    cols: usize,
+    words: &mut [[u32; TASK_COLS]; 4],
+) {
     if op.draw.generator == Generator::Philox {
         for j in 0..cols {
             let block = op.draw.fmac_block(element + j as u64, k_block);
@@ -355,5 +379,5 @@ fn blocks(op: &FmacMatmul, element: u64, k_block: u32, cols: usize, words: &mut 
     }
     stream.fill(op.draw.stream);
     step.fill(k_block);
-    threefry_lanes(op.draw.seed, words);
+    lanes.threefry(op.draw.seed, words);
 }

@@ -153,8 +153,9 @@ impl Kernel for Row<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, lanes: L) {
         super::convert::stochastic(
+            lanes,
             self.draw,
             self.first,
             false,

@@ -3,7 +3,8 @@
 //! [`Cpu`] says which instruction set ([`Level`]) and how many threads to use. The kernels work on
 //! plain slices:
 //!
-//! - [`gemm()`] and [`gemm_f64`]: dense products in f32, bf16 (f32 accumulation) and f64;
+//! - [`gemm()`] and [`gemm_f64`]: dense products in f32, bf16 (f32 accumulation) and f64; [`gemm_packed`] with
+//!   weights packed once;
 //! - [`spmv()`]: sparse matrix (CSR) times vector;
 //! - [`Cpu::run`], [`Cpu::for_each`], [`Cpu::rows`], [`Cpu::ranges`]: what other operations build
 //!   their CPU twin from (see [`dispatch`] and [`parallel`]).
@@ -28,6 +29,7 @@ mod gemm;
 mod matmul;
 pub mod parallel;
 mod portable;
+mod random;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
@@ -50,7 +52,9 @@ pub(crate) use convert::convert;
 pub(crate) use copy::copy;
 pub use dispatch::{Index, Kernel, Lanes, Value};
 pub(crate) use fmac::{fmac, fmac_matmul};
-pub use gemm::{Data, GemmParams, Rounding, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
+pub use gemm::{
+    Data, GemmParams, PackedB, Rounding, Sink, Source, Source64, StoreRow, gemm, gemm_f64, gemm_packed,
+};
 pub(crate) use matmul::matmul;
 pub(crate) use relu::{relu, relu_grad};
 pub(crate) use sgd::sgd;
@@ -150,6 +154,18 @@ pub enum CpuError {
         expected: usize,
         /// Elements given.
         len: usize,
+    },
+    /// An operand was packed for other products than this one.
+    #[error("B was packed as {k} x {n} at level {level} for a left operand of {left}")]
+    Packed {
+        /// Rows packed.
+        k: usize,
+        /// Columns packed.
+        n: usize,
+        /// The level packed for.
+        level: Level,
+        /// What the left operand may be.
+        left: &'static str,
     },
     /// A CSR row pointer decreases, does not start at 0, or does not end at the number of entries.
     #[error("row pointer of row {row} is out of order")]

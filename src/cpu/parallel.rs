@@ -5,6 +5,7 @@
 //! sixty-four. Without the `cpu` feature the same loops run in order on the calling thread.
 
 use super::Cpu;
+use crate::format::Rounding;
 use std::ops::Range;
 
 /// Where a [`Cpu`]'s loops run.
@@ -30,6 +31,21 @@ impl Cpu {
             #[cfg(feature = "cpu")]
             Pool::Own(pool) => pool.current_num_threads(),
         }
+    }
+
+    /// This device; or the calling thread alone where an elementwise kernel has so few elements that waking
+    /// other threads would take longer than the work.
+    pub(crate) fn for_elements(&self, elements: usize, rounding: Rounding) -> Cpu {
+        let few = match rounding {
+            Rounding::Stochastic => TASK,
+            _ => 4 * TASK,
+        };
+        let pool = if elements <= few {
+            Pool::Sequential
+        } else {
+            self.pool.clone()
+        };
+        Cpu { isa: self.isa, pool }
     }
 
     /// Calls `f` once for every item, in any order and on any thread.

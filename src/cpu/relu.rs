@@ -1,49 +1,107 @@
-//! The rectifier and its gradient: whole words, two bf16 at a time.
+//! The rectifier and its gradient: on the bits, four bytes or two at a time.
 
-use super::Cpu;
 use super::chunks::Cut;
+use super::{Cpu, Kernel, Lanes};
+use crate::format::Rounding;
+use crate::format::bf16::{halves, halves_mut};
 use crate::ops::{Relu, ReluGrad, rows};
 use crate::reference;
 use crate::tensor::DType;
 
-/// One word of f32: the number unless it is negative (or -0).
-fn relu_f32(u: u32) -> u32 {
-    if (0x8000_0000..=0xff80_0000).contains(&u) {
-        0
-    } else {
-        u
-    }
+/// Bit patterns of one element.
+trait Bits: Copy {
+    /// The number unless it is negative (or -0).
+    fn rectified(self) -> Self;
+    /// The number where `y` is positive, else 0.
+    fn where_positive(self, y: Self) -> Self;
 }
 
-/// One word of two bf16.
-fn relu_halves(u: u32) -> u32 {
-    let keep = |half: u32| {
-        if (0x8000..=0xff80).contains(&half) {
-            0
-        } else {
-            half
+macro_rules! bits {
+    ($bits:ty, $zero:literal, $infinity:literal) => {
+        impl Bits for $bits {
+            #[inline(always)]
+            fn rectified(self) -> Self {
+                // From -0 to -Inf; above are the NaNs.
+                match self.wrapping_sub($zero) <= $infinity {
+                    true => 0,
+                    false => self,
+                }
+            }
+
+            #[inline(always)]
+            fn where_positive(self, y: Self) -> Self {
+                // From 1 to +Inf.
+                match y.wrapping_sub(1) < $infinity {
+                    true => self,
+                    false => 0,
+                }
+            }
         }
     };
-    keep(u & 0xffff) | (keep(u >> 16) << 16)
 }
 
-fn positive_f32(u: u32) -> u32 {
-    if u > 0 && u <= 0x7f80_0000 { u32::MAX } else { 0 }
+bits!(u32, 0x8000_0000, 0x7f80_0000);
+bits!(u16, 0x8000, 0x7f80);
+
+/// One run of elements; without `x` the output's own.
+struct Rectify<'a, T> {
+    x: Option<&'a [T]>,
+    y: &'a mut [T],
 }
 
-fn positive_halves(u: u32) -> u32 {
-    let mask = |half: u32| if half > 0 && half <= 0x7f80 { 0xffff } else { 0 };
-    mask(u & 0xffff) | (mask(u >> 16) << 16)
-}
+impl<T: Bits> Kernel for Rectify<'_, T> {
+    type Output = ();
 
-/// Stores whole words; the high half beside the last of an odd count of bf16 becomes zero.
-fn store(dtype: DType, cols: usize, dst: &mut [u32], word: impl Fn(usize, u32) -> u32) {
-    let words = dtype.words(cols as u64) as usize;
-    for (i, dst) in dst[..words].iter_mut().enumerate() {
-        *dst = word(i, *dst);
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let y = self.y;
+        match self.x {
+            None => y.iter_mut().for_each(|y| *y = y.rectified()),
+            Some(x) => y.iter_mut().zip(x).for_each(|(y, x)| *y = x.rectified()),
+        }
     }
-    if dtype == DType::Bf16 && cols % 2 == 1 {
-        dst[words - 1] &= 0xffff;
+}
+
+/// One run of elements; without `dy` the output's own.
+struct Mask<'a, T> {
+    y: &'a [T],
+    dy: Option<&'a [T]>,
+    dx: &'a mut [T],
+}
+
+impl<T: Bits> Kernel for Mask<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let Self { y, dy, dx } = self;
+        match dy {
+            None => {
+                for (dx, &y) in dx.iter_mut().zip(y) {
+                    *dx = dx.where_positive(y);
+                }
+            }
+            Some(dy) => {
+                for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+                    *dx = dy.where_positive(y);
+                }
+            }
+        }
+    }
+}
+
+/// Words of a run of `cols` elements; those of bf16 whose count is odd have a half to spare, which the caller
+/// clears.
+fn words(dtype: DType, cols: usize) -> usize {
+    dtype.words(cols as u64) as usize
+}
+
+fn clear_spare(dtype: DType, cols: usize, words: &mut [u32]) {
+    if dtype == DType::Bf16
+        && cols % 2 == 1
+        && let Some(word) = words.get_mut(cols / 2)
+    {
+        *word &= 0xffff;
     }
 }
 
@@ -51,18 +109,25 @@ pub(crate) fn relu(cpu: &Cpu, op: &Relu, x: Option<&[u32]>, y: &mut [u32]) {
     if op.dtype == DType::F64 {
         return reference::relu(op, x, y);
     }
+    let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
     let x_ld = if op.in_place { op.y_ld } else { op.x_ld };
     let contiguous = rows::contiguous(op.rows, op.cols, &[(op.dtype, x_ld), (op.dtype, op.y_ld)]);
     let cut = Cut::new(contiguous, op.rows, op.cols);
     let sources = cut.read(x.unwrap_or(&[]), op.dtype, x_ld);
     let items: Vec<_> = sources.zip(cut.write(y, op.dtype, op.y_ld)).collect();
     cpu.items(items, |i, (x, y)| {
-        let (_, cols) = cut.range(i);
-        let source = |i: usize, own: u32| if op.in_place { own } else { x[i] };
+        let cols = cut.range(i).1;
+        let len = words(op.dtype, cols);
+        let x = (!op.in_place).then(|| &x[..len]);
+        let y = &mut y[..len];
         match op.dtype {
-            DType::Bf16 => store(op.dtype, cols, y, |i, own| relu_halves(source(i, own))),
-            _ => store(op.dtype, cols, y, |i, own| relu_f32(source(i, own))),
+            DType::Bf16 => cpu.run(Rectify {
+                x: x.map(halves),
+                y: halves_mut(y),
+            }),
+            _ => cpu.run(Rectify { x, y }),
         }
+        clear_spare(op.dtype, cols, y);
     });
 }
 
@@ -70,6 +135,7 @@ pub(crate) fn relu_grad(cpu: &Cpu, op: &ReluGrad, y: &[u32], dy: Option<&[u32]>,
     if op.dtype == DType::F64 {
         return reference::relu_grad(op, y, dy, dx);
     }
+    let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
     let dy_ld = if op.in_place { op.dx_ld } else { op.dy_ld };
     let lds = [op.y_ld, dy_ld, op.dx_ld].map(|ld| (op.dtype, ld));
     let cut = Cut::new(rows::contiguous(op.rows, op.cols, &lds), op.rows, op.cols);
@@ -78,13 +144,18 @@ pub(crate) fn relu_grad(cpu: &Cpu, op: &ReluGrad, y: &[u32], dy: Option<&[u32]>,
     let outputs = cut.write(dx, op.dtype, op.dx_ld);
     let items: Vec<_> = masks.zip(sources).zip(outputs).collect();
     cpu.items(items, |i, ((y, dy), dx)| {
-        let (_, cols) = cut.range(i);
-        let source = |i: usize, own: u32| if op.in_place { own } else { dy[i] };
+        let cols = cut.range(i).1;
+        let len = words(op.dtype, cols);
+        let dy = (!op.in_place).then(|| &dy[..len]);
+        let (y, dx) = (&y[..len], &mut dx[..len]);
         match op.dtype {
-            DType::Bf16 => store(op.dtype, cols, dx, |i, own| {
-                source(i, own) & positive_halves(y[i])
+            DType::Bf16 => cpu.run(Mask {
+                y: halves(y),
+                dy: dy.map(halves),
+                dx: halves_mut(dx),
             }),
-            _ => store(op.dtype, cols, dx, |i, own| source(i, own) & positive_f32(y[i])),
+            _ => cpu.run(Mask { y, dy, dx }),
         }
+        clear_spare(op.dtype, cols, dx);
     });
 }

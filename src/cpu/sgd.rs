@@ -1,7 +1,7 @@
 //! Stochastic gradient descent: many elements side by side, one draw for eight roundings.
 
 use super::chunks::Cut;
-use super::convert::{BLOCKS, draws};
+use super::random::{HALVES, for_pieces};
 use super::{Cpu, Kernel, Lanes};
 use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
@@ -11,6 +11,7 @@ use crate::reference;
 use crate::tensor::DType;
 
 pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<'_>) {
+    let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
     let cut = Cut::new(op.contiguous(), op.rows, op.cols);
     let copy_ld = op.copy_ld.unwrap_or(2);
     let g = cut.read(operands.g, op.g, op.g_ld);
@@ -64,13 +65,13 @@ struct Run<'a> {
 }
 
 /// Elements updated at once: as many as the vectorised generator draws for.
-const WIDTH: usize = 8 * BLOCKS;
+const WIDTH: usize = HALVES;
 
 impl Kernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, lanes: L) {
         let Self {
             op,
             step,
@@ -101,10 +102,18 @@ impl Kernel for Run<'_> {
                 Rounding::Stochastic => (Some(&w_draw), Some(&v_draw)),
                 _ => (None, None),
             };
-            store(op.v, operands.v, at, &v_bits[..count], v_draw, first);
-            store(op.w, operands.w, at, &w_bits[..count], w_draw, first);
+            store(lanes, op.v, operands.v, at, &v_bits[..count], v_draw, first);
+            store(lanes, op.w, operands.w, at, &w_bits[..count], w_draw, first);
             if op.copy_ld.is_some() {
-                store(DType::Bf16, operands.copy, at, &w_bits[..count], None, first);
+                store(
+                    lanes,
+                    DType::Bf16,
+                    operands.copy,
+                    at,
+                    &w_bits[..count],
+                    None,
+                    first,
+                );
             }
         }
     }
@@ -131,7 +140,15 @@ fn load(dtype: DType, words: &[u32], at: usize, count: usize, values: &mut [f32;
 /// Stores elements from the even element `at` on, rounding stochastically where there is a draw; `first` is the
 /// logical index of the first of them. An odd count ends a row: the half beside the last becomes zero.
 #[inline(always)]
-fn store(dtype: DType, words: &mut [u32], at: usize, bits: &[u32], draw: Option<&Draw>, first: u64) {
+fn store<L: Lanes>(
+    lanes: L,
+    dtype: DType,
+    words: &mut [u32],
+    at: usize,
+    bits: &[u32],
+    draw: Option<&Draw>,
+    first: u64,
+) {
     let count = bits.len();
     if dtype == DType::F32 {
         words[at..at + count].copy_from_slice(bits);
@@ -148,17 +165,11 @@ fn store(dtype: DType, words: &mut [u32], at: usize, bits: &[u32], draw: Option<
                 *half = bf16::round_nearest(bits);
             }
         }
-        Some(draw) if first.is_multiple_of(8) => {
-            let mut random = [0u16; WIDTH];
-            draws(draw, first / 8, &mut random);
-            for ((half, &bits), &r16) in halves.iter_mut().zip(bits).zip(&random) {
+        Some(draw) => for_pieces(lanes, draw, first, count, |at, random| {
+            let end = at + random.len();
+            for ((half, &bits), &r16) in halves[at..end].iter_mut().zip(&bits[at..end]).zip(random) {
                 *half = bf16::round_stochastic(bits, u32::from(r16));
             }
-        }
-        Some(draw) => {
-            for ((half, &bits), index) in halves.iter_mut().zip(bits).zip(first..) {
-                *half = bf16::round_stochastic(bits, draw.bits(index));
-            }
-        }
+        }),
     }
 }

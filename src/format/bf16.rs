@@ -15,9 +15,17 @@ pub const INFINITY: u16 = 0x7f80;
 pub const NAN: u16 = 0x7fc0;
 
 /// The quiet NaN of this sign.
-#[inline]
+#[inline(always)]
 const fn nan(u: u32) -> u16 {
     ((u >> 16) as u16 & 0x8000) | NAN
+}
+
+/// The high half of `rounded`, or `u`'s quiet NaN. A choice between two words that are both there already, rather
+/// than an early return: loops over it become vectors at every instruction set.
+#[inline(always)]
+const fn high_or_nan(u: u32, rounded: u32) -> u16 {
+    let word = if is_nan(u) { (nan(u) as u32) << 16 } else { rounded };
+    (word >> 16) as u16
 }
 
 /// f32 bits to bf16 bits, to nearest, ties to even; overflow goes to Inf.
@@ -29,10 +37,7 @@ const fn nan(u: u32) -> u16 {
 #[inline]
 #[must_use]
 pub const fn round_nearest(u: u32) -> u16 {
-    if is_nan(u) {
-        return nan(u);
-    }
-    ((u + 0x7fff + ((u >> 16) & 1)) >> 16) as u16
+    high_or_nan(u, u.wrapping_add(0x7fff + ((u >> 16) & 1)))
 }
 
 /// f32 bits to bf16 bits, stochastically, with `r16` uniform in 0..=65535 (higher bits are ignored).
@@ -43,20 +48,14 @@ pub const fn round_nearest(u: u32) -> u16 {
 #[inline]
 #[must_use]
 pub const fn round_stochastic(u: u32, r16: u32) -> u16 {
-    if is_nan(u) {
-        return nan(u);
-    }
-    ((u + (r16 & 0xffff)) >> 16) as u16
+    high_or_nan(u, u.wrapping_add(r16 & 0xffff))
 }
 
 /// f32 bits to bf16 bits, toward zero. Never overflows.
 #[inline]
 #[must_use]
 pub const fn truncate(u: u32) -> u16 {
-    if is_nan(u) {
-        return nan(u);
-    }
-    (u >> 16) as u16
+    high_or_nan(u, u)
 }
 
 /// `bits`, the rounding of `source`, with an overflow taken back: an infinity made of a finite `source` becomes

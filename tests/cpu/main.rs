@@ -7,6 +7,7 @@
 
 mod bench;
 mod gemm;
+mod packed;
 mod sparse;
 
 use fewbit::cpu::{Cpu, CpuError, GemmParams, Level, Sink, Source, gemm};

@@ -1,10 +1,10 @@
 //! The blocked product: tiles of C in parallel, each packing what it reads.
 //!
-//! A task owns a tile of C of about 256 x 384 and walks over k in blocks. For each block it packs
-//! its rows of A and its columns of B into its core's second-level cache and multiplies panel by
-//! panel. Packing again in every task costs one part in (rows of the tile) of the arithmetic and
-//! saves a shared packed copy of the operands, which a skinny product would write to memory and
-//! read back; it also leaves the tasks with nothing to wait for.
+//! A task owns a tile of C of about 256 x 384 and walks over k in blocks, multiplying panel by
+//! panel. An operand that several tiles read is packed once, for all of them, before they start:
+//! packing it again in every task took a fifth of the time. An operand that one tile alone reads
+//! (A of a product one tile wide, B of a skinny one) is packed by that task, block by block, into
+//! its core's second-level cache, which saves writing a packed copy to memory and reading it back.
 //!
 //! An element's sum depends on the blocks of k alone: neither the tile's size nor the thread
 //! that computes it changes its bits, so the tile's size may follow the number of threads.
@@ -14,6 +14,7 @@ use super::pack::{Operand, Pack};
 use super::store::{Finish, FinishTile, tiles};
 use crate::cpu::Cpu;
 use std::cell::Cell;
+use std::ops::Range;
 
 /// Packed steps of k per block.
 const DEPTH: usize = 256;
@@ -31,7 +32,12 @@ thread_local! {
     /// Panels and accumulators of this thread, kept from product to product: fresh memory costs a
     /// page fault per 4 KiB, a tenth of the time of a tile.
     static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    /// Operands packed for all tiles, kept by the threads that start products.
+    static SHARED: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
+
+/// More lines of packed operands than this are given back after a product: 64 MiB.
+const KEPT: usize = 1 << 20;
 
 /// Lends `f` three aligned slices of the given lengths with unspecified contents.
 fn with_scratch<E, A, R>(lens: [usize; 3], f: impl FnOnce(&mut [E], &mut [E], &mut [A]) -> R) -> R
@@ -94,7 +100,8 @@ pub(crate) fn blocked<M, OA, OB, F>(
     let &Product { m, n, k, a, b, bias } = product;
     // The wide side of the register tile goes along C's longer side when the other would leave
     // most of it empty: C^T = B^T A^T has the same sums.
-    let swap = n < M::NR && m > n;
+    let whole = b.whole();
+    let swap = n < M::NR && m > n && whole.is_none();
     let (rows, columns) = if swap { (n, m) } else { (m, n) };
     let threads = if m.saturating_mul(n).saturating_mul(k) < SMALL {
         1
@@ -113,10 +120,41 @@ pub(crate) fn blocked<M, OA, OB, F>(
             break;
         }
     }
-    let depth = k.div_ceil(ku);
-    let kc = depth.div_ceil(depth.div_ceil(DEPTH));
+    let blocks = Blocks::new(k, ku);
+    let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns);
+    let (outer_rows, outer_columns) = (rows.next_multiple_of(M::MR), columns.next_multiple_of(M::NR));
+    // Shared where more than one tile reads it.
+    let share_a = columns > nc;
+    let share_b = rows > mc || whole.is_some();
+    let lens = [
+        if share_a { outer_rows * depth } else { 0 },
+        if share_b && whole.is_none() {
+            outer_columns * depth
+        } else {
+            0
+        },
+    ];
+    let mut shared = SHARED.take();
+    let lines = lens.map(|len| (len * size_of::<M::Elem>()).div_ceil(size_of::<Line>()));
+    if shared.len() < lines[0] + lines[1] {
+        shared.resize(lines[0] + lines[1], Line([0; 8]));
+    }
+    let (shared_a, shared_b) = shared.split_at_mut(lines[0]);
+    let shared_a: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_a)[..lens[0]];
+    let shared_b: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_b)[..lens[1]];
+    match swap {
+        false => {
+            blocks.pack_all(cpu, threads > 1, a, rows, M::MR, shared_a);
+            blocks.pack_all(cpu, threads > 1, b, columns, M::NR, shared_b);
+        }
+        true => {
+            blocks.pack_all(cpu, threads > 1, b, rows, M::MR, shared_a);
+            blocks.pack_all(cpu, threads > 1, a, columns, M::NR, shared_b);
+        }
+    }
+    let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
     let task = |mut tile: super::store::Tile<'_, F::Out>| {
         let (i, mi, j, nj) = if swap {
             (tile.column, tile.columns, tile.row, tile.rows)
@@ -124,46 +162,33 @@ pub(crate) fn blocked<M, OA, OB, F>(
             (tile.row, tile.rows, tile.column, tile.columns)
         };
         let (mp, np) = (mi.next_multiple_of(M::MR), nj.next_multiple_of(M::NR));
+        let own = |shared: bool, len: usize| if shared { 0 } else { len };
         with_scratch(
-            [mp * kc, np * kc, mp * np],
-            |pa: &mut [M::Elem], pb, acc: &mut [M::Acc]| {
+            [own(share_a, mp * kc), own(share_b, np * kc), mp * np],
+            |own_a: &mut [M::Elem], own_b, acc: &mut [M::Acc]| {
                 for start in (0..depth).step_by(kc) {
                     let steps = kc.min(depth - start);
-                    let range = start * ku..k.min((start + steps) * ku);
-                    let (pa, pb) = (&mut pa[..mp * steps], &mut pb[..np * steps]);
-                    let (outer_a, outer_b) = (i..i + mi, j..j + nj);
-                    let (w, v) = (M::MR, M::NR);
-                    if swap {
-                        cpu.run(Pack {
-                            operand: b,
-                            w,
-                            outer: outer_a,
-                            k: range.clone(),
-                            out: &mut *pa,
-                        });
-                        cpu.run(Pack {
-                            operand: a,
-                            w: v,
-                            outer: outer_b,
-                            k: range,
-                            out: &mut *pb,
-                        });
+                    let k = blocks.range(start, steps);
+                    let pa = if share_a {
+                        &shared_a[outer_rows * start + i * steps..][..mp * steps]
                     } else {
-                        cpu.run(Pack {
-                            operand: a,
-                            w,
-                            outer: outer_a,
-                            k: range.clone(),
-                            out: &mut *pa,
-                        });
-                        cpu.run(Pack {
-                            operand: b,
-                            w: v,
-                            outer: outer_b,
-                            k: range,
-                            out: &mut *pb,
-                        });
-                    }
+                        let out = &mut own_a[..mp * steps];
+                        match swap {
+                            false => pack(cpu, a, M::MR, i..i + mi, k.clone(), out),
+                            true => pack(cpu, b, M::MR, i..i + mi, k.clone(), out),
+                        }
+                        &*out
+                    };
+                    let pb = if share_b {
+                        &shared_b[outer_columns * start + j * steps..][..np * steps]
+                    } else {
+                        let out = &mut own_b[..np * steps];
+                        match swap {
+                            false => pack(cpu, b, M::NR, j..j + nj, k, out),
+                            true => pack(cpu, a, M::NR, j..j + nj, k, out),
+                        }
+                        &*out
+                    };
                     for (i, pa) in pa.chunks_exact(M::MR * steps).enumerate() {
                         for (j, pb) in pb.chunks_exact(M::NR * steps).enumerate() {
                             let acc = &mut acc[i * M::MR * np + j * M::NR..];
@@ -188,5 +213,86 @@ pub(crate) fn blocked<M, OA, OB, F>(
         cpu.for_each(tasks, task)
     } else {
         tasks.into_iter().for_each(task)
+    }
+    if shared.len() <= KEPT {
+        SHARED.set(shared);
+    }
+}
+
+fn pack<E, O: Operand<E>>(
+    cpu: &Cpu,
+    operand: O,
+    w: usize,
+    outer: Range<usize>,
+    k: Range<usize>,
+    out: &mut [E],
+) {
+    cpu.run(Pack {
+        operand,
+        w,
+        outer,
+        k,
+        out,
+    });
+}
+
+/// How k is cut: `kc` packed steps of `ku` each per block.
+#[derive(Clone, Copy)]
+pub(crate) struct Blocks {
+    k: usize,
+    ku: usize,
+    kc: usize,
+}
+
+impl Blocks {
+    /// For `k` products, `ku` per packed element.
+    pub(crate) fn new(k: usize, ku: usize) -> Self {
+        let depth = k.div_ceil(ku);
+        let kc = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        Self { k, ku, kc }
+    }
+
+    /// Elements of a packed operand.
+    pub(crate) fn len(&self, outer: usize, w: usize) -> usize {
+        outer.next_multiple_of(w) * self.k.div_ceil(self.ku)
+    }
+
+    /// The k of `steps` packed steps from `start` on.
+    fn range(&self, start: usize, steps: usize) -> Range<usize> {
+        start * self.ku..self.k.min((start + steps) * self.ku)
+    }
+
+    /// Packs a whole operand, `outer` indices in panels of `w`: the panels of the first block of k, then those of
+    /// the next. Nothing, if `out` is empty.
+    pub(crate) fn pack_all<E: Send, O: Operand<E>>(
+        &self,
+        cpu: &Cpu,
+        parallel: bool,
+        operand: O,
+        outer: usize,
+        w: usize,
+        out: &mut [E],
+    ) {
+        let depth = self.k.div_ceil(self.ku);
+        let mut items = Vec::new();
+        let mut rest = out;
+        for start in (0..depth).step_by(self.kc) {
+            let steps = self.kc.min(depth - start);
+            let len = (outer.next_multiple_of(w) * steps).min(rest.len());
+            let (block, next) = rest.split_at_mut(len);
+            rest = next;
+            // Sixteen panels at a time: some hundreds of KiB.
+            for (i, out) in block.chunks_mut(16 * w * steps).enumerate() {
+                let first = 16 * w * i;
+                let last = outer.min(first + 16 * w);
+                items.push((first..last, self.range(start, steps), out));
+            }
+        }
+        let task = |(outer, k, out)| pack(cpu, operand, w, outer, k, out);
+        if parallel {
+            cpu.for_each(items, task)
+        } else {
+            items.into_iter().for_each(task)
+        }
     }
 }

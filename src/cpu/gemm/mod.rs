@@ -3,6 +3,7 @@
 mod blocked;
 pub(crate) mod micro;
 mod pack;
+mod packed;
 mod small;
 mod store;
 
@@ -11,7 +12,9 @@ use super::{Cpu, CpuError, Isa, check_matrix};
 use crate::format::bf16;
 use blocked::{Product, blocked};
 use micro::{F32, F64};
-use pack::{Mixed, View};
+use pack::{Mixed, Packed, View};
+use packed::Panels;
+pub use packed::{PackedB, gemm_packed};
 use store::{Affine, Finish, FinishTile, ToBf16, tiles};
 
 /// Shape and scalars of a product, C[m, n] = relu?(alpha op(A)[m, k] op(B)[k, n] + beta C + bias).
@@ -280,6 +283,24 @@ pub fn gemm(
     c: Sink<'_>,
     bias: Option<Source<'_>>,
 ) -> Result<(), CpuError> {
+    gemm_any(cpu, params, a, Right::Stored(b), c, bias)
+}
+
+/// The right operand.
+#[derive(Clone, Copy)]
+enum Right<'a> {
+    Stored(Source<'a>),
+    Packed(&'a PackedB),
+}
+
+fn gemm_any(
+    cpu: &Cpu,
+    params: &GemmParams,
+    a: Source<'_>,
+    b: Right<'_>,
+    c: Sink<'_>,
+    bias: Option<Source<'_>>,
+) -> Result<(), CpuError> {
     let &GemmParams {
         m,
         n,
@@ -304,7 +325,10 @@ pub fn gemm(
     let alpha = if k == 0 { 0.0 } else { alpha };
     if alpha != 0.0 {
         a.check("A", m, k)?;
-        b.check("B", k, n)?;
+        match b {
+            Right::Stored(b) => b.check("B", k, n)?,
+            Right::Packed(b) => b.check(cpu, &a, k, n)?,
+        }
     }
     let affine = Affine { alpha, beta, relu };
     let shape = (m, n, k);
@@ -344,7 +368,7 @@ fn product<F: Finish<f32>>(
     cpu: &Cpu,
     (m, n, k): (usize, usize, usize),
     a: Source<'_>,
-    b: Source<'_>,
+    b: Right<'_>,
     bias: &[f32],
     finish: &F,
     c: &mut [F::Out],
@@ -356,7 +380,12 @@ fn product<F: Finish<f32>>(
     if !finish.needs_product() {
         return without_product(cpu, m, n, bias, finish, c, ldc);
     }
-    let (va, vb) = (a.view(!a.transposed), b.view(b.transposed));
+    let va = a.view(!a.transposed);
+    let b = match b {
+        Right::Stored(b) => b,
+        Right::Packed(b) => return packed(cpu, (m, n, k), va, b, bias, finish, c, ldc),
+    };
+    let vb = b.view(b.transposed);
     if m.min(n) <= small::FEW {
         let transposed = n < m;
         let (vectors, count, w, outer) = if transposed {
@@ -397,6 +426,44 @@ fn product<F: Finish<f32>>(
         },
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+    }
+}
+
+fn packed<F: Finish<f32>>(
+    cpu: &Cpu,
+    (m, n, k): (usize, usize, usize),
+    a: Mixed<'_>,
+    b: &PackedB,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) {
+    match &b.panels {
+        Panels::F32(panels) => {
+            let b = Packed(panels.as_slice());
+            let p = Product { m, n, k, a, b, bias };
+            match cpu.isa {
+                Isa::Portable(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512Bf16(isa) => blocked(cpu, F32(isa.base()), 1, &p, finish, c, ldc),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Panels::Pairs(panels) => {
+            // Both hold, or `PackedB::check` has refused.
+            if let (Isa::Avx512Bf16(isa), Mixed::Bf16(a)) = (cpu.isa, a) {
+                let (a, b) = (pack::PairView(a), Packed(panels.as_slice()));
+                let p = Product { m, n, k, a, b, bias };
+                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
+            }
+        }
     }
 }
 

@@ -33,6 +33,26 @@ impl<T: Copy> View<'_, T> {
 pub(crate) trait Operand<E>: Copy + Send + Sync {
     /// Fills `out`, one panel of `w` after the other, with `outer` and `k`.
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [E]);
+
+    /// All of the operand, if it is packed already: then [`Operand::pack`] is not called.
+    fn whole(&self) -> Option<&[E]> {
+        None
+    }
+}
+
+/// An operand that was packed before, in the layout of `Blocks::pack_all`.
+#[derive(Clone, Copy)]
+pub(crate) struct Packed<'a, E>(pub(crate) &'a [E]);
+
+impl<E: Copy + Send + Sync> Operand<E> for Packed<'_, E> {
+    #[inline(always)]
+    fn pack<L: Lanes>(self, _: L, _: usize, _: Range<usize>, _: Range<usize>, out: &mut [E]) {
+        debug_assert!(out.is_empty(), "a packed operand is read whole");
+    }
+
+    fn whole(&self) -> Option<&[E]> {
+        Some(self.0)
+    }
 }
 
 /// Two bf16 of consecutive k in one word, the lower k in the low half.
