@@ -16,6 +16,17 @@ cargo test --release --no-fail-fast --all-features
 say "ignored tests"
 cargo test --release --no-fail-fast --all-features --lib --bins --tests -- --ignored
 
+say "matrix units, on a Mesa 26 software driver"
+# Experimental features of wgpu: asked for here and nowhere else. The test fails where the driver has no units.
+if [ "$(uname -sm)" = "Linux x86_64" ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
+    scripts/mesa26.sh fetch
+    FEWBIT_EXPERIMENTAL=1 FEWBIT_REQUIRE_GPU=0 \
+        CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$PWD/scripts/mesa26.sh run" \
+        cargo test --release --test kernels -- matmul
+else
+    echo "skipped: scripts/mesa26.sh needs Debian on x86_64"
+fi
+
 for target in aarch64-unknown-linux-gnu x86_64-pc-windows-msvc aarch64-apple-darwin aarch64-linux-android; do
     say "check for $target"
     if ! rustup target list --installed | grep -qx "$target"; then

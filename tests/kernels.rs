@@ -16,6 +16,10 @@ fn main() {
     for cpu in Cpu::available() {
         places.push(Place::new(cpu.to_string(), Device::from_cpu(cpu), Effort::Full));
     }
+    let options = GpuOptions {
+        experimental: experimental(),
+        ..GpuOptions::default()
+    };
     let mut vulkan = false;
     for adapter in pollster::block_on(fewbit::gpu::adapters()) {
         let info = adapter.get_info();
@@ -26,7 +30,7 @@ fn main() {
         }
         let gl = info.backend == wgpu::Backend::Gl;
         vulkan |= !gl;
-        match pollster::block_on(Gpu::open_adapter(adapter.clone(), false)) {
+        match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
             Ok(gpu) => {
                 // Without a probe the float variant of FMAC would not run.
                 let _ = fewbit::ops::probe_float_fmac_blocking(&gpu);
@@ -65,6 +69,18 @@ fn main() {
             "no adapter but OpenGL ones, if any; scripts/test.sh installs one",
         ));
     }
+    if experimental().is_enabled() {
+        let units = places.iter().any(|place| {
+            let gpu = place.device.as_gpu();
+            gpu.is_some_and(serves_on_matrix_units)
+        });
+        trials.push(Trial::test("matmul runs on matrix units", move || match units {
+            true => Ok(()),
+            false => {
+                Err("FEWBIT_EXPERIMENTAL=1, but no adapter has a matrix unit that kernels can use".into())
+            }
+        }));
+    }
     // A case's trials stand side by side: they share what the reference made, and drop it together.
     for case in check::cases(Effort::Full) {
         let case = Arc::new((case, OnceLock::new()));
@@ -77,6 +93,22 @@ fn main() {
 
 /// Bytes in one binding of the device that has small ones: eight rows of every quick case fit.
 const SMALL_BINDING: u64 = 16 << 10;
+
+/// Matrix units are behind a feature that wgpu does not vouch for: `FEWBIT_EXPERIMENTAL=1` asks for them.
+fn experimental() -> wgpu::ExperimentalFeatures {
+    if std::env::var("FEWBIT_EXPERIMENTAL").is_ok_and(|value| value == "1") {
+        // SAFETY: wgpu asks that whoever makes the token accepts this; who sets the variable does.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
+}
+
+fn serves_on_matrix_units(gpu: &Gpu) -> bool {
+    let bf16 = fewbit::tensor::DType::Bf16;
+    let op = fewbit::ops::Matmul::new(64, 64, 64).types(bf16, bf16, bf16);
+    fewbit::ops::Op::variants(&op, gpu, false).contains(&"coop")
+}
 
 fn missing(name: &str, reason: &str) -> Trial {
     let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");

@@ -3,18 +3,32 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use fewbit::gpu::{BindingKind, Permutation};
+use naga::valid::Capabilities;
 use naga::{AddressSpace, StorageAccess, TypeInner};
+
+/// What a permutation may use beyond core WebGPU: nothing, unless it enables extensions.
+fn needed(permutation: &Permutation) -> Capabilities {
+    let mut needed = Capabilities::empty();
+    for extension in &permutation.enables {
+        needed |= match *extension {
+            "f16" => Capabilities::SHADER_FLOAT16,
+            // Its values belong to subgroups, whose builtins have no extension in naga.
+            "wgpu_cooperative_matrix" => Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP,
+            other => panic!("{}: unknown extension {other}", permutation.label()),
+        };
+    }
+    needed
+}
 
 fn reflect(permutation: &Permutation) -> naga::Module {
     let source = permutation.source();
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|error| panic!("{}: {}", permutation.label(), error.emit_to_string(&source)));
-    naga::valid::Validator::new(
-        naga::valid::ValidationFlags::all(),
-        naga::valid::Capabilities::empty(),
-    )
-    .validate(&module)
-    .unwrap_or_else(|error| panic!("{}: {error:?}", permutation.label()));
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), needed(permutation));
+    validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+    validator
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}: {error:?}", permutation.label()));
     module
 }
 

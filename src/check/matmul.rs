@@ -13,6 +13,62 @@ enum Values {
     Integers,
     /// Fractions, some of them subnormal: the bound's terms for flushing are at work.
     Tiny,
+    /// Fractions, one in 300 of them far from the others (2^-60 and 2^40 times): the list of outliers.
+    Outliers,
+    /// Exponents all over -60..60: more outliers than any list holds.
+    Wide,
+    /// Runs of fractions and runs of `Wide`: some groups start again where others do not.
+    Mixed,
+    /// As large as bf16 goes in A, as small in B.
+    Extremes,
+    /// Fractions, one in 200 of them NaN, infinite, zero of either sign, subnormal or the largest.
+    Specials,
+    /// Nothing but zeros and, in 1 of 50, subnormals: no number tells a scale.
+    Nothing,
+}
+
+const SPECIALS: [u32; 8] = [
+    0x7fc0_0000,
+    0x7f80_0000,
+    0xff80_0000,
+    0,
+    0x8000_0000,
+    0x0001_0000,
+    0x7f7f_0000,
+    0x0080_0000,
+];
+
+impl Values {
+    /// The next value of operand `name`, of which `index` have been made.
+    fn next(self, source: &mut Source, name: &str, index: usize) -> f32 {
+        let power = |exponent: u32| f32::from_bits((exponent + 127) << 23);
+        let unit = source.unit();
+        match self {
+            Self::Integers => source.small_integer(),
+            Self::Unit => unit,
+            Self::Tiny if source.below(4) == 0 => unit * f32::MIN_POSITIVE * 0.5,
+            Self::Tiny => unit,
+            Self::Outliers => match source.below(600) {
+                0 => unit / power(60),
+                1 => unit * power(40),
+                _ => unit,
+            },
+            Self::Mixed if index % 5000 < 4600 => unit,
+            Self::Wide | Self::Mixed => match source.below(121) {
+                exponent @ 0..60 => unit / power(60 - exponent),
+                exponent => unit * power(exponent - 60),
+            },
+            Self::Extremes if name == "a" => (1.0 + unit.abs()).copysign(unit) * power(126),
+            Self::Extremes if name == "b" => unit / power(120),
+            Self::Extremes => unit,
+            Self::Specials if source.below(200) == 0 => {
+                f32::from_bits(SPECIALS[source.below(SPECIALS.len() as u32) as usize])
+            }
+            Self::Specials => unit,
+            Self::Nothing if source.below(50) == 0 => unit * f32::MIN_POSITIVE * 0.5,
+            Self::Nothing => 0.0,
+        }
+    }
 }
 
 const DRAW: Draw = Draw {
@@ -206,6 +262,24 @@ pub(super) fn cases() -> Vec<Case> {
         Values::Unit,
     );
 
+    // What f16 matrix units cannot hold, at the edges of their tiles and past them.
+    for values in [
+        Values::Outliers,
+        Values::Wide,
+        Values::Mixed,
+        Values::Extremes,
+        Values::Specials,
+        Values::Nothing,
+    ] {
+        let base = Matmul::new(70, 67, 75).types(Bf16, Bf16, F32);
+        add(quick, base, values);
+        add(quick, base.transposed(true, true).batch(2), values);
+        // Few k in a long sum are sampled, so that outliers come as a surprise.
+        let long = Matmul::new(18, 130, 1100).types(Bf16, Bf16, Bf16);
+        add(quick, long.transposed(false, true).bias(F32), values);
+        add(quick, long.transposed(true, false).scaled(0.5, -1.0), values);
+    }
+
     // f64: the CPU device and the reference.
     let double = Matmul::new(21, 23, 25).types(F64, F64, F64);
     add(quick, double, Values::Unit);
@@ -261,16 +335,15 @@ pub(super) fn cases() -> Vec<Case> {
 fn case(effort: Effort, op: Matmul, values: Values) -> Case {
     Case::new(effort, op, move || {
         let mut source = Source::new((op.m * 1_000_000 + op.n * 1000 + op.k) as u64);
-        let mut value = || match values {
-            Values::Integers => source.small_integer(),
-            Values::Unit => source.unit(),
-            Values::Tiny if source.below(4) == 0 => source.unit() * f32::MIN_POSITIVE * 0.5,
-            Values::Tiny => source.unit(),
-        };
         op.operands()
             .iter()
             .map(|spec| {
                 let words = spec.words as usize;
+                let mut index = 0;
+                let mut value = || {
+                    index += 1;
+                    values.next(&mut source, spec.name, index - 1)
+                };
                 let (m, n) = (op.m, op.n);
                 match spec.name {
                     "a" => fill(words, &op.a, op.batch, op.stored_a(), &mut value),

@@ -171,8 +171,8 @@ pub fn run_expecting(device: &Device, case: &Case, expected: &Expected) -> Resul
             // Five words: off 16 bytes, and off every binding alignment.
             let offset = if any_offset { 5 } else { 0 };
             let suffix = if any_offset { " (any offset)" } else { "" };
-            let got = on_gpu(gpu, case, &expected.before, &request, offset)?;
-            let verdict = judge(case, expected, &got, Arithmetic::GPU);
+            let (ran, got) = on_gpu(gpu, case, &expected.before, &request, offset)?;
+            let verdict = judge(case, expected, &got, case.op.arithmetic(ran));
             reports.push(Report {
                 variant: format!("{variant}{suffix}"),
                 verdict,
@@ -196,8 +196,8 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
             variant: *variant,
             any_offset: false,
         };
-        let got = on_gpu(gpu, case, &expected.before, &request, 0)?;
-        let verdict = judge(case, &expected, &got, Arithmetic::GPU);
+        let (ran, got) = on_gpu(gpu, case, &expected.before, &request, 0)?;
+        let verdict = judge(case, &expected, &got, case.op.arithmetic(ran));
         Ok(Report {
             variant: variant.unwrap_or("preferred").to_string(),
             verdict,
@@ -243,14 +243,15 @@ fn on_host(
     Ok(buffers)
 }
 
-/// Runs a case through the low door with every operand `offset` words into its buffer.
+/// Runs a case through the low door with every operand `offset` words into its buffer: the variant that ran, and
+/// the operands after it.
 fn on_gpu(
     gpu: &Gpu,
     case: &Case,
     before: &[HostBuffer],
     request: &PlanRequest,
     offset: usize,
-) -> Result<Vec<HostBuffer>> {
+) -> Result<(&'static str, Vec<HostBuffer>)> {
     let op = &*case.op;
     let plan = op.plan(gpu, request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
@@ -290,7 +291,8 @@ fn on_gpu(
         )?);
     }
     gpu.submit("check", encoder)?;
-    backs.into_iter().map(read).collect()
+    let after = backs.into_iter().map(read).collect::<Result<_>>()?;
+    Ok((plan.variant(), after))
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use fewbit::Device;
 use fewbit::gpu::{AdapterChoice, Cache, Gpu, GpuOptions};
+use fewbit::{Device, wgpu};
 
 use super::output::Output;
 use super::{Choice, Common, Stop};
@@ -14,6 +14,9 @@ pub(crate) fn open(common: &Common, output: &mut Output) -> Result<Device, Stop>
     output.device(device.kind_name(), &device.describe(), &why);
     if let Some(gpu) = device.as_gpu() {
         OPENED.get_or_init(|| gpu.clone());
+        if common.experimental {
+            output.line(&matrix_units(gpu));
+        }
         let tuned = gpu.tuning().len();
         if tuned > 0 {
             output.line(&format!(
@@ -22,6 +25,29 @@ pub(crate) fn open(common: &Common, output: &mut Output) -> Result<Device, Stop>
         }
     }
     Ok(device)
+}
+
+/// The matrix units that kernels may use, as a line.
+pub(crate) fn matrix_units(gpu: &Gpu) -> String {
+    let units: Vec<_> = gpu
+        .matrix_units()
+        .iter()
+        .map(|unit| {
+            let wgpu::CooperativeMatrixProperties {
+                m_size,
+                n_size,
+                k_size,
+                ab_type,
+                cr_type,
+                ..
+            } = unit;
+            format!("{m_size} x {n_size} x {k_size} {ab_type:?} to {cr_type:?}")
+        })
+        .collect();
+    match units.is_empty() {
+        true => "Matrix units: none".into(),
+        false => format!("Matrix units: {}", units.join(", ")),
+    }
 }
 
 /// The GPU of this run.
@@ -36,36 +62,60 @@ pub(crate) fn save_pipelines() {
     }
 }
 
+/// wgpu's experimental features, where `--experimental` asks for them.
+pub(crate) fn experimental(common: &Common) -> wgpu::ExperimentalFeatures {
+    if common.experimental {
+        // SAFETY: wgpu asks that whoever makes the token accepts features it does not vouch for. The option, whose
+        // help says so, is that acceptance.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
+}
+
 /// An adapter with what earlier runs left for it.
-fn open_gpu(adapter: AdapterChoice) -> fewbit::Result<Gpu> {
+fn open_gpu(common: &Common, adapter: AdapterChoice) -> fewbit::Result<Gpu> {
     Gpu::open_blocking(&GpuOptions {
         adapter,
         cache: Cache::platform(),
+        experimental: experimental(common),
         ..GpuOptions::default()
     })
 }
 
 fn choose(common: &Common) -> Result<(Device, String), Stop> {
+    if common.experimental && matches!(common.device, Choice::Cpu | Choice::Reference) {
+        return Err(Stop::Input(
+            "--experimental opens a GPU: it goes with --device gpu or auto".into(),
+        ));
+    }
     if let Some(name) = &common.adapter {
         if matches!(common.device, Choice::Cpu | Choice::Reference) {
             return Err(Stop::Input(
                 "--adapter names a GPU: it goes with --device gpu or auto".into(),
             ));
         }
-        let gpu = open_gpu(AdapterChoice::Named(name.clone()))?;
+        let gpu = open_gpu(common, AdapterChoice::Named(name.clone()))?;
         return Ok((Device::from_gpu(gpu), "named by --adapter".into()));
     }
     let asked = |device| Ok((device, "asked for by --device".to_string()));
     match common.device {
-        Choice::Gpu => asked(Device::from_gpu(open_gpu(AdapterChoice::Any)?)),
+        Choice::Gpu => asked(Device::from_gpu(open_gpu(common, AdapterChoice::Any)?)),
         Choice::Cpu => asked(Device::cpu()),
         Choice::Reference => asked(Device::reference()),
         Choice::Auto => {
             let overridden = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
             if overridden("FEWBIT_DEVICE") || overridden("WGPU_ADAPTER_NAME") {
+                if common.experimental {
+                    return Err(Stop::Input(
+                        "--experimental goes with --device gpu or --adapter, not with a device chosen by the \
+                         environment"
+                            .into(),
+                    ));
+                }
                 return Ok((Device::auto_blocking()?, "chosen by the environment".into()));
             }
-            match open_gpu(AdapterChoice::RealGpu) {
+            match open_gpu(common, AdapterChoice::RealGpu) {
                 Ok(gpu) => Ok((Device::from_gpu(gpu), "the best real GPU found".into())),
                 Err(error) => Ok((Device::cpu(), error.to_string())),
             }

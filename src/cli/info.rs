@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fewbit::cpu::Cpu;
-use fewbit::gpu::Gpu;
+use fewbit::gpu::{Gpu, GpuOptions};
 
 use super::output::{Output, Row};
 use super::{Common, Stop, device};
@@ -19,6 +19,10 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
         output.line(&format!("\nCPU device: {cpu}{best}"));
         output.row(Row::new("device", "cpu", &cpu.to_string(), true));
     }
+    let options = GpuOptions {
+        experimental: device::experimental(common),
+        ..GpuOptions::default()
+    };
     let adapters = pollster::block_on(fewbit::gpu::adapters());
     if adapters.is_empty() {
         output.line("\nNo GPU adapter found.");
@@ -30,7 +34,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
             info.name, info.device_type, info.backend
         ));
         output.line(&format!("  driver    {} {}", info.driver, info.driver_info));
-        let gpu = match pollster::block_on(Gpu::open_adapter(adapter, false)) {
+        let gpu = match pollster::block_on(Gpu::open_with(adapter, &options)) {
             Ok(gpu) => gpu,
             Err(error) => {
                 output.line(&format!("  cannot be opened: {error}"));
@@ -60,6 +64,9 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
             "  features  {} (optional: they only add variants or timing)",
             features.join(", ")
         ));
+        if common.experimental {
+            output.line(&format!("  {}", device::matrix_units(&gpu)));
+        }
         let variants = variants(&gpu);
         for (kernel, names) in &variants {
             output.line(&format!("  {kernel:<9} {}", names.join(", ")));

@@ -44,6 +44,10 @@ pub(crate) struct Common {
     /// Open the GPU adapter whose name contains this text, in any case (software adapters too).
     #[arg(long, value_name = "NAME", global = true)]
     adapter: Option<String>,
+    /// Open GPUs with wgpu's experimental features, which may be unsound: bf16 products run on matrix units where
+    /// the driver has them.
+    #[arg(long, global = true)]
+    experimental: bool,
     /// Print one JSON object {"device", "results", "passed"} instead of tables.
     #[arg(long, global = true)]
     json: bool,

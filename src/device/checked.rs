@@ -32,11 +32,16 @@ pub(super) fn check_against(
     let before: Vec<&[u32]> = before.iter().map(HostBuffer::words).collect();
     let want: Vec<&[u32]> = want.iter().map(HostBuffer::words).collect();
     let got: Vec<&[u32]> = got.iter().map(HostBuffer::words).collect();
+    let arithmetic = match device.gpu_state() {
+        // The plan that ran: it is kept.
+        Some(state) => op.arithmetic(state.plan(op)?.variant()),
+        None => device.arithmetic(),
+    };
     let verdict = op.compare(&Comparison {
         before: &before,
         want: &want,
         got: &got,
-        arithmetic: device.arithmetic(),
+        arithmetic,
         step: *step,
     });
     match verdict.failure {

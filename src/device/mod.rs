@@ -187,7 +187,8 @@ impl Device {
         }
     }
 
-    /// What may be assumed of its f32 arithmetic, for the bounds of the numerics contract.
+    /// What may be assumed of its f32 arithmetic, for the bounds of the numerics contract. Variants that run on
+    /// matrix units have their own: [`Op::arithmetic`](crate::ops::Op::arithmetic).
     #[must_use]
     pub fn arithmetic(&self) -> Arithmetic {
         match self.kind() {

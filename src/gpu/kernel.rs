@@ -102,6 +102,8 @@ pub struct Permutation {
     pub kernel: &'static Kernel,
     /// The entry point.
     pub entry: &'static str,
+    /// Language extensions (`f16`): their `enable` lines must stand before everything else.
+    pub enables: Vec<&'static str>,
     /// Library texts that differ between permutations (such as the random generator), put before the
     /// kernel's own sources.
     pub libraries: Vec<&'static str>,
@@ -142,6 +144,7 @@ impl Permutation {
         Self {
             kernel,
             entry: "main",
+            enables: Vec::new(),
             libraries: Vec::new(),
             constants: Vec::new(),
             workgroup_memory: CORE_WORKGROUP_MEMORY,
@@ -152,6 +155,13 @@ impl Permutation {
     #[must_use]
     pub fn entry(mut self, entry: &'static str) -> Self {
         self.entry = entry;
+        self
+    }
+
+    /// Enables a language extension.
+    #[must_use]
+    pub fn enable(mut self, extension: &'static str) -> Self {
+        self.enables.push(extension);
         self
     }
 
@@ -180,8 +190,11 @@ impl Permutation {
     #[must_use]
     pub fn source(&self) -> String {
         let mut text = String::new();
-        for (name, value) in &self.constants {
+        for extension in &self.enables {
             // Writing to a String cannot fail.
+            let _ = writeln!(text, "enable {extension};");
+        }
+        for (name, value) in &self.constants {
             let _ = match value {
                 Constant::U32(value) => writeln!(text, "const {name}: u32 = {value}u;"),
                 Constant::Bool(value) => writeln!(text, "const {name}: bool = {value};"),

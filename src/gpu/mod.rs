@@ -60,6 +60,7 @@ struct Inner {
     tuned: tuning::Tuned,
     submits: std::sync::atomic::AtomicU64,
     pipeline_cache: Option<wgpu::PipelineCache>,
+    matrix_units: Vec<wgpu::CooperativeMatrixProperties>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -101,6 +102,11 @@ impl Gpu {
         lost: Arc<Lost>,
         pipeline_cache: Option<wgpu::PipelineCache>,
     ) -> Self {
+        let units = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let matrix_units = match &adapter {
+            Some(adapter) if device.features().contains(units) => adapter.cooperative_matrix_properties(),
+            _ => Vec::new(),
+        };
         Self(Arc::new(Inner {
             info: device.adapter_info(),
             limits: device.limits(),
@@ -117,6 +123,7 @@ impl Gpu {
             tuned: tuning::Tuned::default(),
             submits: std::sync::atomic::AtomicU64::new(0),
             pipeline_cache,
+            matrix_units,
         }))
     }
 
@@ -154,6 +161,13 @@ impl Gpu {
     #[must_use]
     pub fn features(&self) -> wgpu::Features {
         self.0.features
+    }
+
+    /// The matrix units that kernels may use: none unless the device was opened with
+    /// `EXPERIMENTAL_COOPERATIVE_MATRIX` (see [`GpuOptions::experimental`]) and its adapter is known.
+    #[must_use]
+    pub fn matrix_units(&self) -> &[wgpu::CooperativeMatrixProperties] {
+        &self.0.matrix_units
     }
 
     /// Whether the adapter is software running on the CPU, where variants without barriers win.

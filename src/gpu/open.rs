@@ -28,6 +28,10 @@ pub struct GpuOptions {
     pub core_only: bool,
     /// Ask for at most this many bytes in one binding: operations cut what is larger. For tests of that, mostly.
     pub max_binding_bytes: Option<u64>,
+    /// wgpu's token for experimental features, which only `unsafe` code makes: wgpu does not vouch for their
+    /// soundness. With it the device gets cooperative matrices, where the adapter has them, and bf16 products run
+    /// on matrix units. Ignored with `core_only`.
+    pub experimental: wgpu::ExperimentalFeatures,
     /// Where tuned variants and compiled pipelines of earlier runs lie; `None` uses none. What is compiled now is
     /// saved with [`Cache::save_pipelines`](super::Cache::save_pipelines).
     #[cfg(feature = "tune")]
@@ -131,8 +135,8 @@ impl Gpu {
         Self::open_with(adapter, options).await
     }
 
-    /// Opens a device on this adapter, with its own limits and the optional features it has, or
-    /// (`core_only`) with the default limits of WebGPU and no feature.
+    /// Opens a device on this adapter, with its own limits and the optional features it has but experimental ones,
+    /// or (`core_only`) with the default limits of WebGPU and no feature.
     ///
     /// # Errors
     /// [`Error::NoDevice`] when the adapter refuses.
@@ -155,7 +159,11 @@ impl Gpu {
                 wgpu::Limits::default().using_alignment(adapter.limits()),
             )
         } else {
-            (adapter.features() & useful_features(), adapter.limits())
+            let mut useful = useful_features();
+            if options.experimental.is_enabled() {
+                useful |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            }
+            (adapter.features() & useful, adapter.limits())
         };
         if let Some(bytes) = options.max_binding_bytes {
             let limit = &mut limits.max_storage_buffer_binding_size;
@@ -165,6 +173,7 @@ impl Gpu {
             label: Some("fewbit"),
             required_features: features,
             required_limits: limits,
+            experimental_features: options.experimental,
             ..Default::default()
         };
         let (device, queue) = adapter

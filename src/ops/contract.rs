@@ -41,6 +41,9 @@ pub struct Arithmetic {
     pub flushes: bool,
     /// Whether NaN and Inf follow IEEE 754.
     pub ieee: bool,
+    /// Whether matrix units sum the products: several a step, each truncated to the largest, for which gamma counts
+    /// 2 K + 4 roundings.
+    pub matrix_unit: bool,
 }
 
 impl Arithmetic {
@@ -50,6 +53,7 @@ impl Arithmetic {
         eta: f64::from_bits(0x3830_0000_0000_0000),
         flushes: true,
         ieee: false,
+        matrix_unit: false,
     };
     /// IEEE 754 binary32, rounding to nearest.
     pub const CPU: Self = Self {
@@ -57,6 +61,7 @@ impl Arithmetic {
         eta: f64::from_bits(0x36a0_0000_0000_0000),
         flushes: false,
         ieee: true,
+        matrix_unit: false,
     };
     /// The CPU's `dpbf16` instruction: flushes subnormals and orders its sums its own way.
     pub const DPBF16: Self = Self {
@@ -266,7 +271,7 @@ impl Stored {
 ///
 /// `abs(C - C64) <= gamma * T + F + R`, with
 /// `gamma = (1 + u)^(K + 4) - 1` (K - 1 additions, one product rounding, alpha, C_in, bias and one to spare
-/// for C64's own error), `T = abs(alpha) sum abs(a_k b_k) + abs(beta C_in) + abs(bias)`, `F` for flushed
+/// for C64's own error; `2 K + 4` for [matrix units](Arithmetic::matrix_unit)), `T = abs(alpha) sum abs(a_k b_k) + abs(beta C_in) + abs(bias)`, `F` for flushed
 /// results and operands, `R` for the output's own rounding. Any order of the sum, split-K with f32 partials
 /// included, satisfies it.
 #[derive(Clone, Copy, Debug)]
@@ -302,7 +307,12 @@ impl Bound {
         } else {
             arithmetic.eta
         };
-        let gamma = ((self.terms + 4) as f64 * unit.ln_1p()).exp_m1();
+        let terms = if arithmetic.matrix_unit {
+            2 * self.terms
+        } else {
+            self.terms
+        };
+        let gamma = ((terms + 4) as f64 * unit.ln_1p()).exp_m1();
         // In f64 the reference rounds as often as the device does.
         let gamma = if self.stored == Stored::F64 {
             2.0 * gamma

@@ -8,18 +8,20 @@
 //! | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
 //! | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |
 //! | `tiled64` | the rest | more groups from small matrices |
+//! | `coop` | bf16 by bf16 past M, N = 8 where the GPU has matrix units that WGSL can name (see [`GpuOptions`](crate::gpu::GpuOptions)) | they multiply f16 many times faster; the bound's gamma counts 2 K + 4 |
 //!
-//! Every variant runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
+//! Every variant but `coop` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
 //! are multiples of 16 bytes, single words otherwise (asked for with `any_offset`). Products that pass a
 //! binding or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums
 //! in scratch memory.
 
 mod compare;
+mod coop;
 mod plan;
 
 pub(super) use plan::permutations;
 
-use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld, check_limit};
+use super::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, check_ld, check_limit};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
@@ -478,6 +480,13 @@ impl Op for Matmul {
             reference::matmul(&op, a.read(), b.read(), c.write(), &[]);
         }
         Ok(())
+    }
+
+    fn arithmetic(&self, variant: &str) -> Arithmetic {
+        Arithmetic {
+            matrix_unit: variant == "coop",
+            ..Arithmetic::GPU
+        }
     }
 
     fn compare(&self, comparison: &Comparison<'_>) -> Verdict {

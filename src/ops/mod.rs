@@ -181,6 +181,11 @@ pub trait Op: std::fmt::Debug + Send + Sync {
     /// Whatever [`Op::check`] finds, or operands of the wrong number or size.
     fn reference(&self, args: Args<'_>) -> Result<()>;
 
+    /// What may be assumed of the arithmetic of one of its GPU variants, for the bounds of its class.
+    fn arithmetic(&self, _variant: &str) -> Arithmetic {
+        Arithmetic::GPU
+    }
+
     /// Judges a device's results by the operation's class. The default is the exact class: every word of
     /// every written operand equals the reference's, padding included.
     fn compare(&self, comparison: &Comparison<'_>) -> Verdict {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::coop::{self, Unit};
 use super::{Matmul, OP};
 use crate::error::{Error, Result};
 use crate::format::random::Generator;
@@ -46,8 +47,8 @@ const fn bindings(vec4: bool) -> [Binding; 7] {
     ]
 }
 
-static VEC4_BINDINGS: [Binding; 7] = bindings(true);
-static WORD_BINDINGS: [Binding; 7] = bindings(false);
+pub(super) static VEC4_BINDINGS: [Binding; 7] = bindings(true);
+pub(super) static WORD_BINDINGS: [Binding; 7] = bindings(false);
 
 /// The kernels of one shader file, with 16-byte loads and with single words.
 macro_rules! kernels {
@@ -122,6 +123,7 @@ enum Form {
         /// Whether K may be split over groups.
         split: bool,
     },
+    Coop(Unit),
     Vec {
         swap: bool,
         vectors: u32,
@@ -165,6 +167,7 @@ impl Form {
             },
             "vec" => vec(4, 64),
             "vec_serial" => vec(16, 1),
+            "coop" => Unit::of(gpu).map_or(Self::Direct, Self::Coop),
             _ => Self::Direct,
         }
     }
@@ -174,6 +177,7 @@ impl Form {
         match self {
             Self::Direct => [8, 8 * GROUP],
             Self::Tiled { tile, .. } => [tile.into(); 2],
+            Self::Coop(unit) => [unit.tile().into(); 2],
             Self::Vec {
                 swap: true,
                 out_lanes,
@@ -223,6 +227,11 @@ pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
         names.extend(tiled);
         names.push("direct");
     }
+    if coop::serves(op, gpu) {
+        // Emulated units lose to `direct`; matrix-vector products wait for memory, whatever multiplies.
+        let last = gpu.is_software() || op.m <= 8 || op.n <= 8;
+        names.insert(if last { names.len() } else { 0 }, "coop");
+    }
     names
 }
 
@@ -233,15 +242,16 @@ fn permutation(
     transposed: [bool; 2],
     stochastic: Option<Generator>,
 ) -> Permutation {
-    let kernel = match (form, vec4) {
-        (Form::Direct, true) => &DIRECT_VEC4,
-        (Form::Direct, false) => &DIRECT_WORD,
-        (Form::Tiled { .. }, true) => &TILED_VEC4,
-        (Form::Tiled { .. }, false) => &TILED_WORD,
-        (Form::Vec { .. }, true) => &VEC_VEC4,
-        (Form::Vec { .. }, false) => &VEC_WORD,
+    let base = match (form, vec4) {
+        (Form::Coop(unit), vec4) => unit.permutation(vec4),
+        (Form::Direct, true) => Permutation::new(&DIRECT_VEC4),
+        (Form::Direct, false) => Permutation::new(&DIRECT_WORD),
+        (Form::Tiled { .. }, true) => Permutation::new(&TILED_VEC4),
+        (Form::Tiled { .. }, false) => Permutation::new(&TILED_WORD),
+        (Form::Vec { .. }, true) => Permutation::new(&VEC_VEC4),
+        (Form::Vec { .. }, false) => Permutation::new(&VEC_WORD),
     };
-    let common = Permutation::new(kernel)
+    let common = base
         .library(shaders::generator(stochastic.unwrap_or_default()))
         .constant("A_BF16", bf16[0])
         .constant("B_BF16", bf16[1])
@@ -255,6 +265,7 @@ fn permutation(
             .constant("TILE_K", depth)
             // Two f32 slabs of each operand.
             .workgroup_memory(4 * tile * depth * 4),
+        Form::Coop(_) => common,
         Form::Vec {
             swap,
             vectors,
@@ -314,6 +325,16 @@ pub(crate) fn permutations() -> Vec<Permutation> {
                 for (ta, tb) in both.into_iter().flat_map(|ta| both.map(|tb| (ta, tb))) {
                     all.push(permutation(form, vec4, [a, b], [ta, tb], None));
                 }
+            }
+            for generator in [Generator::Threefry, Generator::Philox] {
+                all.push(permutation(form, vec4, [true; 2], [false; 2], Some(generator)));
+            }
+        }
+    }
+    for form in Unit::ALL.map(Form::Coop) {
+        for vec4 in both {
+            for (ta, tb) in both.into_iter().flat_map(|ta| both.map(|tb| (ta, tb))) {
+                all.push(permutation(form, vec4, [true; 2], [ta, tb], None));
             }
             for generator in [Generator::Threefry, Generator::Philox] {
                 all.push(permutation(form, vec4, [true; 2], [false; 2], Some(generator)));
