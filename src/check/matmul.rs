@@ -61,7 +61,7 @@ impl Values {
             Self::Extremes if name == "a" => (1.0 + unit.abs()).copysign(unit) * power(126),
             Self::Extremes if name == "b" => unit / power(120),
             Self::Extremes => unit,
-            Self::Specials if source.below(200) == 0 => {
+            Self::Specials if source.below(2000) == 0 => {
                 f32::from_bits(SPECIALS[source.below(SPECIALS.len() as u32) as usize])
             }
             Self::Specials => unit,

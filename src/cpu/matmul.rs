@@ -1,6 +1,7 @@
 //! Matmul on the CPU device: one product after the other, each spread over the threads.
 
 use super::gemm::{Data, GemmParams, Rounding as Store, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
+use super::gemm::{PackedB, gemm_packed};
 use super::{Cpu, Kernel, Lanes};
 use crate::error::Result;
 use crate::format::random::Draw;
@@ -15,6 +16,43 @@ pub(crate) fn matmul(
     op: &Matmul,
     a: &[u32],
     b: &[u32],
+    c: &mut [u32],
+    bias: &[u32],
+) -> Result<()> {
+    products(cpu, op, a, b, None, c, bias)
+}
+
+/// The same with op(B) packed before, for f32 and bf16; `b` is what was packed.
+pub(crate) fn matmul_packed(
+    cpu: &Cpu,
+    op: &Matmul,
+    a: &[u32],
+    (b, packed): (&[u32], &PackedB),
+    c: &mut [u32],
+    bias: &[u32],
+) -> Result<()> {
+    // A product with few rows reads B as it lies at least as fast.
+    let packed = (op.m > 8 && op.b.batch_stride == 0).then_some(packed);
+    products(cpu, op, a, b, packed, c, bias)
+}
+
+/// Packs the right operand of `op`, a matrix without batches.
+pub(crate) fn pack_b(cpu: &Cpu, op: &Matmul, b: &[u32]) -> Result<PackedB> {
+    let source = Source {
+        data: data(op.b.dtype, b, 0),
+        ld: op.b.ld,
+        transposed: op.b.transposed,
+    };
+    let bf16_left = op.a.dtype == DType::Bf16;
+    Ok(PackedB::new(cpu, source, op.k, op.n, bf16_left)?)
+}
+
+fn products(
+    cpu: &Cpu,
+    op: &Matmul,
+    a: &[u32],
+    b: &[u32],
+    packed: Option<&PackedB>,
     c: &mut [u32],
     bias: &[u32],
 ) -> Result<()> {
@@ -59,7 +97,10 @@ pub(crate) fn matmul(
             },
             _ => Sink::bf16(tail_mut(bf16::halves_mut(c), first), op.c.ld),
         };
-        gemm(cpu, &params, operand(&op.a, a), operand(&op.b, b), sink, bias)?;
+        match packed {
+            Some(b) => gemm_packed(cpu, &params, operand(&op.a, a), b, sink, bias)?,
+            None => gemm(cpu, &params, operand(&op.a, a), operand(&op.b, b), sink, bias)?,
+        }
         if op.c.dtype == DType::Bf16 && op.n % 2 == 1 {
             // The half beside the last of an odd count of columns.
             let halves = tail_mut(bf16::halves_mut(c), first);

@@ -55,7 +55,7 @@ pub(crate) use fmac::{fmac, fmac_matmul};
 pub use gemm::{
     Data, GemmParams, PackedB, Rounding, Sink, Source, Source64, StoreRow, gemm, gemm_f64, gemm_packed,
 };
-pub(crate) use matmul::matmul;
+pub(crate) use matmul::{matmul, matmul_packed, pack_b};
 pub(crate) use relu::{relu, relu_grad};
 pub(crate) use sgd::sgd;
 pub(crate) use softmax_cross_entropy::softmax_cross_entropy;

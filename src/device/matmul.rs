@@ -126,7 +126,7 @@ impl Device {
 }
 
 /// The operation for these tensors, and the shape of its result.
-fn product(
+pub(super) fn product(
     a: &Tensor,
     b: &Tensor,
     bias: Option<&Tensor>,

@@ -13,6 +13,7 @@ mod sugar;
 mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 mod tune;
+mod weights;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use matmul::MatmulOptions;
 pub use program::{BufferId, Program};
 pub use run::Slot;
 pub use tensor::Tensor;
+pub use weights::Weights;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};

@@ -218,7 +218,7 @@ impl Matmul {
     }
 
     /// The same operation with a step's seed and number.
-    fn at(&self, step: &StepValues) -> Self {
+    pub(crate) fn at(&self, step: &StepValues) -> Self {
         let draw = Draw {
             seed: step.seed,
             step: step.number,
