@@ -12,6 +12,7 @@ fn needed(permutation: &Permutation) -> Capabilities {
     for extension in &permutation.enables {
         needed |= match *extension {
             "f16" => Capabilities::SHADER_FLOAT16,
+            "subgroups" => Capabilities::SUBGROUP,
             // Its values belong to subgroups, whose builtins have no extension in naga.
             "wgpu_cooperative_matrix" => Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP,
             other => panic!("{}: unknown extension {other}", permutation.label()),

@@ -2,7 +2,8 @@
 //!
 //! | variant | when it is preferred | why |
 //! |---|---|---|
-//! | `vec` | M or N at most 8, on a GPU | the thick operand is read once; a group shares each sum |
+//! | `vec_subgroup` | M or N at most 8 and the thick operand along K, on a GPU with subgroups | two additions across lanes instead of six barriers |
+//! | `vec` | M or N at most 8, on other GPUs | the thick operand is read once; a group shares each sum |
 //! | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
 //! | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
 //! | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
@@ -10,13 +11,14 @@
 //! | `tiled64` | the rest | more groups from small matrices |
 //! | `coop` | bf16 by bf16 past M, N = 8 where the GPU has matrix units that WGSL can name (see [`GpuOptions`](crate::gpu::GpuOptions)) | they multiply f16 many times faster; the bound's gamma counts 2 K + 4 |
 //!
-//! Every variant but `coop` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
+//! Every variant but `coop` and `vec_subgroup` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
 //! are multiples of 16 bytes, single words otherwise (asked for with `any_offset`). Products that pass a
 //! binding or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums
 //! in scratch memory.
 
 mod compare;
 mod coop;
+mod cut;
 mod plan;
 
 pub(super) use plan::permutations;

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::Matmul;
 use super::coop::{self, Unit};
-use super::{Matmul, OP};
-use crate::error::{Error, Result};
+use super::cut::{cut, ranges};
+use crate::error::Result;
 use crate::format::random::Generator;
 use crate::gpu::{Binding, Gpu, Kernel, Permutation, Step, Window};
 use crate::shaders;
@@ -52,7 +53,7 @@ pub(super) static WORD_BINDINGS: [Binding; 7] = bindings(false);
 
 /// The kernels of one shader file, with 16-byte loads and with single words.
 macro_rules! kernels {
-    ($vec4:ident, $word:ident, $file:literal, $name:literal) => {
+    ($vec4:ident, $word:ident, $name:literal, $($file:literal),+) => {
         static $vec4: Kernel = Kernel {
             name: concat!($name, "[vec4]"),
             sources: &[
@@ -61,7 +62,7 @@ macro_rules! kernels {
                 shaders::RANDOM,
                 include_str!("../../../shaders/matmul_load_vec4.wgsl"),
                 include_str!("../../../shaders/matmul_common.wgsl"),
-                include_str!($file),
+                $(include_str!($file),)+
             ],
             bindings: &VEC4_BINDINGS,
         };
@@ -73,7 +74,7 @@ macro_rules! kernels {
                 shaders::RANDOM,
                 include_str!("../../../shaders/matmul_load_word.wgsl"),
                 include_str!("../../../shaders/matmul_common.wgsl"),
-                include_str!($file),
+                $(include_str!($file),)+
             ],
             bindings: &WORD_BINDINGS,
         };
@@ -83,20 +84,28 @@ macro_rules! kernels {
 kernels!(
     DIRECT_VEC4,
     DIRECT_WORD,
-    "../../../shaders/matmul_direct.wgsl",
-    "matmul_direct"
+    "matmul_direct",
+    "../../../shaders/matmul_direct.wgsl"
 );
 kernels!(
     TILED_VEC4,
     TILED_WORD,
-    "../../../shaders/matmul_tiled.wgsl",
-    "matmul_tiled"
+    "matmul_tiled",
+    "../../../shaders/matmul_tiled.wgsl"
 );
 kernels!(
     VEC_VEC4,
     VEC_WORD,
-    "../../../shaders/matmul_vec.wgsl",
-    "matmul_vec"
+    "matmul_vec",
+    "../../../shaders/matmul_vec_common.wgsl",
+    "../../../shaders/matmul_vec.wgsl"
+);
+kernels!(
+    SUBGROUP_VEC4,
+    SUBGROUP_WORD,
+    "matmul_vec_subgroup",
+    "../../../shaders/matmul_vec_common.wgsl",
+    "../../../shaders/matmul_vec_subgroup.wgsl"
 );
 
 static REDUCE: Kernel = Kernel {
@@ -129,6 +138,8 @@ enum Form {
         vectors: u32,
         out_lanes: u32,
         k_lanes: u32,
+        /// Whether lanes add up within subgroups; OUT_LANES is 1 then.
+        subgroups: bool,
     },
 }
 
@@ -147,6 +158,7 @@ impl Form {
             vectors,
             out_lanes,
             k_lanes,
+            subgroups: variant == "vec_subgroup",
         };
         match variant {
             "tiled64" => TILED64,
@@ -167,6 +179,7 @@ impl Form {
             },
             "vec" => vec(4, 64),
             "vec_serial" => vec(16, 1),
+            "vec_subgroup" => vec(1, 64),
             "coop" => Unit::of(gpu).map_or(Self::Direct, Self::Coop),
             _ => Self::Direct,
         }
@@ -198,6 +211,11 @@ impl Form {
     }
 }
 
+/// Whether kernels may ask for a subgroup's number: browsers have that behind an extension of their own.
+fn has_subgroups(gpu: &Gpu) -> bool {
+    gpu.features().contains(wgpu::Features::SUBGROUP) && cfg!(not(target_arch = "wasm32"))
+}
+
 /// The variants, the preferred one first.
 pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
     if op.c.dtype == DType::F64 {
@@ -207,11 +225,20 @@ pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
     let tiles = op.m.div_ceil(128) as u64 * op.n.div_ceil(128) as u64;
     let mut names = Vec::new();
     if op.m <= 8 || op.n <= 8 {
-        names.extend(if gpu.is_software() {
-            ["vec_serial", "vec"]
+        // Lanes side by side along K read side by side only where the thick operand lies along it.
+        let along_k = if op.m > 8 {
+            !op.a.transposed
         } else {
-            ["vec", "vec_serial"]
-        });
+            op.b.transposed
+        };
+        let subgroups = along_k && has_subgroups(gpu);
+        if gpu.is_software() {
+            names.extend(["vec_serial", "vec"]);
+            names.extend(subgroups.then_some("vec_subgroup"));
+        } else {
+            names.extend(subgroups.then_some("vec_subgroup"));
+            names.extend(["vec", "vec_serial"]);
+        }
     }
     // Few outputs of long sums leave most of a GPU idle unless groups share each sum.
     let few = parts(op, op.m as u64, op.n as u64, op.batch as u64) > 2;
@@ -248,6 +275,9 @@ fn permutation(
         (Form::Direct, false) => Permutation::new(&DIRECT_WORD),
         (Form::Tiled { .. }, true) => Permutation::new(&TILED_VEC4),
         (Form::Tiled { .. }, false) => Permutation::new(&TILED_WORD),
+        (Form::Vec { subgroups: true, .. }, vec4) => {
+            Permutation::new(if vec4 { &SUBGROUP_VEC4 } else { &SUBGROUP_WORD }).enable("subgroups")
+        }
         (Form::Vec { .. }, true) => Permutation::new(&VEC_VEC4),
         (Form::Vec { .. }, false) => Permutation::new(&VEC_WORD),
     };
@@ -271,11 +301,17 @@ fn permutation(
             vectors,
             out_lanes,
             k_lanes,
-        } => common
-            .constant("SWAP", swap)
-            .constant("VECTORS", vectors)
-            .constant("OUT_LANES", out_lanes)
-            .constant("K_LANES", k_lanes),
+            subgroups,
+        } => {
+            let common = common.constant("SWAP", swap).constant("VECTORS", vectors);
+            if subgroups {
+                common.constant("LANES", k_lanes)
+            } else {
+                common
+                    .constant("OUT_LANES", out_lanes)
+                    .constant("K_LANES", k_lanes)
+            }
+        }
     }
 }
 
@@ -306,12 +342,21 @@ pub(crate) fn permutations() -> Vec<Permutation> {
     };
     let mut forms = vec![Form::Direct, TILED64, deep(128, 8), deep(128, 16)];
     for swap in [false, true] {
-        for (vectors, out_lanes, k_lanes) in [(1, 4, 64), (2, 16, 1), (4, 4, 64), (8, 16, 1), (8, 4, 64)] {
+        for (vectors, out_lanes, k_lanes) in [
+            (1, 4, 64),
+            (2, 16, 1),
+            (4, 4, 64),
+            (8, 16, 1),
+            (8, 4, 64),
+            (1, 1, 64),
+            (8, 1, 64),
+        ] {
             forms.push(Form::Vec {
                 swap,
                 vectors,
                 out_lanes,
                 k_lanes,
+                subgroups: out_lanes == 1,
             });
         }
     }
@@ -344,160 +389,6 @@ pub(crate) fn permutations() -> Vec<Permutation> {
     all
 }
 
-/// How a product is cut: how many batches, rows, columns and k one dispatch takes at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cut {
-    batches: u64,
-    rows: u64,
-    cols: u64,
-    ks: u64,
-}
-
-/// `value` rounded down to a multiple, but not to zero where it is at least 1.
-fn down(value: u64, multiple: u64) -> u64 {
-    if value >= multiple {
-        value / multiple * multiple
-    } else {
-        value
-    }
-}
-
-fn cut(op: &Matmul, gpu: &Gpu, form: Form) -> Result<Cut> {
-    let limits = gpu.limits();
-    // A window may start up to one alignment before its first word, and vectors reach past its last.
-    let binding = limits.max_storage_buffer_binding_size.saturating_sub(512);
-    let groups = u64::from(limits.max_compute_workgroups_per_dimension);
-    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
-    let bytes = |dtype: DType, elements: u64| elements.saturating_mul(u64::from(dtype.bits()) / 8);
-    let all = Cut {
-        batches: 1,
-        rows: m,
-        cols: n,
-        ks: k,
-    };
-    let [tall, wide] = form.tile();
-    let whole = fits(op, &all, binding) && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
-    let per_batch = m.saturating_mul(n).saturating_mul(k.max(1));
-    if whole && per_batch <= gpu.work_cap() {
-        let mut batches = (gpu.work_cap() / per_batch)
-            .min(groups)
-            .min(op.batch as u64)
-            .max(1);
-        for (matrix, rows, cols) in [
-            (&op.a, op.stored_a()[0] as u64, op.stored_a()[1] as u64),
-            (&op.b, op.stored_b()[0] as u64, op.stored_b()[1] as u64),
-            (&op.c, m, n),
-        ] {
-            let one = bytes(matrix.dtype, matrix.span(1, rows, cols));
-            let stride = bytes(matrix.dtype, matrix.batch_stride as u64);
-            batches = batches.min((binding - one) / stride.max(1) + 1);
-        }
-        return Ok(Cut { batches, ..all });
-    }
-
-    // One batch at a time. What cannot be cut along rows or columns is cut along K.
-    let (a_row, b_row) = (
-        bytes(op.a.dtype, op.a.ld as u64),
-        bytes(op.b.dtype, op.b.ld as u64),
-    );
-    let limited = |row: u64| down(down((binding / row.max(1)).min(groups * 8), 128), 8);
-    // Where a range lies along stored rows it starts at multiples of eight, so that vectors and pairs stay whole;
-    // whole rows may start anywhere, but for C's columns, which are stored in pairs where it is packed.
-    let packed = op.c.dtype == DType::Bf16 || op.bias == Some(DType::Bf16);
-    let unit = |along: bool, pairs: bool| match (along, pairs) {
-        (true, _) => 8,
-        (false, true) => 2,
-        (false, false) => 1,
-    };
-    let (row_unit, col_unit, k_unit) = (
-        unit(op.a.transposed, false),
-        unit(!op.b.transposed, packed),
-        unit(!op.a.transposed || op.b.transposed, false),
-    );
-    let mut cut = all;
-    if op.a.transposed {
-        cut.ks = cut.ks.min(limited(a_row));
-    } else {
-        cut.rows = cut.rows.min(limited(a_row));
-    }
-    if op.b.transposed {
-        cut.cols = cut.cols.min(limited(b_row));
-    } else {
-        cut.ks = cut.ks.min(limited(b_row));
-    }
-    cut.rows = cut
-        .rows
-        .min(limited(bytes(op.c.dtype, op.c.ld as u64)))
-        .min(groups * tall);
-    cut.cols = cut.cols.min(groups * wide);
-    // The work of a dispatch: rows first, then columns, to eight of each; then K.
-    let cap = gpu.work_cap();
-    let work = |cut: &Cut| cut.rows.saturating_mul(cut.cols).saturating_mul(cut.ks.max(1));
-    let down_to_eight = |value: u64, of: u64| down(value, if value >= 128 { 128 } else { 8 }).max(8).min(of);
-    if work(&cut) > cap {
-        cut.rows = down_to_eight(cap / (cut.cols * cut.ks.max(1)).max(1), cut.rows);
-    }
-    if work(&cut) > cap {
-        cut.cols = down_to_eight(cap / (cut.rows * cut.ks.max(1)).max(1), cut.cols);
-    }
-    if work(&cut) > cap {
-        cut.ks = down_to_eight(cap / (cut.rows * cut.cols).max(1), cut.ks);
-    }
-    if cut.ks < k {
-        // Partial sums of the dispatch must fit a binding too.
-        cut.rows = cut.rows.min(down(binding / (4 * cut.cols).max(1), 8));
-        cut.ks = down(cut.ks, 8);
-    }
-    let mut whole_units = true;
-    for (part, of, unit) in [
-        (&mut cut.rows, m, row_unit),
-        (&mut cut.cols, n, col_unit),
-        (&mut cut.ks, k, k_unit),
-    ] {
-        if *part < of {
-            *part = *part / unit * unit;
-            whole_units &= *part > 0;
-        }
-    }
-    if !whole_units || !fits(op, &cut, binding) {
-        let widest = a_row.max(b_row).max(bytes(op.c.dtype, op.c.ld as u64));
-        return Err(Error::Limit {
-            op: OP,
-            what: "bytes of the fewest rows of one operand",
-            value: col_unit.max(row_unit).max(k_unit) * widest,
-            limit: limits.max_storage_buffer_binding_size,
-        });
-    }
-    Ok(cut)
-}
-
-/// Whether the windows of one batch of a cut fit a binding.
-fn fits(op: &Matmul, cut: &Cut, binding: u64) -> bool {
-    let [a, b] = [
-        if op.a.transposed {
-            [cut.ks, cut.rows]
-        } else {
-            [cut.rows, cut.ks]
-        },
-        if op.b.transposed {
-            [cut.cols, cut.ks]
-        } else {
-            [cut.ks, cut.cols]
-        },
-    ];
-    let bytes = [
-        op.a.words_read(1, a[0], a[1]) * 4,
-        op.b.words_read(1, b[0], b[1]) * 4,
-        op.c.dtype.words(op.c.span(1, cut.rows, cut.cols)) * 4,
-    ];
-    bytes.into_iter().all(|bytes| bytes <= binding)
-}
-
-fn ranges(of: u64, part: u64) -> impl Iterator<Item = Range<u64>> {
-    let part = part.max(1);
-    (0..of.div_ceil(part)).map(move |i| i * part..((i + 1) * part).min(of))
-}
-
 pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Vec<Step>> {
     if op.is_empty() {
         return Ok(Vec::new());
@@ -512,7 +403,7 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
         op.is_stochastic().then_some(op.draw.generator),
     );
     let pipeline = gpu.pipeline(&permutation)?;
-    let cut = cut(op, gpu, form)?;
+    let cut = cut(op, gpu, form.tile())?;
     let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
     let split = matches!(form, Form::Tiled { split: true, .. });
     let mut steps = Vec::new();
