@@ -117,6 +117,8 @@ def scipy_sparse(operands, _threads):
         shape=(shape["rows"], shape["cols"]),
     )
     x = np.frombuffer(operands.words("x"), np.float32)
+    if shape["n"] > 1:
+        x = x.reshape(shape["cols"], shape["n"])
     kept = [None]
 
     def run(repeats):
@@ -149,6 +151,8 @@ def torch_on(device):
             )
             # Both operands must be of one type there.
             x = tensor("x", torch.float32).to(dtype)
+            if shape["n"] > 1:
+                x = x.reshape(shape["cols"], shape["n"])
             product = lambda: matrix @ x
         else:
             a = tensor("a", torch.float32).to(dtype).reshape(shape["m"], shape["k"])

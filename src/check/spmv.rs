@@ -10,6 +10,10 @@ pub(super) enum Rows {
     Regular(u32),
     /// Row i has about `cols / (i + 1)`.
     PowerLaw,
+    /// Row i has about so many times that, as far as there are columns.
+    Zipf(u32),
+    /// So many in each row but the middle one, which holds every column.
+    OneFullAmong(u32),
     /// A band of this half-width around the diagonal, in order.
     Banded(u32),
     /// Every third row empty, the first and the last among them.
@@ -100,10 +104,20 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// What is measured at size `n`: one element in ten of 4n x 4n.
+/// What is measured at size `n`: one element in ten of 4n x 4n; and as many entries, n * n or so, in rows that are
+/// alike, that follow a power law, and of which one is full.
 pub(super) fn timed(n: usize) -> Vec<Case> {
+    let wide = 16 * n;
+    let skewed = [
+        Rows::Regular(n as u32 / 16),
+        Rows::Zipf(n as u32 / 160 + 1),
+        Rows::OneFullAmong(n as u32 / 16),
+    ]
+    .map(|fill| case(Effort::Full, wide, wide, fill, [U32, F32, F32], Values::Unit));
     let case = |types| case(Effort::Full, 4 * n, 4 * n, Rows::Tenth, types, Values::Unit);
-    vec![case([U32, F32, F32]), case([U16, Bf16, F32])]
+    let mut cases = vec![case([U32, F32, F32]), case([U16, Bf16, F32])];
+    cases.extend(skewed);
+    cases
 }
 
 /// What is measured beside that: rows of odd lengths, a single row, and a tiny matrix.
@@ -174,6 +188,9 @@ pub(super) fn generate(
         col_idx.extend(match fill {
             Rows::Regular(count) => random(&mut source, count),
             Rows::PowerLaw => random(&mut source, width / (row + 1)),
+            Rows::Zipf(times) => random(&mut source, (times * width / (row + 1)).min(width)),
+            Rows::OneFullAmong(_) if row as usize == rows / 2 => (0..width).collect(),
+            Rows::OneFullAmong(count) => random(&mut source, count),
             Rows::Banded(half) => (row.saturating_sub(half)..=row + half)
                 .filter(|&column| column < width)
                 .collect(),

@@ -328,7 +328,7 @@ fn serve(cli: &Cli, device: &Device) -> Result<bool, String> {
                     "flops": problem.flops(),
                     "shape": match case.shape {
                         problem::Shape::Matmul { m, n, k } => json!({"m": m, "n": n, "k": k}),
-                        problem::Shape::Spmv { rows, cols, .. } => json!({"rows": rows, "cols": cols}),
+                        problem::Shape::Sparse { rows, cols, n, .. } => json!({"rows": rows, "cols": cols, "n": n}),
                     },
                     "fewbit": peers::version("fewbit"),
                     "device": device.describe(),

@@ -1,10 +1,11 @@
 //! fewbit's side of a pair.
 
 use fewbit::Device;
+use fewbit::cpu::{Cpu, GemmParams, PackedB, Sink, Source, gemm_packed};
 use fewbit::gpu::{Bound, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
 use fewbit::ops::{Arg, Args, Op};
 
-use crate::problem::Problem;
+use crate::problem::{Data, Problem, Shape};
 
 /// Something ready to run.
 pub trait Run {
@@ -17,6 +18,30 @@ pub trait Run {
 pub fn prepare(device: &Device, problem: &Problem) -> Result<Box<dyn Run>, String> {
     let (op, operands) = problem.operation();
     let result = problem.result_operand();
+    if let (Some(cpu), true, Data::Dense { a, b }, Shape::Matmul { m, n, k }) = (
+        device.as_cpu(),
+        problem.case.kept,
+        &problem.data,
+        problem.case.shape,
+    ) {
+        let half = |values: &[f32]| -> Vec<u16> {
+            values
+                .iter()
+                .map(|value| (value.to_bits() >> 16) as u16)
+                .collect()
+        };
+        // bf16 alone is kept: see the list of cases.
+        let b = half(b);
+        let weights = Source::bf16(&b, k).transposed();
+        let weights = PackedB::new(cpu, weights, k, n, true).map_err(|error| error.to_string())?;
+        return Ok(Box::new(Kept {
+            cpu: cpu.clone(),
+            params: GemmParams::new(m, n, k),
+            a: half(a),
+            weights,
+            c: vec![0.0; m * n],
+        }));
+    }
     match device.as_gpu() {
         None => Ok(Box::new(OnCpu {
             device: device.clone(),
@@ -27,6 +52,31 @@ pub fn prepare(device: &Device, problem: &Problem) -> Result<Box<dyn Run>, Strin
         Some(gpu) => OnGpu::new(gpu, &*op, &operands, result)
             .map(|run| Box::new(run) as Box<dyn Run>)
             .map_err(|error| error.to_string()),
+    }
+}
+
+/// A product with weights packed before.
+struct Kept {
+    cpu: Cpu,
+    params: GemmParams,
+    a: Vec<u16>,
+    weights: PackedB,
+    c: Vec<f32>,
+}
+
+impl Run for Kept {
+    fn run(&mut self, repeats: u32) -> Result<(), String> {
+        for _ in 0..repeats {
+            let a = Source::bf16(&self.a, self.params.k);
+            let c = Sink::f32(&mut self.c, self.params.n);
+            gemm_packed(&self.cpu, &self.params, a, &self.weights, c, None)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn result(&mut self) -> Result<Vec<f32>, String> {
+        Ok(self.c.clone())
     }
 }
 

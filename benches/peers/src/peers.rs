@@ -151,17 +151,17 @@ fn faer(problem: &Problem, threads: usize) -> Ready<'_> {
                 values,
                 x,
             },
-            Shape::Spmv { rows, cols, .. },
+            Shape::Sparse { rows, cols, n, .. },
         ) => {
             let symbolic =
                 faer::sparse::SymbolicSparseRowMatRef::new_checked(rows, cols, row_ptr, None, col_idx);
             let matrix = faer::sparse::SparseRowMatRef::new(symbolic, values);
-            call(rows, threads, move |y| {
+            call(rows * n, threads, move |y| {
                 faer::sparse::linalg::matmul::sparse_dense_matmul(
-                    MatMut::from_column_major_slice_mut(y, rows, 1),
+                    MatMut::from_row_major_slice_mut(y, rows, n),
                     Accum::Replace,
                     matrix,
-                    MatRef::from_column_major_slice(x, cols, 1),
+                    MatRef::from_row_major_slice(x, cols, n),
                     1.0f32,
                     par(threads),
                 );
@@ -242,13 +242,17 @@ fn sprs(problem: &Problem, _: usize) -> Ready<'_> {
             values,
             x,
         },
-        Shape::Spmv { rows, cols, .. },
+        Shape::Sparse { rows, cols, n, .. },
     ) = (&problem.data, problem.case.shape)
     else {
         return Ok(None);
     };
     let matrix =
         sprs::CsMatI::<f32, u32>::new((rows, cols), row_ptr.clone(), col_idx.clone(), values.clone());
+    if n > 1 {
+        // Its dense operands are ndarray's: another library's matrices.
+        return Ok(None);
+    }
     call(rows, 1, move |y| {
         y.fill(0.0);
         sprs::prod::mul_acc_mat_vec_csr(matrix.view(), x.as_slice(), y);

@@ -1,6 +1,6 @@
 //! The shapes, their data, and what a right result is.
 
-use fewbit::ops::{Matmul, Op, Spmv};
+use fewbit::ops::{Matmul, Op, Spmm, Spmv};
 use fewbit::tensor::DType::{Bf16, F32, U16, U32};
 
 /// What is computed.
@@ -8,8 +8,13 @@ use fewbit::tensor::DType::{Bf16, F32, U16, U32};
 pub enum Shape {
     /// `C = A B^T`, A of `m` x `k`, B stored as `n` x `k` like a layer's weights; `m` = 1 is a matvec.
     Matmul { m: usize, n: usize, k: usize },
-    /// `y = A x`, A sparse of `rows` x `cols`.
-    Spmv { rows: usize, cols: usize, fill: Fill },
+    /// `Y = A X`, A sparse of `rows` x `cols`, X of `n` columns; `n` = 1 is a matvec.
+    Sparse {
+        rows: usize,
+        cols: usize,
+        n: usize,
+        fill: Fill,
+    },
 }
 
 /// Where a sparse matrix has entries.
@@ -28,6 +33,8 @@ pub struct Case {
     pub shape: Shape,
     /// Whether fewbit's operands are bf16: the values of every peer are the same, in the type it has.
     pub bf16: bool,
+    /// Whether fewbit keeps B as weights, packed before (on the CPU).
+    pub kept: bool,
     pub effort: Effort,
 }
 
@@ -45,20 +52,42 @@ const fn matmul(name: &'static str, [m, n, k]: [usize; 3], bf16: bool, effort: E
         name,
         shape: Shape::Matmul { m, n, k },
         bf16,
+        kept: false,
         effort,
     }
 }
 
-const fn spmv(name: &'static str, n: usize, fill: Fill, bf16: bool, effort: Effort) -> Case {
+const fn kept(name: &'static str, extents: [usize; 3], bf16: bool, effort: Effort) -> Case {
+    Case {
+        kept: true,
+        ..matmul(name, extents, bf16, effort)
+    }
+}
+
+const fn spmv(name: &'static str, size: usize, fill: Fill, bf16: bool, effort: Effort) -> Case {
     Case {
         name,
-        shape: Shape::Spmv {
-            rows: n,
-            cols: n,
+        shape: Shape::Sparse {
+            rows: size,
+            cols: size,
+            n: 1,
             fill,
         },
         bf16,
+        kept: false,
         effort,
+    }
+}
+
+const fn spmm(name: &'static str, size: usize, n: usize, bf16: bool, effort: Effort) -> Case {
+    Case {
+        shape: Shape::Sparse {
+            rows: size,
+            cols: size,
+            n,
+            fill: Fill::PerMille(100),
+        },
+        ..spmv(name, size, Fill::PerMille(100), bf16, effort)
     }
 }
 
@@ -71,10 +100,15 @@ const CASES: &[Case] = {
         matmul("matvec bf16 512x512", [1, 512, 512], true, Quick),
         spmv("spmv f32 512x512 10 %", 512, Fill::PerMille(100), false, Quick),
         spmv("spmv bf16 512x512 10 %", 512, Fill::PerMille(100), true, Quick),
+        kept("matmul bf16 kept 40x160x256", [40, 160, 256], true, Quick),
+        spmm("spmm f32 256x256 10 % x 256x40", 256, 40, false, Quick),
+        spmm("spmm bf16 256x256 10 % x 256x40", 256, 40, true, Quick),
         matmul("matmul f32 1024x1024x1024", [1024; 3], false, Default),
         matmul("matmul bf16 1024x1024x1024", [1024; 3], true, Default),
         matmul("matmul f32 128x1024x1024", [128, 1024, 1024], false, Default),
         matmul("matmul bf16 128x1024x1024", [128, 1024, 1024], true, Default),
+        kept("matmul bf16 kept 1024x1024x1024", [1024; 3], true, Default),
+        kept("matmul bf16 kept 128x1024x1024", [128, 1024, 1024], true, Default),
         matmul("matvec f32 4096x4096", [1, 4096, 4096], false, Default),
         matmul("matvec bf16 4096x4096", [1, 4096, 4096], true, Default),
         spmv(
@@ -90,6 +124,26 @@ const CASES: &[Case] = {
             Fill::PerMille(100),
             true,
             Default,
+        ),
+        spmm("spmm f32 4096x4096 10 % x 4096x256", 4096, 256, false, Default),
+        spmm("spmm bf16 4096x4096 10 % x 4096x256", 4096, 256, true, Default),
+        // The dense product that spmm stands for.
+        matmul("matmul f32 4096x256x4096", [4096, 256, 4096], false, Default),
+        matmul("matmul bf16 4096x256x4096", [4096, 256, 4096], true, Default),
+        kept("matmul bf16 kept 4096x4096x4096", [4096; 3], true, Full),
+        spmv(
+            "spmv f32 16384x16384 10 %",
+            16384,
+            Fill::PerMille(100),
+            false,
+            Full,
+        ),
+        spmv(
+            "spmv bf16 16384x16384 10 %",
+            16384,
+            Fill::PerMille(100),
+            true,
+            Full,
         ),
         matmul("matmul f32 4096x4096x4096", [4096; 3], false, Full),
         matmul("matmul bf16 4096x4096x4096", [4096; 3], true, Full),
@@ -168,7 +222,7 @@ impl Problem {
                 a: source.values(m * k, case.bf16),
                 b: source.values(n * k, case.bf16),
             },
-            Shape::Spmv { rows, cols, fill } => {
+            Shape::Sparse { rows, cols, n, fill } => {
                 let (mut row_ptr, mut col_idx) = (vec![0u32], Vec::new());
                 for _ in 0..rows {
                     let from = col_idx.len();
@@ -190,8 +244,8 @@ impl Problem {
                 }
                 Data::Sparse {
                     values: source.values(col_idx.len(), case.bf16),
-                    // x is f32 for everyone.
-                    x: source.values(cols, false),
+                    // A vector is f32 for everyone.
+                    x: source.values(cols * n, case.bf16 && n > 1),
                     row_ptr,
                     col_idx,
                 }
@@ -233,7 +287,7 @@ impl Problem {
                     values,
                     x,
                 },
-                Shape::Spmv { rows, cols, .. },
+                Shape::Sparse { rows, cols, n, .. },
             ) => {
                 let narrow = self.case.bf16 && cols <= 1 << 16;
                 let columns = if narrow {
@@ -244,6 +298,23 @@ impl Problem {
                 } else {
                     col_idx.clone()
                 };
+                if n > 1 {
+                    let op = Spmm {
+                        rows,
+                        cols,
+                        nnz: col_idx.len(),
+                        n,
+                        index: if narrow { U16 } else { U32 },
+                        values: dtype,
+                        b: dtype,
+                        b_ld: n,
+                        c: F32,
+                        c_ld: n,
+                    };
+                    let result = vec![0; rows * n];
+                    let words = vec![row_ptr.clone(), columns, floats(values), floats(x), result];
+                    return (Box::new(op), words);
+                }
                 let op = Spmv {
                     rows,
                     cols,
@@ -271,7 +342,7 @@ impl Problem {
     /// Products times two.
     pub fn flops(&self) -> f64 {
         match (&self.data, self.case.shape) {
-            (Data::Sparse { values, .. }, _) => 2.0 * values.len() as f64,
+            (Data::Sparse { values, .. }, Shape::Sparse { n, .. }) => 2.0 * values.len() as f64 * n as f64,
             (_, Shape::Matmul { m, n, k }) => 2.0 * m as f64 * n as f64 * k as f64,
             _ => 0.0,
         }
@@ -322,10 +393,12 @@ impl Problem {
                             values,
                             x,
                         },
-                        _,
-                    ) => (row_ptr[place]..row_ptr[place + 1])
+                        Shape::Sparse { n, .. },
+                    ) => (row_ptr[place / n]..row_ptr[place / n + 1])
                         .map(|entry| entry as usize)
-                        .map(|entry| f64::from(values[entry]) * f64::from(x[col_idx[entry] as usize]))
+                        .map(|entry| {
+                            f64::from(values[entry]) * f64::from(x[col_idx[entry] as usize * n + place % n])
+                        })
                         .sum(),
                     _ => unreachable!("data and shape are made together"),
                 };
@@ -342,10 +415,10 @@ impl Problem {
     pub fn bounds(&self) -> impl Iterator<Item = f64> + '_ {
         const UNIT: f64 = 1.0 / (1u32 << 23) as f64;
         let lengths: Box<dyn Iterator<Item = f64>> = match (&self.data, self.case.shape) {
-            (Data::Sparse { row_ptr, .. }, _) => Box::new(
+            (Data::Sparse { row_ptr, .. }, Shape::Sparse { n, .. }) => Box::new(
                 row_ptr
                     .windows(2)
-                    .map(|ends| f64::from(ends[1] - ends[0]).max(1.0)),
+                    .flat_map(move |ends| std::iter::repeat_n(f64::from(ends[1] - ends[0]).max(1.0), n)),
             ),
             (_, Shape::Matmul { k, .. }) => Box::new(std::iter::repeat(k as f64)),
             _ => unreachable!("data and shape are made together"),
@@ -371,11 +444,16 @@ impl Problem {
                     values,
                     x,
                 },
-                _,
-            ) => Box::new(row_ptr.windows(2).map(move |ends| {
-                (ends[0] as usize..ends[1] as usize)
-                    .map(|entry| f64::from(values[entry] * x[col_idx[entry] as usize]).abs())
-                    .sum()
+                Shape::Sparse { n, .. },
+            ) => Box::new(row_ptr.windows(2).flat_map(move |ends| {
+                let mut sums = vec![0.0; n];
+                for entry in ends[0] as usize..ends[1] as usize {
+                    let row = &x[col_idx[entry] as usize * n..][..n];
+                    for (sum, x) in sums.iter_mut().zip(row) {
+                        *sum += f64::from(values[entry] * x).abs();
+                    }
+                }
+                sums
             })),
             _ => unreachable!("data and shape are made together"),
         }

@@ -4,7 +4,9 @@ use super::blocked::Blocks;
 #[cfg(target_arch = "x86_64")]
 use super::micro::Pairs;
 use super::micro::{F32, Micro};
-use super::pack::{Mixed, Operand};
+#[cfg(target_arch = "x86_64")]
+use super::pack::Mixed;
+use super::pack::Operand;
 use super::{Data, GemmParams, Right, Sink, Source, gemm_any};
 use crate::cpu::{Cpu, CpuError, Isa, Level};
 
