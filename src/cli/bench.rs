@@ -17,7 +17,7 @@ use super::{Common, Stop, device, interrupted};
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// Time only kernels whose name contains this text.
+    /// Time only this kernel; or, if none is called that, those whose name contains this text.
     kernel: Option<String>,
     /// Sizes N: matrices of N x N, runs of N * N elements, and odd, single-row and tiny shapes beside them
     /// [default: 512,1024; with --quick 64].
@@ -72,7 +72,7 @@ impl BenchArgs {
             .collect();
         if let Some(kernel) = &self.kernel {
             let mut names: Vec<_> = cases.iter().map(|case| case.op.name()).collect();
-            cases.retain(|case| case.op.name().contains(kernel.as_str()));
+            retain_kernel(&mut cases, kernel);
             if cases.is_empty() {
                 names.sort_unstable();
                 names.dedup();
@@ -88,6 +88,15 @@ impl BenchArgs {
         cases.sort_by_key(|case| case.op.name());
         Ok(cases)
     }
+}
+
+/// Cases of the kernel called `text`; or, if there is none, of those whose names contain it.
+pub(super) fn retain_kernel(cases: &mut Vec<Case>, text: &str) {
+    let exact = cases.iter().any(|case| case.op.name() == text);
+    cases.retain(|case| match exact {
+        true => case.op.name() == text,
+        false => case.op.name().contains(text),
+    });
 }
 
 /// Where a run takes seconds (a large product on a software adapter), fewer samples must do.

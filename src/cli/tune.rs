@@ -11,7 +11,7 @@ use super::{Common, Stop, device, interrupted};
 
 #[derive(Args, Debug)]
 pub(crate) struct TuneArgs {
-    /// Tune only kernels whose name contains this text; what was found for others stays.
+    /// Tune only this kernel, or, if none is called that, those whose name contains this text; what was found for others stays.
     kernel: Option<String>,
     /// Sizes N: matrices of N x N, runs of N * N elements. A case stands for all within the same powers of two.
     /// [default: 512,1024,2048,4096; on software adapters 256,512]
@@ -72,7 +72,7 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
         .flat_map(|&size| bench_cases(size as usize))
         .collect();
     if let Some(kernel) = &args.kernel {
-        cases.retain(|case| case.op.name().contains(kernel.as_str()));
+        super::bench::retain_kernel(&mut cases, kernel);
     }
     cases.retain(|case| case.op.variants(gpu, false).len() > 1);
     if cases.is_empty() {

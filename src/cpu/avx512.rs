@@ -113,6 +113,12 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn threefry_blocks<const N: usize>(self, seed: u64, counter: [u32; 4], out: &mut [[u32; 4]; N]) {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { threefry_blocks(seed, counter, out) }
+    }
+
+    #[inline(always)]
     fn dots<V: Value, const S: usize, const U: usize>(self, row: &[V], vectors: &[f32]) -> [f32; S] {
         // Memory bounds it; 256-bit vectors suffice.
         self.half().dots::<V, S, U>(row, vectors)
@@ -132,33 +138,95 @@ fn rotate<const LEFT: i32, const RIGHT: i32>(x: __m512i) -> __m512i {
     _mm512_rol_epi32::<LEFT>(x)
 }
 
-/// Two registers per word at a time: two independent chains of dependent operations.
+/// Four registers per word at a time where there are as many: independent chains of dependent operations.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn threefry<const N: usize>(seed: u64, counters: &mut [[u32; N]; 4]) {
     const { assert!(N.is_multiple_of(32)) };
-    let keys = keys(seed).map(|key| _mm512_set1_epi32(key.cast_signed()));
-    for at in (0..N).step_by(32) {
-        let mut x = [[_mm512_setzero_si512(); 2]; 4];
-        for (x, words) in x.iter_mut().zip(&*counters) {
-            for (x, words) in x.iter_mut().zip(words[at..at + 32].chunks_exact(16)) {
-                // SAFETY: sixteen words are 64 readable bytes.
-                *x = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-            }
+    let mut at = 0;
+    while at + 64 <= N {
+        threefry_at::<N, 4>(seed, counters, at);
+        at += 64;
+    }
+    if at < N {
+        threefry_at::<N, 2>(seed, counters, at);
+    }
+}
+
+/// The counters from `at` on that `SETS` registers hold.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn threefry_at<const N: usize, const SETS: usize>(seed: u64, counters: &mut [[u32; N]; 4], at: usize) {
+    let mut x = [[_mm512_setzero_si512(); SETS]; 4];
+    for (x, words) in x.iter_mut().zip(&*counters) {
+        for (x, words) in x.iter_mut().zip(words[at..at + 16 * SETS].chunks_exact(16)) {
+            // SAFETY: sixteen words are 64 readable bytes.
+            *x = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
         }
-        threefry_rounds!(
-            x,
-            keys,
-            _mm512_add_epi32,
-            _mm512_xor_si512,
-            rotate,
-            _mm512_set1_epi32
-        );
-        for (x, words) in x.iter().zip(&mut *counters) {
-            for (x, words) in x.iter().zip(words[at..at + 32].chunks_exact_mut(16)) {
-                // SAFETY: sixteen words are 64 writable bytes.
-                unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), *x) }
-            }
+    }
+    let x = threefry_registers(seed, x);
+    for (x, words) in x.iter().zip(&mut *counters) {
+        for (x, words) in x.iter().zip(words[at..at + 16 * SETS].chunks_exact_mut(16)) {
+            // SAFETY: sixteen words are 64 writable bytes.
+            unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), *x) }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn threefry_registers<const SETS: usize>(seed: u64, mut x: [[__m512i; SETS]; 4]) -> [[__m512i; SETS]; 4] {
+    let keys = keys(seed).map(|key| _mm512_set1_epi32(key.cast_signed()));
+    threefry_rounds!(
+        x,
+        keys,
+        _mm512_add_epi32,
+        _mm512_xor_si512,
+        rotate,
+        _mm512_set1_epi32
+    );
+    x
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn threefry_blocks<const N: usize>(seed: u64, counter: [u32; 4], out: &mut [[u32; 4]; N]) {
+    const { assert!(N.is_multiple_of(32)) };
+    let mut low = counter[0];
+    let (four, rest) = out.as_chunks_mut::<64>();
+    for out in four {
+        threefry_in_order::<64, 4>(seed, [low, counter[1], counter[2], counter[3]], out);
+        low = low.wrapping_add(64);
+    }
+    for out in rest.as_chunks_mut::<32>().0 {
+        threefry_in_order::<32, 2>(seed, [low, counter[1], counter[2], counter[3]], out);
+        low = low.wrapping_add(32);
+    }
+}
+
+/// The blocks of `N` = 16 `SETS` counters. Interleaving words within each quarter of the four registers gives, in
+/// quarter q of register r, the block of lane 4 q + r; so that lane holds counter 4 r + q, and blocks come in order.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn threefry_in_order<const N: usize, const SETS: usize>(seed: u64, counter: [u32; 4], out: &mut [[u32; 4]; N]) {
+    let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let mut x = counter.map(|word| [_mm512_set1_epi32(word.cast_signed()); SETS]);
+    for (set, low) in x[0].iter_mut().enumerate() {
+        *low = _mm512_add_epi32(*low, _mm512_add_epi32(lanes, _mm512_set1_epi32(16 * set as i32)));
+    }
+    let [a, b, c, d] = threefry_registers(seed, x);
+    for (set, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate().take(SETS) {
+        let ab = [_mm512_unpacklo_epi32(a[set], b[set]), _mm512_unpackhi_epi32(a[set], b[set])];
+        let cd = [_mm512_unpacklo_epi32(c[set], d[set]), _mm512_unpackhi_epi32(c[set], d[set])];
+        let blocks = [
+            _mm512_unpacklo_epi64(ab[0], cd[0]),
+            _mm512_unpackhi_epi64(ab[0], cd[0]),
+            _mm512_unpacklo_epi64(ab[1], cd[1]),
+            _mm512_unpackhi_epi64(ab[1], cd[1]),
+        ];
+        for (out, blocks) in out.as_chunks_mut::<4>().0.iter_mut().zip(blocks) {
+            // SAFETY: four blocks of four words are 64 writable bytes.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), blocks) }
         }
     }
 }

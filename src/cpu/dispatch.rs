@@ -105,6 +105,13 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
         random::threefry_lanes(seed, counters);
     }
 
+    /// Threefry4x32-20 of `counter` and of the `N - 1` that follow it in its first word, which does not wrap, block
+    /// by block. `N` is a multiple of 32.
+    #[inline(always)]
+    fn threefry_blocks<const N: usize>(self, seed: u64, counter: [u32; 4], out: &mut [[u32; 4]; N]) {
+        random::threefry_blocks(self, seed, counter, out);
+    }
+
     /// Sums of products of `row` with each of the first `S` of `vectors`, which follow one another
     /// and are as long as `row`. Each sum is kept in `U` vector registers where that applies.
     ///

@@ -3,36 +3,44 @@
 use super::Lanes;
 use crate::format::random::{Draw, Generator};
 
-/// Blocks made at once: a multiple of the lanes that two registers of any level hold.
-pub(super) const BLOCKS: usize = 32;
+/// Blocks made at once: four registers of any level, enough chains to hide the latency of each operation.
+pub(super) const BLOCKS: usize = 64;
 /// Half-words of [`BLOCKS`] blocks.
 pub(super) const HALVES: usize = 8 * BLOCKS;
 
-/// Whole blocks in order, words in order: seen as half-words, the draws of successive indices.
-pub(super) type Blocks = [[u32; 4]; BLOCKS];
-
-/// Blocks `first .. first + BLOCKS`.
+/// Blocks `first .. first + N` in order, words in order: seen as half-words, the draws of successive indices. `N` is
+/// a multiple of 32.
 #[inline(always)]
-pub(super) fn draws<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut Blocks) {
-    if draw.generator == Generator::Philox {
+fn draws<L: Lanes, const N: usize>(lanes: L, draw: &Draw, first: u64, out: &mut [[u32; 4]; N]) {
+    let low = first as u32;
+    // Within a vector all counters share their high word.
+    if draw.generator == Generator::Philox || low > u32::MAX - N as u32 {
         for (out, block) in out.iter_mut().zip(first..) {
             *out = draw.block(block);
         }
         return;
     }
-    // Lane i of every vector is block first + i.
-    let mut words = [[0u32; BLOCKS]; 4];
-    let [low, high, stream, step] = &mut words;
-    for ((low, high), block) in low.iter_mut().zip(high).zip(first..) {
-        *low = block as u32;
-        *high = (block >> 32) as u32;
-    }
-    stream.fill(draw.stream);
-    step.fill(draw.step);
-    lanes.threefry(draw.seed, &mut words);
-    let [a, b, c, d] = words.each_ref().map(|words| words.as_chunks::<8>().0);
-    for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        *out = lanes.transpose4x8([a[i], b[i], c[i], d[i]]);
+    let counter = [low, (first >> 32) as u32, draw.stream, draw.step];
+    lanes.threefry_blocks(draw.seed, counter, out);
+}
+
+/// [`Lanes::threefry_blocks`] for a compiler to turn into vectors.
+#[inline(always)]
+pub(super) fn threefry_blocks<L: Lanes, const N: usize>(
+    lanes: L,
+    seed: u64,
+    [low, high, stream, step]: [u32; 4],
+    out: &mut [[u32; 4]; N],
+) {
+    for (out, first) in out.as_chunks_mut::<32>().0.iter_mut().zip((low..).step_by(32)) {
+        // Lane i of every vector is block first + i.
+        let lows = std::array::from_fn(|i| first.wrapping_add(i as u32));
+        let mut words = [lows, [high; 32], [stream; 32], [step; 32]];
+        lanes.threefry(seed, &mut words);
+        let [a, b, c, d] = words.each_ref().map(|words| words.as_chunks::<8>().0);
+        for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            *out = lanes.transpose4x8([a[i], b[i], c[i], d[i]]);
+        }
     }
 }
 
@@ -50,7 +58,12 @@ pub(super) fn for_pieces<L: Lanes>(
     let mut at = 0;
     while at < len {
         let index = first + at as u64;
-        draws(lanes, draw, index / 8, &mut blocks);
+        let (half, _) = blocks.as_chunks_mut::<{ BLOCKS / 2 }>();
+        match half {
+            // Short runs draw half as much.
+            [few, _] if len - at <= HALVES / 2 - 8 => draws(lanes, draw, index / 8, few),
+            _ => draws(lanes, draw, index / 8, &mut blocks),
+        }
         let halves: &[u16] = bytemuck::cast_slice(blocks.as_flattened());
         let halves = &halves[(index % 8) as usize..];
         let count = match len - at {
