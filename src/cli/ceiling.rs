@@ -3,12 +3,13 @@
 use fewbit::Device;
 use fewbit::check::{Case, Effort};
 use fewbit::cpu::Cpu;
-use fewbit::gpu::PlanRequest;
-use fewbit::ops::{Ceiling, CeilingKind, Copy, Op, Work};
+use fewbit::gpu::{Access, PlanRequest};
+use fewbit::ops::{Ceiling, CeilingKind, Copy, Op, Relu, Work};
+use fewbit::tensor::DType;
 
 use super::Stop;
 use super::measure::{
-    BufferCopy, HostCopy, ParallelCall, Rounds, Sample, Stats, Timed, forks, interleave, prepare, stats,
+    BufferCopy, HostCopy, HostUpdate, ParallelCall, Rounds, Sample, Stats, Timed, forks, interleave, prepare, stats,
 };
 
 /// The resource that a ceiling is of.
@@ -119,13 +120,16 @@ enum Kind {
     BufferCopy,
     /// In so many pieces.
     HostCopy(usize),
+    /// In place, in so many pieces.
+    HostUpdate(usize),
     ParallelCall,
 }
 
 /// The smallest operation there is.
 const SMALLEST: Copy = Copy { words: 16 };
 
-fn yardsticks(device: &Device, work: &Work, parallel: bool) -> Vec<Yardstick> {
+/// What may bind `work`; `updates` says that some operand is rewritten in place.
+fn yardsticks(device: &Device, work: &Work, parallel: bool, updates: bool) -> Vec<Yardstick> {
     let mut list = vec![Yardstick {
         resource: Resource::Dispatch,
         amount: 1.0,
@@ -230,13 +234,33 @@ fn yardsticks(device: &Device, work: &Work, parallel: bool) -> Vec<Yardstick> {
             (None, Some(_)) => vec![Kind::HostCopy(1)],
             (None, None) => Vec::new(),
         };
-        list.extend(others.into_iter().map(|kind| Yardstick {
+        // Lines that were read to be written are not fetched once more, as those of a copy's target are: what
+        // updates in place may pass a copy by a half.
+        let updates = match (updates, device.as_gpu(), device.as_cpu()) {
+            (true, Some(_), _) => vec![Kind::Case(in_place(half), None)],
+            (true, None, Some(cpu)) => vec![Kind::HostUpdate(1), Kind::HostUpdate(cpu.threads())],
+            _ => Vec::new(),
+        };
+        list.extend(others.into_iter().chain(updates).map(|kind| Yardstick {
             resource: Resource::Memory,
             amount: half as f64 * 8.0,
             kind,
         }));
     }
     list
+}
+
+/// The simplest update of so many words.
+fn in_place(words: u64) -> Case {
+    let relu = Relu {
+        rows: 1,
+        cols: words as usize,
+        dtype: DType::F32,
+        in_place: true,
+        x_ld: words as usize,
+        y_ld: words as usize,
+    };
+    Case::new(Effort::Quick, relu, move || vec![vec![1; words as usize]])
 }
 
 /// Times a case turn by turn with every ceiling that might bind it.
@@ -257,7 +281,9 @@ pub(crate) fn measure(
         }
         None => 1,
     };
-    let sticks = yardsticks(device, &work, forks(device, case)?);
+    let specs = case.op.operands();
+    let updates = specs.iter().any(|spec| spec.access == Access::Update);
+    let sticks = yardsticks(device, &work, forks(device, case)?, updates);
     let mut timed: Vec<Box<dyn Timed + '_>> = vec![prepare(device, case, variant)?];
     for stick in &sticks {
         timed.push(match (&stick.kind, device.as_gpu(), device.as_cpu()) {
@@ -266,8 +292,11 @@ pub(crate) fn measure(
             (Kind::HostCopy(pieces), _, Some(cpu)) => {
                 Box::new(HostCopy::new(cpu, stick.amount as u64, *pieces))
             }
+            (Kind::HostUpdate(pieces), _, Some(cpu)) => {
+                Box::new(HostUpdate::new(cpu, stick.amount as u64, *pieces))
+            }
             (Kind::ParallelCall, _, Some(cpu)) => Box::new(ParallelCall(cpu.clone())),
-            (Kind::BufferCopy | Kind::HostCopy(_) | Kind::ParallelCall, ..) => {
+            (Kind::BufferCopy | Kind::HostCopy(_) | Kind::HostUpdate(_) | Kind::ParallelCall, ..) => {
                 return Err(Stop::Input("a ceiling of another device".into()));
             }
         });

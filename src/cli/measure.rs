@@ -275,6 +275,38 @@ impl Timed for HostCopy {
     }
 }
 
+/// Words rewritten in place, in so many pieces.
+pub(crate) struct HostUpdate {
+    cpu: Cpu,
+    pieces: usize,
+    words: Vec<u32>,
+}
+
+impl HostUpdate {
+    /// Over so many bytes, read and written together.
+    pub(crate) fn new(cpu: &Cpu, bytes: u64, pieces: usize) -> Self {
+        Self {
+            cpu: cpu.clone(),
+            pieces,
+            words: vec![1; bytes as usize / 8],
+        }
+    }
+}
+
+impl Timed for HostUpdate {
+    fn sample(&mut self, repeats: u32) -> Result<Sample, Stop> {
+        let share = self.words.len().div_ceil(self.pieces).max(1);
+        let update = |words: &mut [u32]| words.iter_mut().for_each(|word| *word ^= 1);
+        host_sample(repeats, || {
+            if self.pieces > 1 {
+                self.cpu.for_each(self.words.chunks_mut(share).collect(), update);
+            } else {
+                update(std::hint::black_box(&mut self.words));
+            }
+        })
+    }
+}
+
 fn host_sample(repeats: u32, mut run: impl FnMut()) -> Result<Sample, Stop> {
     let start = Instant::now();
     for _ in 0..repeats {

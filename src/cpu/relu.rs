@@ -1,6 +1,6 @@
 //! The rectifier and its gradient: on the bits, four bytes or two at a time.
 
-use super::chunks::Cut;
+use super::chunks::{Cut, row, row_mut};
 use super::{Cpu, Kernel, Lanes};
 use crate::format::Rounding;
 use crate::format::bf16::{halves, halves_mut};
@@ -116,18 +116,19 @@ pub(crate) fn relu(cpu: &Cpu, op: &Relu, x: Option<&[u32]>, y: &mut [u32]) {
     let sources = cut.read(x.unwrap_or(&[]), op.dtype, x_ld);
     let items: Vec<_> = sources.zip(cut.write(y, op.dtype, op.y_ld)).collect();
     cpu.items(items, |i, (x, y)| {
-        let cols = cut.range(i).1;
-        let len = words(op.dtype, cols);
-        let x = (!op.in_place).then(|| &x[..len]);
-        let y = &mut y[..len];
-        match op.dtype {
-            DType::Bf16 => cpu.run(Rectify {
-                x: x.map(halves),
-                y: halves_mut(y),
-            }),
-            _ => cpu.run(Rectify { x, y }),
+        for (r, _, cols) in cut.runs(i) {
+            let len = words(op.dtype, cols);
+            let x = (!op.in_place).then(|| &row(x, r, op.dtype, x_ld)[..len]);
+            let y = &mut row_mut(y, r, op.dtype, op.y_ld)[..len];
+            match op.dtype {
+                DType::Bf16 => cpu.run(Rectify {
+                    x: x.map(halves),
+                    y: halves_mut(y),
+                }),
+                _ => cpu.run(Rectify { x, y }),
+            }
+            clear_spare(op.dtype, cols, y);
         }
-        clear_spare(op.dtype, cols, y);
     });
 }
 
@@ -144,18 +145,20 @@ pub(crate) fn relu_grad(cpu: &Cpu, op: &ReluGrad, y: &[u32], dy: Option<&[u32]>,
     let outputs = cut.write(dx, op.dtype, op.dx_ld);
     let items: Vec<_> = masks.zip(sources).zip(outputs).collect();
     cpu.items(items, |i, ((y, dy), dx)| {
-        let cols = cut.range(i).1;
-        let len = words(op.dtype, cols);
-        let dy = (!op.in_place).then(|| &dy[..len]);
-        let (y, dx) = (&y[..len], &mut dx[..len]);
-        match op.dtype {
-            DType::Bf16 => cpu.run(Mask {
-                y: halves(y),
-                dy: dy.map(halves),
-                dx: halves_mut(dx),
-            }),
-            _ => cpu.run(Mask { y, dy, dx }),
+        for (r, _, cols) in cut.runs(i) {
+            let len = words(op.dtype, cols);
+            let y = &row(y, r, op.dtype, op.y_ld)[..len];
+            let dy = (!op.in_place).then(|| &row(dy, r, op.dtype, dy_ld)[..len]);
+            let dx = &mut row_mut(dx, r, op.dtype, op.dx_ld)[..len];
+            match op.dtype {
+                DType::Bf16 => cpu.run(Mask {
+                    y: halves(y),
+                    dy: dy.map(halves),
+                    dx: halves_mut(dx),
+                }),
+                _ => cpu.run(Mask { y, dy, dx }),
+            }
+            clear_spare(op.dtype, cols, dx);
         }
-        clear_spare(op.dtype, cols, dx);
     });
 }

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent: many elements side by side, one draw for eight roundings.
 
-use super::chunks::Cut;
+use super::chunks::{Cut, row, row_mut};
 use super::random::{HALVES, for_pieces};
 use super::{Cpu, Kernel, Lanes};
 use crate::format::random::Draw;
@@ -23,24 +23,25 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<
     let all = g.zip(w).zip(v).zip(copy).zip(w_kept).zip(v_kept);
     let items: Vec<_> = all.collect();
     cpu.items(items, |i, (((((g, w), v), copy), w_kept), v_kept)| {
-        let (base, len) = cut.range(i);
-        let operands = SgdOperands {
-            g,
-            w,
-            v,
-            copy,
-            w_kept,
-            v_kept,
-        };
-        match op.w {
-            DType::F64 => wide(op, len, step, operands),
-            _ => cpu.run(Run {
-                op,
-                step,
-                base: base as u64,
-                len,
-                operands,
-            }),
+        for (r, base, len) in cut.runs(i) {
+            let operands = SgdOperands {
+                g: row(g, r, op.g, op.g_ld),
+                w: row_mut(w, r, op.w, op.w_ld),
+                v: row_mut(v, r, op.v, op.v_ld),
+                copy: row_mut(copy, r, DType::Bf16, copy_ld),
+                w_kept: row_mut(w_kept, r, DType::F32, op.cols),
+                v_kept: row_mut(v_kept, r, DType::F32, op.cols),
+            };
+            match op.w {
+                DType::F64 => wide(op, len, step, operands),
+                _ => cpu.run(Run {
+                    op,
+                    step,
+                    base: base as u64,
+                    len,
+                    operands,
+                }),
+            }
         }
     });
 }
@@ -64,8 +65,9 @@ struct Run<'a> {
     operands: SgdOperands<'a>,
 }
 
-/// Elements updated at once: as many as the vectorised generator draws for.
-const WIDTH: usize = HALVES;
+/// Elements updated at once. Few, so that the operands are read and written in turns of a few lines: each is then one
+/// stream for the processor's prefetcher, where longer turns would look like new streams all the time.
+const WIDTH: usize = 32;
 
 impl Kernel for Run<'_> {
     type Output = ();
@@ -77,45 +79,79 @@ impl Kernel for Run<'_> {
             step,
             base,
             len,
-            operands,
+            mut operands,
         } = self;
-        let [rate, momentum, decay, _] = step.scalars;
         let (w_draw, v_draw) = op.draws(step);
-        let (mut g, mut w, mut v) = ([0f32; WIDTH], [0f32; WIDTH], [0f32; WIDTH]);
-        let (mut w_bits, mut v_bits) = ([0u32; WIDTH], [0u32; WIDTH]);
-        for at in (0..len).step_by(WIDTH) {
-            let count = (len - at).min(WIDTH);
-            load(op.g, operands.g, at, count, &mut g);
-            load(op.w, operands.w, at, count, &mut w);
-            load(op.v, operands.v, at, count, &mut v);
-            for i in 0..WIDTH {
-                let velocity = momentum * v[i] + (g[i] + decay * w[i]);
-                v_bits[i] = velocity.to_bits();
-                w_bits[i] = (w[i] - rate * velocity).to_bits();
+        let stochastic = op.rounding == Rounding::Stochastic;
+        let (mut w_random, mut v_random) = ([0; HALVES], [0; HALVES]);
+        // Where draws do not begin with the run, one set of them covers less.
+        let piece = match base % 8 {
+            0 => HALVES,
+            _ => HALVES - WIDTH,
+        };
+        for first in (0..len).step_by(piece) {
+            let end = len.min(first + piece);
+            if stochastic && op.w == DType::Bf16 {
+                draw(lanes, &w_draw, base + first as u64, &mut w_random[..end - first]);
             }
-            if op.keep_f32 {
-                operands.w_kept[at..at + count].copy_from_slice(&w_bits[..count]);
-                operands.v_kept[at..at + count].copy_from_slice(&v_bits[..count]);
+            if stochastic && op.v == DType::Bf16 {
+                draw(lanes, &v_draw, base + first as u64, &mut v_random[..end - first]);
             }
-            let first = base + at as u64;
-            let (w_draw, v_draw) = match op.rounding {
-                Rounding::Stochastic => (Some(&w_draw), Some(&v_draw)),
-                _ => (None, None),
+            let random = |at: usize| {
+                let random = [&w_random[at..], &v_random[at..]];
+                stochastic.then_some(random)
             };
-            store(lanes, op.v, operands.v, at, &v_bits[..count], v_draw, first);
-            store(lanes, op.w, operands.w, at, &w_bits[..count], w_draw, first);
-            if op.copy_ld.is_some() {
-                store(
-                    lanes,
-                    DType::Bf16,
-                    operands.copy,
-                    at,
-                    &w_bits[..count],
-                    None,
-                    first,
-                );
+            let mut at = first;
+            while at + WIDTH <= end {
+                // A constant count, for loops without remainders.
+                update(op, step.scalars, &mut operands, at, WIDTH, random(at - first));
+                at += WIDTH;
+            }
+            if at < end {
+                update(op, step.scalars, &mut operands, at, end - at, random(at - first));
             }
         }
+    }
+}
+
+/// The half-words of the elements from logical index `first` on.
+#[inline(always)]
+fn draw<L: Lanes>(lanes: L, draw: &Draw, first: u64, random: &mut [u16]) {
+    for_pieces(lanes, draw, first, random.len(), |at, halves| {
+        random[at..at + halves.len()].copy_from_slice(halves);
+    });
+}
+
+/// Updates `count` elements from the even element `at` on; `random` holds half-words for w and for v where results
+/// are rounded stochastically.
+#[inline(always)]
+fn update(
+    op: &Sgd,
+    [rate, momentum, decay, _]: [f32; 4],
+    operands: &mut SgdOperands<'_>,
+    at: usize,
+    count: usize,
+    random: Option<[&[u16]; 2]>,
+) {
+    let (mut g, mut w, mut v) = ([0f32; WIDTH], [0f32; WIDTH], [0f32; WIDTH]);
+    load(op.g, operands.g, at, count, &mut g);
+    load(op.w, operands.w, at, count, &mut w);
+    load(op.v, operands.v, at, count, &mut v);
+    let (mut w_bits, mut v_bits) = ([0u32; WIDTH], [0u32; WIDTH]);
+    for i in 0..WIDTH {
+        let velocity = momentum * v[i] + (g[i] + decay * w[i]);
+        v_bits[i] = velocity.to_bits();
+        w_bits[i] = (w[i] - rate * velocity).to_bits();
+    }
+    let (w, v) = (&w_bits[..count], &v_bits[..count]);
+    if op.keep_f32 {
+        operands.w_kept[at..at + count].copy_from_slice(w);
+        operands.v_kept[at..at + count].copy_from_slice(v);
+    }
+    store(op.v, operands.v, at, v, random.map(|[_, v]| v));
+    store(op.w, operands.w, at, w, random.map(|[w, _]| w));
+    if op.copy_ld.is_some() {
+        store(DType::Bf16, operands.copy, at, w, None);
     }
 }
 
@@ -137,18 +173,10 @@ fn load(dtype: DType, words: &[u32], at: usize, count: usize, values: &mut [f32;
     }
 }
 
-/// Stores elements from the even element `at` on, rounding stochastically where there is a draw; `first` is the
-/// logical index of the first of them. An odd count ends a row: the half beside the last becomes zero.
+/// Stores elements from the even element `at` on, rounding stochastically where there are random half-words. An odd
+/// count ends a row: the half beside the last becomes zero.
 #[inline(always)]
-fn store<L: Lanes>(
-    lanes: L,
-    dtype: DType,
-    words: &mut [u32],
-    at: usize,
-    bits: &[u32],
-    draw: Option<&Draw>,
-    first: u64,
-) {
+fn store(dtype: DType, words: &mut [u32], at: usize, bits: &[u32], random: Option<&[u16]>) {
     let count = bits.len();
     if dtype == DType::F32 {
         words[at..at + count].copy_from_slice(bits);
@@ -159,17 +187,16 @@ fn store<L: Lanes>(
         words[count / 2] = 0;
     }
     let halves = &mut bf16::halves_mut(words)[..count];
-    match draw {
+    match random {
         None => {
             for (half, &bits) in halves.iter_mut().zip(bits) {
                 *half = bf16::round_nearest(bits);
             }
         }
-        Some(draw) => for_pieces(lanes, draw, first, count, |at, random| {
-            let end = at + random.len();
-            for ((half, &bits), &r16) in halves[at..end].iter_mut().zip(&bits[at..end]).zip(random) {
+        Some(random) => {
+            for ((half, &bits), &r16) in halves.iter_mut().zip(bits).zip(&random[..count]) {
                 *half = bf16::round_stochastic(bits, u32::from(r16));
             }
-        }),
+        }
     }
 }
