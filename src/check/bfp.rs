@@ -27,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         let (rows, cols) = (1 + i % 4, columns[i % columns.len()]);
         for rounding in ROUNDINGS {
             let from = if i % 3 == 2 { Bf16 } else { F32 };
-            cases.push(encode(quick, format, from, rows, cols, rounding, DRAW));
+            cases.push(encode(quick, format, from, rows, cols, rounding, DRAW, true));
         }
         cases.push(decode(
             quick,
@@ -35,6 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
             if i % 2 == 0 { F32 } else { Bf16 },
             rows,
             cols,
+            true,
         ));
         let m = if i % 5 == 0 { 1 } else { 6 };
         cases.push(product(quick, BfpMatmul::new(m, 5 + i % 7, cols, format), true));
@@ -44,10 +45,28 @@ pub(super) fn cases() -> Vec<Case> {
         ..DRAW
     };
     if let Ok(format) = BfpFormat::new(16, 4) {
-        cases.push(encode(quick, format, F32, 9, 100, Rounding::Stochastic, philox));
+        cases.push(encode(
+            quick,
+            format,
+            F32,
+            9,
+            100,
+            Rounding::Stochastic,
+            philox,
+            true,
+        ));
         for (rows, cols) in [(0, 5), (5, 0)] {
-            cases.push(encode(quick, format, F32, rows, cols, Rounding::Nearest, DRAW));
-            cases.push(decode(quick, format, F32, rows, cols));
+            cases.push(encode(
+                quick,
+                format,
+                F32,
+                rows,
+                cols,
+                Rounding::Nearest,
+                DRAW,
+                true,
+            ));
+            cases.push(decode(quick, format, F32, rows, cols, true));
         }
         for (m, n, k) in [(0, 3, 32), (3, 0, 32), (3, 5, 0), (17, 19, 200)] {
             cases.push(product(quick, BfpMatmul::new(m, n, k, format), false));
@@ -67,9 +86,18 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(product(quick, op, false));
         }
         for rounding in ROUNDINGS {
-            cases.push(encode(Effort::Full, format, F32, 1024, 1031, rounding, DRAW));
+            cases.push(encode(
+                Effort::Full,
+                format,
+                F32,
+                1024,
+                1031,
+                rounding,
+                DRAW,
+                true,
+            ));
         }
-        cases.push(decode(Effort::Full, format, F32, 1024, 1031));
+        cases.push(decode(Effort::Full, format, F32, 1024, 1031, true));
         cases.push(product(
             Effort::Full,
             BfpMatmul::new(512, 520, 544, format),
@@ -86,9 +114,9 @@ pub(super) fn timed(n: usize) -> Vec<Case> {
     };
     let product = BfpMatmul::new(n, n, n, format);
     vec![
-        encode(Effort::Full, format, F32, n, n, Rounding::Nearest, DRAW),
-        encode(Effort::Full, format, F32, n, n, Rounding::Stochastic, DRAW),
-        decode(Effort::Full, format, F32, n, n),
+        encode(Effort::Full, format, F32, n, n, Rounding::Nearest, DRAW, false),
+        encode(Effort::Full, format, F32, n, n, Rounding::Stochastic, DRAW, false),
+        decode(Effort::Full, format, F32, n, n, false),
         self::product(Effort::Full, product, false),
     ]
 }
@@ -101,8 +129,17 @@ pub(super) fn timed_awkward(n: usize) -> Vec<Case> {
     let shapes = [(n | 1, n.saturating_sub(1) | 1), (1, n), (3, 5)];
     let cases = shapes.into_iter().flat_map(|(rows, cols)| {
         [
-            encode(Effort::Full, format, F32, rows, cols, Rounding::Nearest, DRAW),
-            decode(Effort::Full, format, F32, rows, cols),
+            encode(
+                Effort::Full,
+                format,
+                F32,
+                rows,
+                cols,
+                Rounding::Nearest,
+                DRAW,
+                false,
+            ),
+            decode(Effort::Full, format, F32, rows, cols, false),
             product(Effort::Full, BfpMatmul::new(rows, cols, cols, format), false),
         ]
     });
@@ -144,6 +181,7 @@ fn encode(
     cols: usize,
     rounding: Rounding,
     draw: Draw,
+    specials: bool,
 ) -> Case {
     let src_ld = cols.next_multiple_of(2) + 2;
     let op = BfpEncode {
@@ -156,7 +194,7 @@ fn encode(
         draw,
     };
     Case::new(effort, op, move || {
-        let mut words = values(rows, src_ld, (rows * cols) as u64, true);
+        let mut words = values(rows, src_ld, (rows * cols) as u64, specials);
         if from == Bf16 {
             words = words
                 .chunks(2)
@@ -188,7 +226,7 @@ fn matrix(format: BfpFormat, rows: usize, cols: usize, seed: u64, specials: bool
     parts
 }
 
-fn decode(effort: Effort, format: BfpFormat, to: DType, rows: usize, cols: usize) -> Case {
+fn decode(effort: Effort, format: BfpFormat, to: DType, rows: usize, cols: usize, specials: bool) -> Case {
     let op = BfpDecode {
         format,
         to,
@@ -197,7 +235,7 @@ fn decode(effort: Effort, format: BfpFormat, to: DType, rows: usize, cols: usize
         dst_ld: cols.next_multiple_of(2) + 2,
     };
     Case::new(effort, op, move || {
-        let [codes, exponents] = matrix(format, rows, cols, (rows + cols) as u64, true);
+        let [codes, exponents] = matrix(format, rows, cols, (rows + cols) as u64, specials);
         vec![codes, exponents, Vec::new()]
     })
 }

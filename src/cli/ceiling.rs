@@ -9,7 +9,8 @@ use fewbit::tensor::DType;
 
 use super::Stop;
 use super::measure::{
-    BufferCopy, HostCopy, HostUpdate, ParallelCall, Rounds, Sample, Stats, Timed, forks, interleave, prepare, stats,
+    BufferCopy, HostCopy, HostUpdate, ParallelCall, Rounds, Sample, Stats, Timed, forks, interleave, prepare,
+    stats,
 };
 
 /// The resource that a ceiling is of.

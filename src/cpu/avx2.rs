@@ -115,9 +115,9 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
+    fn block_maxima<const B: usize>(self, values: &[u32], mask: u32, maxima: &mut [u32]) {
         // SAFETY: `self` proves AVX2.
-        unsafe { largest(values, mask) }
+        unsafe { block_maxima::<B>(values, mask, maxima) }
     }
 
     #[inline(always)]
@@ -151,11 +151,48 @@ impl Lanes for Avx2 {
     }
 }
 
-/// By hand, because the compiler would rather gather one value of each of many blocks.
+/// Eight blocks at a time: each is reduced to one register, and then registers are joined in pairs, three times over,
+/// each time half as many with the lanes of twice as many blocks.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn largest<const B: usize>(values: &[u32; B], mask: u32) -> u32 {
+fn block_maxima<const B: usize>(values: &[u32], mask: u32, maxima: &mut [u32]) {
     const { assert!(B.is_multiple_of(8)) };
+    let (blocks, _) = values.as_chunks::<B>();
+    let mut eights = maxima.chunks_exact_mut(8);
+    let mut groups = blocks.chunks_exact(8);
+    for (maxima, blocks) in (&mut eights).zip(&mut groups) {
+        let mut x = [_mm256_setzero_si256(); 8];
+        for (x, block) in x.iter_mut().zip(blocks) {
+            *x = lane_maxima(block, mask);
+        }
+        let pair = |a, b| _mm256_max_epu32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+        let four = |a, b| _mm256_max_epu32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        // Each 128-bit half holds those of four blocks, in order.
+        let low = four(pair(x[0], x[1]), pair(x[2], x[3]));
+        let high = four(pair(x[4], x[5]), pair(x[6], x[7]));
+        let max = _mm256_max_epu32(
+            _mm256_permute2x128_si256::<0x20>(low, high),
+            _mm256_permute2x128_si256::<0x31>(low, high),
+        );
+        // SAFETY: eight words are 32 writable bytes.
+        unsafe { _mm256_storeu_si256(maxima.as_mut_ptr().cast(), max) }
+    }
+    for (max, block) in eights.into_remainder().iter_mut().zip(groups.remainder()) {
+        let lanes = lane_maxima(block, mask);
+        let half = _mm_max_epu32(
+            _mm256_castsi256_si128(lanes),
+            _mm256_extracti128_si256::<1>(lanes),
+        );
+        let half = _mm_max_epu32(half, _mm_shuffle_epi32::<0b00_00_11_10>(half));
+        let half = _mm_max_epu32(half, _mm_shuffle_epi32::<0b00_00_00_01>(half));
+        *max = _mm_cvtsi128_si32(half).cast_unsigned();
+    }
+}
+
+/// In each of eight lanes, the largest of every eighth value.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lane_maxima<const B: usize>(values: &[u32; B], mask: u32) -> __m256i {
     let mask = _mm256_set1_epi32(mask.cast_signed());
     let mut max = _mm256_setzero_si256();
     for values in values.chunks_exact(8) {
@@ -163,10 +200,7 @@ fn largest<const B: usize>(values: &[u32; B], mask: u32) -> u32 {
         let values = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
         max = _mm256_max_epu32(max, _mm256_and_si256(values, mask));
     }
-    let max = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256::<1>(max));
-    let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_11_10>(max));
-    let max = _mm_max_epu32(max, _mm_shuffle_epi32::<0b00_00_00_01>(max));
-    _mm_cvtsi128_si32(max).cast_unsigned()
+    max
 }
 
 /// By hand, because the compiler would rather scatter one value to each of many blocks.

@@ -97,8 +97,8 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
-        self.half().largest(values, mask)
+    fn block_maxima<const B: usize>(self, values: &[u32], mask: u32, maxima: &mut [u32]) {
+        self.half().block_maxima::<B>(values, mask, maxima);
     }
 
     #[inline(always)]
@@ -208,7 +208,11 @@ fn threefry_blocks<const N: usize>(seed: u64, counter: [u32; 4], out: &mut [[u32
 /// quarter q of register r, the block of lane 4 q + r; so that lane holds counter 4 r + q, and blocks come in order.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn threefry_in_order<const N: usize, const SETS: usize>(seed: u64, counter: [u32; 4], out: &mut [[u32; 4]; N]) {
+fn threefry_in_order<const N: usize, const SETS: usize>(
+    seed: u64,
+    counter: [u32; 4],
+    out: &mut [[u32; 4]; N],
+) {
     let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let mut x = counter.map(|word| [_mm512_set1_epi32(word.cast_signed()); SETS]);
     for (set, low) in x[0].iter_mut().enumerate() {
@@ -216,8 +220,14 @@ fn threefry_in_order<const N: usize, const SETS: usize>(seed: u64, counter: [u32
     }
     let [a, b, c, d] = threefry_registers(seed, x);
     for (set, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate().take(SETS) {
-        let ab = [_mm512_unpacklo_epi32(a[set], b[set]), _mm512_unpackhi_epi32(a[set], b[set])];
-        let cd = [_mm512_unpacklo_epi32(c[set], d[set]), _mm512_unpackhi_epi32(c[set], d[set])];
+        let ab = [
+            _mm512_unpacklo_epi32(a[set], b[set]),
+            _mm512_unpackhi_epi32(a[set], b[set]),
+        ];
+        let cd = [
+            _mm512_unpacklo_epi32(c[set], d[set]),
+            _mm512_unpackhi_epi32(c[set], d[set]),
+        ];
         let blocks = [
             _mm512_unpacklo_epi64(ab[0], cd[0]),
             _mm512_unpackhi_epi64(ab[0], cd[0]),

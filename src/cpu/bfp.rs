@@ -176,26 +176,39 @@ fn encode_piece<L: Lanes, const B: usize>(
     let (blocks, _) = values.as_chunks::<B>();
     // One factor per element, so that one long loop serves every block size.
     let mut scales = [0f32; PIECE];
-    let mut all_scaled = true;
     let more = if rounding == Rounding::Stochastic { 16 } else { 0 };
-    let scale_blocks = scales.as_chunks_mut::<B>().0.iter_mut();
-    for ((exponent, block), scales) in exponents.iter_mut().zip(blocks).zip(scale_blocks) {
-        *exponent = block_exponent(lanes.largest(block, 0x7fff_ffff));
-        all_scaled &= SCALED.contains(exponent);
-        let scale = f32::from_bits((252 + bits + more).wrapping_sub((*exponent).into()) << 23);
-        lanes.fill(scales, scale);
+    let mut maxima = [0u32; PIECE / 8];
+    lanes.block_maxima::<B>(values, 0x7fff_ffff, &mut maxima[..PIECE / B]);
+    let mut unscaled = false;
+    let mut block_scales = [0u32; PIECE / 8];
+    for ((exponent, &max), scale) in exponents.iter_mut().zip(&maxima).zip(&mut block_scales) {
+        *exponent = block_exponent(max);
+        // Zeros are zeros at any scale, 1 for one. No scale is 0: that marks the blocks that have none.
+        *scale = match (SCALED.contains(exponent), max) {
+            (true, _) => (252 + bits + more).wrapping_sub((*exponent).into()) << 23,
+            (false, 0) => 1f32.to_bits(),
+            (false, _) => 0,
+        };
+        unscaled |= *scale == 0;
     }
-    if all_scaled {
-        let mut wide = [0u32; PIECE];
-        encode_scaled(values, &scales, bits, rounding, random, &mut wide);
-        for (code, wide) in codes.iter_mut().zip(wide) {
-            *code = wide as u8;
-        }
+    for (scales, scale) in scales.as_chunks_mut::<B>().0.iter_mut().zip(block_scales) {
+        lanes.fill(scales, f32::from_bits(scale));
+    }
+    let mut wide = [0u32; PIECE];
+    encode_scaled(values, &scales, bits, rounding, random, &mut wide);
+    for (code, wide) in codes.iter_mut().zip(wide) {
+        *code = wide as u8;
+    }
+    if !unscaled {
         return;
     }
+    // What came out for the other blocks means nothing.
     let blocks = blocks.iter().zip(random.as_chunks::<B>().0);
     let blocks = blocks.zip(codes.as_chunks_mut::<B>().0).zip(exponents);
-    for (((values, random), codes), byte) in blocks {
+    for ((((values, random), codes), byte), scale) in blocks.zip(block_scales) {
+        if scale != 0 {
+            continue;
+        }
         for ((code, &u), &r) in codes.iter_mut().zip(values).zip(random) {
             *code = encode_bits(u, *byte, bits, rounding, r.into());
         }
@@ -246,6 +259,13 @@ fn below(x: f32) -> u32 {
 /// codes are then the low bytes of a word. Each word is stored over the zeros past the one before.
 #[inline(always)]
 fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
+    // The width that most formats have: two codes to a byte.
+    if bits == 4 {
+        for (out, codes) in out.iter_mut().zip(codes.as_chunks::<2>().0) {
+            *out = codes[0] | codes[1] << 4;
+        }
+        return;
+    }
     const LOW: [u64; 3] = [
         0x00ff_00ff_00ff_00ff,
         0x0000_ffff_0000_ffff,
@@ -270,6 +290,12 @@ fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
 /// [`pack`] backwards.
 #[inline(always)]
 fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE]) {
+    if bits == 4 {
+        for (byte, codes) in packed.iter().zip(codes.as_chunks_mut::<2>().0) {
+            *codes = [byte & 15, byte >> 4];
+        }
+        return;
+    }
     let mut words = [0u64; PIECE / 8];
     for (i, word) in words.iter_mut().enumerate() {
         let at = i * bits as usize;
@@ -403,16 +429,19 @@ fn decode_piece<L: Lanes, const B: usize>(
 ) {
     // One factor per element, so that one long loop serves every block size.
     let mut steps = [0f32; PIECE];
+    let mut block_steps = [0u32; PIECE / 8];
     let less = bits - 2;
     let mut bad = false;
-    for (&byte, steps) in exponents.iter().zip(steps.as_chunks_mut::<B>().0) {
+    for (&byte, step) in exponents.iter().zip(&mut block_steps) {
         bad |= byte == BAD_BLOCK;
         // 2^(byte - 127 - (m-2)), at least 2^-133: a subnormal where its exponent field would be below 1.
         let byte = u32::from(byte);
-        let step = match byte > less {
+        *step = match byte > less {
             true => (byte - less) << 23,
-            false => 1 << (22 + byte - less),
+            false => 1 << (22 + byte).saturating_sub(less),
         };
+    }
+    for (steps, step) in steps.as_chunks_mut::<B>().0.iter_mut().zip(block_steps) {
         lanes.fill(steps, f32::from_bits(step));
     }
     let mask = (1u32 << (bits - 1)) - 1;

@@ -84,12 +84,15 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
         portable::transpose4x8(rows)
     }
 
-    /// The largest of `B` values (a multiple of 8), each below 2^31 once `mask` is applied.
+    /// The largest of each `B` consecutive values (a multiple of 8), all of which are below 2^31 once `mask` is
+    /// applied.
     #[inline(always)]
-    fn largest<const B: usize>(self, values: &[u32; B], mask: u32) -> u32 {
-        // Signed, because the oldest instruction sets have no unsigned maximum.
-        let values = values.iter().map(|&value| (value & mask).cast_signed());
-        values.fold(0, i32::max).cast_unsigned()
+    fn block_maxima<const B: usize>(self, values: &[u32], mask: u32, maxima: &mut [u32]) {
+        for (max, values) in maxima.iter_mut().zip(values.as_chunks::<B>().0) {
+            // Signed, because the oldest instruction sets have no unsigned maximum.
+            let values = values.iter().map(|&value| (value & mask).cast_signed());
+            *max = values.fold(0, i32::max).cast_unsigned();
+        }
     }
 
     /// Fills `B` elements (a multiple of 8).
