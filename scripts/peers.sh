@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # fewbit beside other libraries on the same shapes: one table of ratios, peers.md and peers.json.
-#   scripts/peers.sh [--quick|--full] [--out DIR] [--gpu] [--burn]
+#   scripts/peers.sh [--quick|--full] [--out DIR] [--gpu] [--burn] [--train]
 # Rust's libraries come with benches/peers; Python's (torch, numpy, scipy) are those that PYTHON (python3) has,
 # and what it lacks is named in the table. --gpu adds fewbit on a GPU beside torch's CUDA and, with --burn, burn.
 set -euo pipefail
@@ -10,6 +10,7 @@ effort=()
 out=target/peers
 devices=(cpu)
 features=()
+train=
 while [ $# -gt 0 ]; do
     case $1 in
         --quick | --full) effort=("$1") ;;
@@ -18,9 +19,10 @@ while [ $# -gt 0 ]; do
             shift
             ;;
         --gpu) devices=(cpu gpu) ;;
+        --train) train=yes ;;
         --burn) features=(--features burn) ;;
         *)
-            echo "usage: scripts/peers.sh [--quick|--full] [--out DIR] [--gpu] [--burn]" >&2
+            echo "usage: scripts/peers.sh [--quick|--full] [--out DIR] [--gpu] [--burn] [--train]" >&2
             exit 2
             ;;
     esac
@@ -60,4 +62,9 @@ if ! command -v "$python" >/dev/null; then
 fi
 "$python" benches/peers/peers.py --merge "${files[@]}" --out "$out" || failed=1
 cat "$out/peers.md"
+if [ -n "$train" ]; then
+    cargo build --release --bin fewbit
+    built=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    "$python" benches/peers/train.py --fewbit "$built/release/fewbit" --json "$out/train.json" || failed=1
+fi
 exit "$failed"
