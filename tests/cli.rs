@@ -209,7 +209,7 @@ fn bench_draws_charts() {
     let output = Command::new(env!("CARGO_BIN_EXE_fewbit"))
         .args([
             "bench",
-            "fmac",
+            "fmac_",
             "--quick",
             "--repetitions",
             "3",

@@ -1,7 +1,7 @@
 //! The shapes that are measured: square ones, which the main job also checks, awkward ones, and those of curves.
 
 use super::{Case, Effort, data::Source};
-use crate::format::random::Draw;
+use crate::format::random::{Draw, Generator};
 use crate::format::{Rounding, bf16};
 use crate::ops::{
     ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Op, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
@@ -29,6 +29,10 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
         seed: 1,
         ..Draw::default()
     };
+    let philox = Draw {
+        generator: Generator::Philox,
+        ..draw
+    };
     let stochastic = Rounding::Stochastic;
     let (encode, fmac) = (Convert::contiguous(F32, Bf16, len), Fmac::contiguous(len));
     let (square, fused) = (Matmul::new(n, n, n), FmacMatmul::new(n, n, n));
@@ -52,6 +56,7 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
         timed(Copy { words: len as u64 }, &[Fill::F32, Fill::Out]),
         timed(encode, &[Fill::F32, Fill::Out]),
         timed(encode.with_rounding(stochastic, draw), &[Fill::F32, Fill::Out]),
+        timed(encode.with_rounding(stochastic, philox), &[Fill::F32, Fill::Out]),
         timed(Convert::contiguous(Bf16, F32, len), &[Fill::Bf16, Fill::Out]),
         timed(square, &[Fill::F32, Fill::F32, Fill::Out]),
         timed(
