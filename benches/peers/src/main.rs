@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use fewbit::Device;
+use fewbit::cpu::Cpu;
 use serde_json::{Value, json};
 
 use ours::Run;
@@ -39,6 +40,9 @@ struct Cli {
     /// Where fewbit runs.
     #[arg(long, value_enum, default_value_t = Where::Cpu)]
     device: Where,
+    /// The CPU device's instructions: portable, avx2, avx512, avx512-bf16, neon [default: the best].
+    #[arg(long)]
+    level: Option<String>,
     /// Only cases whose name contains this text.
     #[arg(long)]
     case: Option<String>,
@@ -102,7 +106,14 @@ fn run(cli: &Cli) -> Result<bool, String> {
         return Err(format!("no peer is called {name:?} in this build"));
     }
     let device = match cli.device {
-        Where::Cpu => Device::cpu(),
+        Where::Cpu => match &cli.level {
+            None => Device::cpu(),
+            Some(name) => {
+                let mut there = Cpu::available().into_iter();
+                let cpu = there.find(|cpu| cpu.level().to_string() == *name);
+                Device::from_cpu(cpu.ok_or_else(|| format!("this machine has no {name:?}"))?)
+            }
+        },
         Where::Gpu => Device::gpu_blocking().map_err(|error| error.to_string())?,
     };
     if cli.serve {
