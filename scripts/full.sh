@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything test.sh does, then what is too slow or too rarely broken for every push: other platforms, all
-# features, the ignored tests, and Miri on the number formats where a nightly is there.
+# features, the ignored tests, and Miri on the number formats and the portable CPU kernels where a nightly is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -35,12 +35,12 @@ for target in aarch64-unknown-linux-gnu x86_64-pc-windows-msvc aarch64-apple-dar
     cargo check --release --lib --no-default-features --features cpu,native --target "$target"
 done
 
-say "Miri on the formats"
+say "Miri on the formats and on the portable CPU kernels"
 if cargo +nightly miri --version >/dev/null 2>&1; then
     # Miri is some hundred times slower than a processor: few random cases are enough to find undefined
     # behaviour, and the values are checked by the native run above.
     PROPTEST_CASES=4 MIRIFLAGS="-Zmiri-disable-isolation" \
-        cargo +nightly miri test --no-default-features --lib format::
+        cargo +nightly miri test --no-default-features --lib -- format:: cpu::tests
 else
     echo "skipped: no nightly with Miri (rustup toolchain install nightly --component miri rust-src)"
 fi

@@ -347,3 +347,43 @@ pub(crate) fn check_matrix(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{self, Effort};
+    use crate::device::Device;
+    use std::collections::BTreeMap;
+
+    /// Few and small enough for Miri, which runs the portable level; tests/kernels.rs runs all on every level.
+    #[test]
+    fn small_cases_of_every_kernel_on_the_portable_level() -> crate::Result<()> {
+        let device = Device::from_cpu(Cpu::with_level(Level::Portable)?);
+        let (most_words, most) = if cfg!(miri) { (100, 1) } else { (300, 3) };
+        let mut seen = BTreeMap::new();
+        for case in check::cases(Effort::Quick) {
+            let words: u64 = case.op.operands().iter().map(|operand| operand.words).sum();
+            let count = seen.entry(case.op.name()).or_insert(0);
+            if words > most_words || *count == most {
+                continue;
+            }
+            *count += 1;
+            for report in check::run(&device, &case)? {
+                let failure = report.verdict.failure;
+                assert!(failure.is_none(), "{}: {failure:?}", case.op.describe());
+            }
+        }
+        for kernel in [
+            "matmul",
+            "spmv",
+            "spmm",
+            "convert",
+            "bfp_encode",
+            "fmac_matmul",
+            "sgd",
+        ] {
+            assert!(seen.get(kernel).is_some_and(|&count| count > 0), "{kernel}");
+        }
+        Ok(())
+    }
+}
