@@ -1,7 +1,7 @@
 //! Block floating point on the CPU device: rows in parallel; products as 16-bit integer dot products.
 
 use super::parallel::TASK;
-use super::random::{HALVES, for_pieces};
+use super::random::{HALVES, fill};
 use super::{Cpu, Kernel, Lanes};
 use crate::format::block::{BAD_BLOCK, NAN_BITS, bfp_encode as encode_bits, block_exponent};
 use crate::format::{Rounding, bf16};
@@ -90,9 +90,7 @@ impl EncodeRows<'_> {
                 });
                 if op.rounding == Rounding::Stochastic {
                     let first = (row * op.cols + start) as u64;
-                    for_pieces(lanes, &op.draw, first, len, |at, halves| {
-                        random[at..at + halves.len()].copy_from_slice(halves);
-                    });
+                    fill(lanes, &op.draw, first, &mut random[..len]);
                 }
                 let exponents = &mut exponents[start / B..(start + len).div_ceil(B)];
                 // The rounding is a constant in each arm, so that each loop is vectorised without asking.

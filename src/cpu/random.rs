@@ -75,6 +75,14 @@ pub(super) fn for_pieces<L: Lanes>(
     }
 }
 
+/// The half-words of the elements from logical index `first` on.
+#[inline(always)]
+pub(super) fn fill<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [u16]) {
+    for_pieces(lanes, draw, first, out.len(), |at, halves| {
+        out[at..at + halves.len()].copy_from_slice(halves);
+    });
+}
+
 /// Key words, the parity word last; words 2 and 3 are 0. The constant is Skein's.
 #[inline(always)]
 pub(super) fn keys(seed: u64) -> [u32; 5] {
@@ -244,9 +252,7 @@ mod tests {
         #[inline(always)]
         fn run<L: Lanes>(self, lanes: L) {
             let Self(draw, first, out) = self;
-            for_pieces(lanes, draw, first, out.len(), |at, halves| {
-                out[at..at + halves.len()].copy_from_slice(halves);
-            });
+            fill(lanes, draw, first, out);
         }
     }
 

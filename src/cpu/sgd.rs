@@ -1,9 +1,8 @@
 //! Stochastic gradient descent: many elements side by side, one draw for eight roundings.
 
 use super::chunks::{Cut, row, row_mut};
-use super::random::{HALVES, for_pieces};
+use super::random::{HALVES, fill};
 use super::{Cpu, Kernel, Lanes};
-use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
 use crate::ops::{Sgd, SgdOperands};
@@ -92,10 +91,10 @@ impl Kernel for Run<'_> {
         for first in (0..len).step_by(piece) {
             let end = len.min(first + piece);
             if stochastic && op.w == DType::Bf16 {
-                draw(lanes, &w_draw, base + first as u64, &mut w_random[..end - first]);
+                fill(lanes, &w_draw, base + first as u64, &mut w_random[..end - first]);
             }
             if stochastic && op.v == DType::Bf16 {
-                draw(lanes, &v_draw, base + first as u64, &mut v_random[..end - first]);
+                fill(lanes, &v_draw, base + first as u64, &mut v_random[..end - first]);
             }
             let random = |at: usize| {
                 let random = [&w_random[at..], &v_random[at..]];
@@ -112,14 +111,6 @@ impl Kernel for Run<'_> {
             }
         }
     }
-}
-
-/// The half-words of the elements from logical index `first` on.
-#[inline(always)]
-fn draw<L: Lanes>(lanes: L, draw: &Draw, first: u64, random: &mut [u16]) {
-    for_pieces(lanes, draw, first, random.len(), |at, halves| {
-        random[at..at + halves.len()].copy_from_slice(halves);
-    });
 }
 
 /// Updates `count` elements from the even element `at` on; `random` holds half-words for w and for v where results

@@ -9,8 +9,8 @@
 
 use super::contract::Stored;
 use super::rows::words;
-use super::spmv::compare;
-use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld, check_limit};
+use super::spmv::{check_csr, compare};
+use super::{Args, Class, Comparison, Op, Verdict, Work, check_ld};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
@@ -193,34 +193,14 @@ impl Op for Spmm {
     }
 
     fn check(&self) -> Result<()> {
-        let limit = u64::from(u32::MAX) - 1;
-        for (what, value) in [
+        let sizes = [
             ("rows", self.rows),
             ("columns", self.cols),
             ("entries", self.nnz),
             ("N", self.n),
-        ] {
-            check_limit(OP, what, value as u64, limit)?;
-        }
-        if self.index == DType::U16 {
-            check_limit(OP, "columns of u16 indices", self.cols as u64, 1 << 16)?;
-        }
-        let types = [
-            ("col_idx", self.index, [DType::U32, DType::U16], "u32 or u16"),
-            ("values", self.values, [DType::F32, DType::Bf16], "f32 or bf16"),
-            ("b", self.b, [DType::F32, DType::Bf16], "f32 or bf16"),
-            ("c", self.c, [DType::F32, DType::Bf16], "f32 or bf16"),
         ];
-        for (operand, got, known, expected) in types {
-            if !known.contains(&got) {
-                return Err(Error::DType {
-                    op: OP,
-                    operand,
-                    expected,
-                    got,
-                });
-            }
-        }
+        let types = [self.index, self.values];
+        check_csr(OP, &sizes, types, self.cols, &[("b", self.b), ("c", self.c)])?;
         check_ld(OP, "b", self.b, self.n, self.b_ld)?;
         check_ld(OP, "c", self.c, self.n, self.c_ld)
     }

@@ -65,6 +65,40 @@ impl Spmv {
     }
 }
 
+/// What every product with a CSR matrix asks: extents that an index can name, and types that kernels know, those of
+/// `[index, values]` and of the dense operands.
+pub(super) fn check_csr(
+    op: &'static str,
+    sizes: &[(&'static str, usize)],
+    [index, values]: [DType; 2],
+    cols: usize,
+    dense: &[(&'static str, DType)],
+) -> Result<()> {
+    for &(what, value) in sizes {
+        check_limit(op, what, value as u64, u64::from(u32::MAX) - 1)?;
+    }
+    if index == DType::U16 {
+        check_limit(op, "columns of u16 indices", cols as u64, 1 << 16)?;
+    }
+    let refuse = |operand, expected, got| {
+        Err(Error::DType {
+            op,
+            operand,
+            expected,
+            got,
+        })
+    };
+    if !matches!(index, DType::U32 | DType::U16) {
+        return refuse("col_idx", "u32 or u16", index);
+    }
+    for &(operand, got) in [("values", values)].iter().chain(dense) {
+        if !matches!(got, DType::F32 | DType::Bf16) {
+            return refuse(operand, "f32 or bf16", got);
+        }
+    }
+    Ok(())
+}
+
 impl Op for Spmv {
     fn name(&self) -> &'static str {
         OP
@@ -99,29 +133,13 @@ impl Op for Spmv {
     }
 
     fn check(&self) -> Result<()> {
-        let limit = u64::from(u32::MAX) - 1;
-        for (what, value) in [("rows", self.rows), ("columns", self.cols), ("entries", self.nnz)] {
-            check_limit(OP, what, value as u64, limit)?;
-        }
-        if self.index == DType::U16 {
-            check_limit(OP, "columns of u16 indices", self.cols as u64, 1 << 16)?;
-        }
-        let types = [
-            ("col_idx", self.index, [DType::U32, DType::U16], "u32 or u16"),
-            ("values", self.values, [DType::F32, DType::Bf16], "f32 or bf16"),
-            ("x", self.x, [DType::F32, DType::Bf16], "f32 or bf16"),
-        ];
-        for (operand, got, known, expected) in types {
-            if !known.contains(&got) {
-                return Err(Error::DType {
-                    op: OP,
-                    operand,
-                    expected,
-                    got,
-                });
-            }
-        }
-        Ok(())
+        check_csr(
+            OP,
+            &[("rows", self.rows), ("columns", self.cols), ("entries", self.nnz)],
+            [self.index, self.values],
+            self.cols,
+            &[("x", self.x)],
+        )
     }
 
     fn class(&self) -> Class {
