@@ -112,8 +112,8 @@ pub fn cases(effort: Effort) -> Vec<Case> {
         relu::cases(),
         sgd::cases(),
         softmax_cross_entropy::cases(),
-        spmm::cases(),
-        spmv::cases(),
+        spmm::cases(effort),
+        spmv::cases(effort),
     ];
     all.into_iter()
         .flatten()

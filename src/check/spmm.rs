@@ -11,7 +11,8 @@ struct Shape {
     pad: [usize; 2],
 }
 
-pub(super) fn cases() -> Vec<Case> {
+/// As [`super::spmv::cases`].
+pub(super) fn cases(most: Effort) -> Vec<Case> {
     let quick = Effort::Quick;
     let plain = [U32, F32, F32, F32];
     let packed = [U16, Bf16, Bf16, Bf16];
@@ -29,6 +30,10 @@ pub(super) fn cases() -> Vec<Case> {
         (13, 200, 257, Rows::AroundLanes),
         (9, 70, 520, Rows::Regular(67)),
     ] {
+        // As in spmv.
+        if cfg!(miri) && rows.max(cols) > 100 {
+            continue;
+        }
         for (types, values, pad) in [
             (plain, Values::Unit, [0, 0]),
             (plain, Values::Integers, [3, 5]),
@@ -73,6 +78,9 @@ pub(super) fn cases() -> Vec<Case> {
         plain,
         Values::InfinitiesAside,
     ));
+    if most < Effort::Full {
+        return cases;
+    }
     let large = Shape {
         rows: 1030,
         cols: 1024,

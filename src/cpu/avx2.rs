@@ -127,6 +127,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn truncate(self, x: f32, limit: f32) -> u32 {
+        // 2^23: of floats that are not negative the bits are in order, and those of NaNs and of negative ones above.
+        let limit = limit.to_bits().min(0x4b00_0000);
+        let x = f32::from_bits(x.to_bits().min(limit));
+        // SAFETY: between 0 and 2^23.
+        unsafe { x.to_int_unchecked::<i32>() }.cast_unsigned()
+    }
+
+    #[inline(always)]
     fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
         // SAFETY: `self` proves AVX2.
         unsafe { threefry(seed, counters) }

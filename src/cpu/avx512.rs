@@ -107,6 +107,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn truncate(self, x: f32, limit: f32) -> u32 {
+        self.half().truncate(x, limit)
+    }
+
+    #[inline(always)]
     fn threefry<const N: usize>(self, seed: u64, counters: &mut [[u32; N]; 4]) {
         // SAFETY: `self` proves AVX-512 F.
         unsafe { threefry(seed, counters) }

@@ -101,6 +101,13 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
         out.fill(value);
     }
 
+    /// The integer part of `x`, which is not negative, or of `limit`, which is below 2^23, where `x` is a NaN or
+    /// larger.
+    #[inline(always)]
+    fn truncate(self, x: f32, limit: f32) -> u32 {
+        portable::truncate(x, limit)
+    }
+
     /// Threefry4x32-20 over `N` counters side by side, in place: lane i of the four words is counter i. `N` is a
     /// multiple of 32.
     #[inline(always)]

@@ -18,6 +18,16 @@ impl Lanes for Portable {
     }
 }
 
+/// Adding 2^23, whose last bit is 1, leaves a sum whose low bits are the integer nearest to `x`; where that is
+/// too large by a rounding, one is taken back. A conversion would be dearer: it has ranges and NaNs to ask for.
+#[inline(always)]
+pub(crate) fn truncate(x: f32, limit: f32) -> u32 {
+    const UNIT: f32 = 8_388_608.0;
+    let x = if x < limit { x } else { limit };
+    let sum = x + UNIT;
+    (sum.to_bits() - u32::from(sum - UNIT > x)) & 0x7f_ffff
+}
+
 #[inline(always)]
 pub(crate) fn transpose4x8(rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
     let mut out = [[0; 4]; 8];

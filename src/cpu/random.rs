@@ -83,6 +83,21 @@ pub(super) fn fill<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [u16])
     });
 }
 
+/// The half-words of the [`HALVES`] elements from logical index `first` on.
+#[inline(always)]
+pub(super) fn aligned<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [[u32; 4]; BLOCKS]) {
+    if first.is_multiple_of(8) {
+        draws(lanes, draw, first / 8, out);
+    } else {
+        fill(
+            lanes,
+            draw,
+            first,
+            bytemuck::cast_slice_mut(out.as_flattened_mut()),
+        );
+    }
+}
+
 /// Key words, the parity word last; words 2 and 3 are 0. The constant is Skein's.
 #[inline(always)]
 pub(super) fn keys(seed: u64) -> [u32; 5] {
