@@ -33,6 +33,14 @@ impl Cpu {
         }
     }
 
+    /// The same instructions on the calling thread alone.
+    pub(crate) fn on_this_thread(&self) -> Cpu {
+        Cpu {
+            isa: self.isa,
+            pool: Pool::Sequential,
+        }
+    }
+
     /// This device; or the calling thread alone where an elementwise kernel has so few elements that waking
     /// other threads would take longer than the work.
     pub(crate) fn for_elements(&self, elements: usize, rounding: Rounding) -> Cpu {
@@ -40,12 +48,23 @@ impl Cpu {
             Rounding::Stochastic => TASK,
             _ => 4 * TASK,
         };
-        let pool = if elements <= few {
-            Pool::Sequential
+        if elements <= few {
+            self.on_this_thread()
         } else {
-            self.pool.clone()
-        };
-        Cpu { isa: self.isa, pool }
+            self.clone()
+        }
+    }
+
+    /// Runs `f` on one of this device's threads: loops inside it then follow one another without this thread
+    /// being put to sleep and woken by each, some 20 us a time.
+    pub(crate) fn inside<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Pool::Sequential => f(),
+            #[cfg(feature = "cpu")]
+            Pool::Global => rayon::scope(|_| f()),
+            #[cfg(feature = "cpu")]
+            Pool::Own(pool) => pool.install(f),
+        }
     }
 
     /// Calls `f` once for every item, in any order and on any thread.

@@ -103,11 +103,11 @@ pub(crate) fn blocked<M, OA, OB, F>(
     let whole = b.whole();
     let swap = n < M::NR && m > n && whole.is_none();
     let (rows, columns) = if swap { (n, m) } else { (m, n) };
-    let threads = if m.saturating_mul(n).saturating_mul(k) < SMALL {
-        1
-    } else {
-        cpu.threads()
+    let cpu = &match m.saturating_mul(n).saturating_mul(k) < SMALL {
+        true => cpu.on_this_thread(),
+        false => cpu.clone(),
     };
+    let threads = cpu.threads();
     let mut mc = even(rows, TILE[0], M::MR);
     let mut nc = even(columns, TILE[1], M::NR);
     let wanted = if threads > 1 { 4 * threads } else { 1 };
@@ -144,76 +144,75 @@ pub(crate) fn blocked<M, OA, OB, F>(
     let (shared_a, shared_b) = shared.split_at_mut(lines[0]);
     let shared_a: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_a)[..lens[0]];
     let shared_b: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_b)[..lens[1]];
-    match swap {
-        false => {
-            blocks.pack_all(cpu, threads > 1, a, rows, M::MR, shared_a);
-            blocks.pack_all(cpu, threads > 1, b, columns, M::NR, shared_b);
+    let run = || {
+        match swap {
+            false => {
+                blocks.pack_all(cpu, a, rows, M::MR, shared_a);
+                blocks.pack_all(cpu, b, columns, M::NR, shared_b);
+            }
+            true => {
+                blocks.pack_all(cpu, b, rows, M::MR, shared_a);
+                blocks.pack_all(cpu, a, columns, M::NR, shared_b);
+            }
         }
-        true => {
-            blocks.pack_all(cpu, threads > 1, b, rows, M::MR, shared_a);
-            blocks.pack_all(cpu, threads > 1, a, columns, M::NR, shared_b);
-        }
-    }
-    let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
-    let task = |mut tile: super::store::Tile<'_, F::Out>| {
-        let (i, mi, j, nj) = if swap {
-            (tile.column, tile.columns, tile.row, tile.rows)
-        } else {
-            (tile.row, tile.rows, tile.column, tile.columns)
-        };
-        let (mp, np) = (mi.next_multiple_of(M::MR), nj.next_multiple_of(M::NR));
-        let own = |shared: bool, len: usize| if shared { 0 } else { len };
-        with_scratch(
-            [own(share_a, mp * kc), own(share_b, np * kc), mp * np],
-            |own_a: &mut [M::Elem], own_b, acc: &mut [M::Acc]| {
-                for start in (0..depth).step_by(kc) {
-                    let steps = kc.min(depth - start);
-                    let k = blocks.range(start, steps);
-                    let pa = if share_a {
-                        &shared_a[outer_rows * start + i * steps..][..mp * steps]
-                    } else {
-                        let out = &mut own_a[..mp * steps];
-                        match swap {
-                            false => pack(cpu, a, M::MR, i..i + mi, k.clone(), out),
-                            true => pack(cpu, b, M::MR, i..i + mi, k.clone(), out),
-                        }
-                        &*out
-                    };
-                    let pb = if share_b {
-                        &shared_b[outer_columns * start + j * steps..][..np * steps]
-                    } else {
-                        let out = &mut own_b[..np * steps];
-                        match swap {
-                            false => pack(cpu, b, M::NR, j..j + nj, k, out),
-                            true => pack(cpu, a, M::NR, j..j + nj, k, out),
-                        }
-                        &*out
-                    };
-                    for (i, pa) in pa.chunks_exact(M::MR * steps).enumerate() {
-                        for (j, pb) in pb.chunks_exact(M::NR * steps).enumerate() {
-                            let acc = &mut acc[i * M::MR * np + j * M::NR..];
-                            micro.tile(pa, pb, acc, np, start == 0);
+        let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
+        let task = |mut tile: super::store::Tile<'_, F::Out>| {
+            let (i, mi, j, nj) = if swap {
+                (tile.column, tile.columns, tile.row, tile.rows)
+            } else {
+                (tile.row, tile.rows, tile.column, tile.columns)
+            };
+            let (mp, np) = (mi.next_multiple_of(M::MR), nj.next_multiple_of(M::NR));
+            let own = |shared: bool, len: usize| if shared { 0 } else { len };
+            with_scratch(
+                [own(share_a, mp * kc), own(share_b, np * kc), mp * np],
+                |own_a: &mut [M::Elem], own_b, acc: &mut [M::Acc]| {
+                    for start in (0..depth).step_by(kc) {
+                        let steps = kc.min(depth - start);
+                        let k = blocks.range(start, steps);
+                        let pa = if share_a {
+                            &shared_a[outer_rows * start + i * steps..][..mp * steps]
+                        } else {
+                            let out = &mut own_a[..mp * steps];
+                            match swap {
+                                false => pack(cpu, a, M::MR, i..i + mi, k.clone(), out),
+                                true => pack(cpu, b, M::MR, i..i + mi, k.clone(), out),
+                            }
+                            &*out
+                        };
+                        let pb = if share_b {
+                            &shared_b[outer_columns * start + j * steps..][..np * steps]
+                        } else {
+                            let out = &mut own_b[..np * steps];
+                            match swap {
+                                false => pack(cpu, b, M::NR, j..j + nj, k, out),
+                                true => pack(cpu, a, M::NR, j..j + nj, k, out),
+                            }
+                            &*out
+                        };
+                        for (i, pa) in pa.chunks_exact(M::MR * steps).enumerate() {
+                            for (j, pb) in pb.chunks_exact(M::NR * steps).enumerate() {
+                                let acc = &mut acc[i * M::MR * np + j * M::NR..];
+                                micro.tile(pa, pb, acc, np, start == 0);
+                            }
                         }
                     }
-                }
-                let tile = &mut tile;
-                cpu.run(FinishTile {
-                    finish,
-                    tile,
-                    acc,
-                    ld: np,
-                    transposed: swap,
-                    bias,
-                    n,
-                });
-            },
-        );
+                    let tile = &mut tile;
+                    cpu.run(FinishTile {
+                        finish,
+                        tile,
+                        acc,
+                        ld: np,
+                        transposed: swap,
+                        bias,
+                        n,
+                    });
+                },
+            );
+        };
+        cpu.for_each(tasks, task);
     };
-    if threads > 1 {
-        cpu.for_each(tasks, task)
-    } else {
-        tasks.into_iter().for_each(task)
-    }
+    cpu.inside(run);
     if shared.len() <= KEPT {
         SHARED.set(shared);
     }
@@ -267,7 +266,6 @@ impl Blocks {
     pub(crate) fn pack_all<E: Send, O: Operand<E>>(
         &self,
         cpu: &Cpu,
-        parallel: bool,
         operand: O,
         outer: usize,
         w: usize,
@@ -289,10 +287,6 @@ impl Blocks {
             }
         }
         let task = |(outer, k, out)| pack(cpu, operand, w, outer, k, out);
-        if parallel {
-            cpu.for_each(items, task)
-        } else {
-            items.into_iter().for_each(task)
-        }
+        cpu.for_each(items, task);
     }
 }

@@ -101,7 +101,7 @@ fn panels<M: Micro, O: Operand<M::Elem>>(
 ) -> Vec<M::Elem> {
     let blocks = Blocks::new(k, ku);
     let mut panels = vec![bytemuck::Zeroable::zeroed(); blocks.len(n, M::NR)];
-    blocks.pack_all(cpu, true, operand, n, M::NR, &mut panels);
+    blocks.pack_all(cpu, operand, n, M::NR, &mut panels);
     panels
 }
 
