@@ -40,8 +40,9 @@ if cargo +nightly miri --version >/dev/null 2>&1; then
     # Miri is some hundred times slower than a processor: few random cases are enough to find undefined
     # behaviour, and the values are checked by the native run above. By default it also errs by an ulp at random in
     # exp and ln, which results are compared to the bit with.
-    PROPTEST_CASES=4 MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-deterministic-floats" \
-        cargo +nightly miri test --no-default-features --lib -- format:: cpu::tests
+    export PROPTEST_CASES=4 MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-deterministic-floats"
+    cargo +nightly miri test --no-default-features --test formats
+    cargo +nightly miri test --no-default-features --lib -- cpu::tests
 else
     echo "skipped: no nightly with Miri (rustup toolchain install nightly --component miri rust-src)"
 fi

@@ -4,6 +4,7 @@ use super::ROUNDINGS;
 use fewbit::format::{Rounding, bf16};
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn bf16_nearest_agrees_with_half() {
     let check = |u: u32| {
         let got = bf16::round_nearest(u);
@@ -25,6 +26,7 @@ fn bf16_nearest_agrees_with_half() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn bf16_stochastic_takes_one_of_two_neighbours_at_the_carry() {
     for upper in 0..=0xffff_u32 {
         for low in [0, 1, 2, 0x7fff, 0x8000, 0xabcd, 0xffff_u32] {
@@ -47,6 +49,7 @@ fn bf16_stochastic_takes_one_of_two_neighbours_at_the_carry() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn bf16_stochastic_probability_is_the_fraction() {
     for u in [
         0x3f80_0000_u32,

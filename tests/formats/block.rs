@@ -51,6 +51,7 @@ fn bfp_worked_example() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn bfp_agrees_with_f64_arithmetic() {
     let mut next = words(3);
     for size in [8, 16, 32, 64, 128] {
@@ -95,6 +96,7 @@ fn bfp_agrees_with_f64_arithmetic() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn bfp_every_code_decodes_exactly_and_encodes_back() {
     for m in 2..=8 {
         for byte in 0..=255_u8 {

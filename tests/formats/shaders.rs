@@ -1,6 +1,7 @@
 //! The WGSL twins parse and validate.
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn shader_libraries_are_valid() {
     macro_rules! lib {
         ($name:literal) => {
