@@ -297,15 +297,17 @@ fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
     }
 }
 
+/// [`pack_pairs`] backwards.
+#[inline(always)]
+fn unpack_pairs(packed: &[u8], codes: &mut [u8; PIECE]) {
+    for (byte, codes) in packed.iter().zip(codes.as_chunks_mut::<2>().0) {
+        *codes = [byte & 15, byte >> 4];
+    }
+}
+
 /// [`pack`] backwards.
 #[inline(always)]
 fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE]) {
-    if bits == 4 {
-        for (byte, codes) in packed.iter().zip(codes.as_chunks_mut::<2>().0) {
-            *codes = [byte & 15, byte >> 4];
-        }
-        return;
-    }
     let mut words = [0u64; PIECE / 8];
     for (i, word) in words.iter_mut().enumerate() {
         let at = i * bits as usize;
@@ -386,7 +388,7 @@ impl DecodeRows<'_> {
             .zip(self.exponents.chunks(exponent_words));
         let rows = self.dst.chunks_mut(op.to.words(op.dst_ld as u64) as usize);
         let (mut packed, mut unpacked) = ([0u8; PIECE + 8], [0u8; PIECE]);
-        let mut values = [0u32; PIECE];
+        let (mut values, mut steps) = ([0u32; PIECE], [0f32; PIECE]);
         for ((codes, exponents), dst) in sources.zip(rows) {
             let exponents: &[u8] = bytemuck::cast_slice(exponents);
             let codes: &[u8] = bytemuck::cast_slice(codes);
@@ -396,6 +398,8 @@ impl DecodeRows<'_> {
                 let count = from.len().min(PIECE / 8 * bits as usize);
                 if bits == 8 {
                     unpacked[..count].copy_from_slice(&from[..count]);
+                } else if bits == 4 {
+                    unpack_pairs(&from[..count], &mut unpacked);
                 } else {
                     packed[..count].copy_from_slice(&from[..count]);
                     unpack(&packed, bits, &mut unpacked);
@@ -405,14 +409,14 @@ impl DecodeRows<'_> {
                     if let Some(values) = dst.get_mut(start..start + PIECE)
                         && len == PIECE
                     {
-                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, values);
+                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut steps, values);
                     } else {
-                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut values);
+                        decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut steps, &mut values);
                         dst[start..start + len].copy_from_slice(&values[..len]);
                     }
                     continue;
                 }
-                decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut values);
+                decode_piece::<L, B>(lanes, &unpacked, exponents, bits, &mut steps, &mut values);
                 let words = &mut dst[start / 2..(start + len).div_ceil(2)];
                 if len % 2 == 1 {
                     words[len / 2] = 0;
@@ -435,10 +439,10 @@ fn decode_piece<L: Lanes, const B: usize>(
     codes: &[u8; PIECE],
     exponents: &[u8],
     bits: u32,
+    steps: &mut [f32; PIECE],
     values: &mut [u32],
 ) {
     // One factor per element, so that one long loop serves every block size.
-    let mut steps = [0f32; PIECE];
     let mut block_steps = [0u32; PIECE / 8];
     let less = bits - 2;
     let mut bad = false;
@@ -455,7 +459,7 @@ fn decode_piece<L: Lanes, const B: usize>(
         lanes.fill(steps, f32::from_bits(step));
     }
     let mask = (1u32 << (bits - 1)) - 1;
-    for ((value, &code), &step) in values.iter_mut().zip(codes).zip(&steps) {
+    for ((value, &code), &step) in values.iter_mut().zip(codes).zip(&*steps) {
         let code = u32::from(code);
         let magnitude = (code & mask).cast_signed() as f32 * step;
         *value = magnitude.to_bits() | (code >> (bits - 1)) << 31;
