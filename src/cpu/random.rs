@@ -1,7 +1,7 @@
 //! Random half-words for many elements side by side.
 
 use super::Lanes;
-use crate::format::random::{Draw, Generator};
+use crate::format::random::{Draw, Generator, PHILOX, WEYL, mul_wide};
 
 /// Blocks made at once: four registers of any level, enough chains to hide the latency of each operation.
 pub(super) const BLOCKS: usize = 64;
@@ -14,14 +14,17 @@ pub(super) const HALVES: usize = 8 * BLOCKS;
 fn draws<L: Lanes, const N: usize>(lanes: L, draw: &Draw, first: u64, out: &mut [[u32; 4]; N]) {
     let low = first as u32;
     // Within a vector all counters share their high word.
-    if draw.generator == Generator::Philox || low > u32::MAX - N as u32 {
+    if low > u32::MAX - N as u32 {
         for (out, block) in out.iter_mut().zip(first..) {
             *out = draw.block(block);
         }
         return;
     }
     let counter = [low, (first >> 32) as u32, draw.stream, draw.step];
-    lanes.threefry_blocks(draw.seed, counter, out);
+    match draw.generator {
+        Generator::Threefry => lanes.threefry_blocks(draw.seed, counter, out),
+        Generator::Philox => in_order(lanes, counter, out, |words| philox_lanes(draw.seed, words)),
+    }
 }
 
 /// [`Lanes::threefry_blocks`] for a compiler to turn into vectors.
@@ -29,14 +32,25 @@ fn draws<L: Lanes, const N: usize>(lanes: L, draw: &Draw, first: u64, out: &mut 
 pub(super) fn threefry_blocks<L: Lanes, const N: usize>(
     lanes: L,
     seed: u64,
+    counter: [u32; 4],
+    out: &mut [[u32; 4]; N],
+) {
+    in_order(lanes, counter, out, |words| lanes.threefry(seed, words));
+}
+
+/// Blocks of successive counters, from what turns the counters' words, each side by side, into the blocks'.
+#[inline(always)]
+fn in_order<L: Lanes, const N: usize>(
+    lanes: L,
     [low, high, stream, step]: [u32; 4],
     out: &mut [[u32; 4]; N],
+    generate: impl Fn(&mut [[u32; 32]; 4]),
 ) {
     for (out, first) in out.as_chunks_mut::<32>().0.iter_mut().zip((low..).step_by(32)) {
         // Lane i of every vector is block first + i.
         let lows = std::array::from_fn(|i| first.wrapping_add(i as u32));
         let mut words = [lows, [high; 32], [stream; 32], [step; 32]];
-        lanes.threefry(seed, &mut words);
+        generate(&mut words);
         let [a, b, c, d] = words.each_ref().map(|words| words.as_chunks::<8>().0);
         for (i, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             *out = lanes.transpose4x8([a[i], b[i], c[i], d[i]]);
@@ -151,6 +165,23 @@ fn mix<const N: usize>(a: &mut [u32; N], b: &mut [u32; N], rotation: u32) {
     for (a, b) in a.iter_mut().zip(b) {
         *a = a.wrapping_add(*b);
         *b = b.rotate_left(rotation) ^ *a;
+    }
+}
+
+/// [`philox4x32_10`](crate::format::random::philox4x32_10) over counters side by side, in place. Every instruction
+/// set has a widening product, which the compiler finds.
+#[inline(always)]
+fn philox_lanes<const N: usize>(seed: u64, [a, b, c, d]: &mut [[u32; N]; 4]) {
+    let (mut k0, mut k1) = (seed as u32, (seed >> 32) as u32);
+    for _ in 0..10 {
+        for i in 0..N {
+            let [high0, low0] = mul_wide(a[i], PHILOX.0);
+            let [high1, low1] = mul_wide(c[i], PHILOX.1);
+            (a[i], b[i]) = (high1 ^ b[i] ^ k0, low1);
+            (c[i], d[i]) = (high0 ^ d[i] ^ k1, low0);
+        }
+        k0 = k0.wrapping_add(WEYL.0);
+        k1 = k1.wrapping_add(WEYL.1);
     }
 }
 

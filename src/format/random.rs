@@ -56,10 +56,15 @@ pub fn threefry4x32_20(ctr: [u32; 4], key: [u32; 4]) -> [u32; 4] {
 
 /// High and low half of a 32 x 32 bit product.
 #[inline(always)]
-fn mul_wide(a: u32, b: u32) -> [u32; 2] {
+pub(crate) fn mul_wide(a: u32, b: u32) -> [u32; 2] {
     let product = u64::from(a) * u64::from(b);
     [(product >> 32) as u32, product as u32]
 }
+
+/// Philox's multipliers, of words 0 and 2.
+pub(crate) const PHILOX: (u32, u32) = (0xd251_1f53, 0xcd9e_8d57);
+/// What is added to the two words of its key between rounds: the golden ratio and the root of 3, less one.
+pub(crate) const WEYL: (u32, u32) = (0x9e37_79b9, 0xbb67_ae85);
 
 /// Philox4x32-10 of Random123: 128 bits from a 128-bit counter and a 64-bit key.
 #[inline]
@@ -68,11 +73,11 @@ pub fn philox4x32_10(ctr: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = ctr;
     let [mut k0, mut k1] = key;
     for _ in 0..10 {
-        let [hi0, lo0] = mul_wide(c0, 0xd251_1f53);
-        let [hi1, lo1] = mul_wide(c2, 0xcd9e_8d57);
+        let [hi0, lo0] = mul_wide(c0, PHILOX.0);
+        let [hi1, lo1] = mul_wide(c2, PHILOX.1);
         (c0, c1, c2, c3) = (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0);
-        k0 = k0.wrapping_add(0x9e37_79b9);
-        k1 = k1.wrapping_add(0xbb67_ae85);
+        k0 = k0.wrapping_add(WEYL.0);
+        k1 = k1.wrapping_add(WEYL.1);
     }
     [c0, c1, c2, c3]
 }
