@@ -15,7 +15,7 @@ check() {
 }
 
 check --no-default-features
-for feature in cpu io nn compress native sprs tune; do
+for feature in cpu io nn compress native native-bf16 sprs tune; do
     check --no-default-features --features "$feature"
 done
 check --all-features
@@ -35,7 +35,7 @@ fi
 
 printf '\n== package\n'
 packed=$(cargo package --allow-dirty --no-verify --list)
-shaders=$(find shaders -name '*.wgsl' 2>/dev/null | sort || true)
+shaders=$(find shaders -name '*.wgsl' -o -name '*.spv' 2>/dev/null | sort || true)
 if [ -z "$shaders" ]; then
     echo "there is no shaders/*.wgsl" >&2
     exit 1

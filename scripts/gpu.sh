@@ -2,11 +2,12 @@
 # All that only a real GPU can tell, in one command, from prebuilt release programs: info, check, tune, bench with
 # its charts, then the peers that are there. Needs neither Rust nor a network; leaves JSON, SVG and summary.md.
 #
-#   scripts/gpu.sh [--out DIR] [--adapter NAME] [--sizes LIST] [--quick] [--experimental] [--software]
+#   scripts/gpu.sh [--out DIR] [--adapter NAME] [--sizes LIST] [--quick] [--experimental] [--native-bf16] [--software]
 #
 # Built beforehand, here or elsewhere:
 #   cargo build --release
 #   cargo build --release --manifest-path benches/peers/Cargo.toml [--features burn]
+# --experimental adds f16 matrix units, --native-bf16 those and bf16 ones where the driver reports them.
 # FEWBIT and FEWBIT_PEERS name the two programs where they lie elsewhere; the second may be absent. --software lets
 # a software adapter stand in, to try the script: its times say nothing of a GPU.
 set -euo pipefail
@@ -25,9 +26,10 @@ while [ $# -gt 0 ]; do
         --sizes) sizes=${2:?--sizes LIST} && shift ;;
         --quick) quick=(--quick) ;;
         --experimental) more=(--experimental) ;;
+        --native-bf16) more=(--experimental --native-bf16) ;;
         --software) software=yes ;;
         *)
-            sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+            sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
             exit 2
             ;;
     esac

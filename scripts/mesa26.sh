@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # A Mesa 26 software Vulkan driver beside whatever is installed, for what older drivers lack (cooperative
-# matrices): its packages and every library under them, down to libc, are unpacked under target/mesa26, and
-# programs run with those. Nothing is installed. Needs Debian's apt-get and dpkg, no root.
+# matrices), and the shader compiler of the same suite: their packages and every library under them, down to libc,
+# are unpacked under target/mesa26, and programs run with those. Nothing is installed. Needs Debian's apt-get and
+# dpkg, no root.
 #
-#   scripts/mesa26.sh fetch             download and unpack (about 70 MB), if that has not been done
-#   scripts/mesa26.sh run PROGRAM ...   run a program with it
+#   scripts/mesa26.sh fetch             download and unpack (about 80 MB), if that has not been done
+#   scripts/mesa26.sh run PROGRAM ...   run a program with it: one of those packages' own, or one from here
 #
 # As a runner: CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="scripts/mesa26.sh run" cargo test ...
 # MESA26_SUITE chooses another suite than sid. Programs that PROGRAM starts itself do not get the libraries.
@@ -46,13 +47,14 @@ fetch() {
     apt-get "${options[@]}" update >&2
     # With an empty status --download-only takes the whole closure; docker's clean-up hooks are left out.
     apt-get "${options[@]}" -o DPkg::Post-Invoke= -o APT::Update::Post-Invoke= --download-only \
-        install mesa-vulkan-drivers libvulkan1 >&2
+        install mesa-vulkan-drivers libvulkan1 glslang-tools spirv-tools >&2
     local package
     for package in "$apt"/cache/archives/*.deb; do
         dpkg -x "$package" "$root"
     done
     rm -rf "$apt"
     [ -n "$(find "$root" -name 'libvulkan_lvp.so' -print -quit)" ] || fail "no lavapipe in $suite"
+    [ -x "$root/usr/bin/glslang" ] || fail "no glslang in $suite"
     touch "$root/complete"
 }
 
@@ -64,7 +66,8 @@ run)
     shift
     [ $# -gt 0 ] || fail "run what?"
     fetch
-    program=$(command -v -- "$1") || fail "no program $1"
+    program=$root/usr/bin/$1
+    [ -x "$program" ] || program=$(command -v -- "$1") || fail "no program $1"
     shift
     libraries=$(dirname "$(find "$root" -name 'libvulkan_lvp.so' -print -quit)")
     loader=$(find "$root" -name 'ld-linux-*.so.*' -print -quit)

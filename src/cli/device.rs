@@ -44,9 +44,13 @@ pub(crate) fn matrix_units(gpu: &Gpu) -> String {
             format!("{m_size} x {n_size} x {k_size} {ab_type:?} to {cr_type:?}")
         })
         .collect();
+    let native = match gpu.bf16_unit() {
+        Some(_) => ", native bf16",
+        None => "",
+    };
     match units.is_empty() {
-        true => "Matrix units: none".into(),
-        false => format!("Matrix units: {}", units.join(", ")),
+        true => format!("Matrix units: none{native}"),
+        false => format!("Matrix units: {}{native}", units.join(", ")),
     }
 }
 
@@ -79,11 +83,15 @@ fn open_gpu(common: &Common, adapter: AdapterChoice) -> fewbit::Result<Gpu> {
         adapter,
         cache: Cache::platform(),
         experimental: experimental(common),
+        native_bf16: common.native_bf16,
         ..GpuOptions::default()
     })
 }
 
 fn choose(common: &Common) -> Result<(Device, String), Stop> {
+    if common.native_bf16 && !common.experimental {
+        return Err(Stop::Input("--native-bf16 goes with --experimental".into()));
+    }
     if common.experimental && matches!(common.device, Choice::Cpu | Choice::Reference) {
         return Err(Stop::Input(
             "--experimental opens a GPU: it goes with --device gpu or auto".into(),

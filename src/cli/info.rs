@@ -21,6 +21,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     }
     let options = GpuOptions {
         experimental: device::experimental(common),
+        native_bf16: common.native_bf16,
         ..GpuOptions::default()
     };
     let adapters = pollster::block_on(fewbit::gpu::adapters());

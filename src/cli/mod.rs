@@ -48,6 +48,10 @@ pub(crate) struct Common {
     /// the driver has them.
     #[arg(long, global = true)]
     experimental: bool,
+    /// With --experimental: use native bf16 matrix units where a Vulkan driver reports them
+    /// (VK_KHR_shader_bfloat16), through SPIR-V that wgpu does not check.
+    #[arg(long, global = true)]
+    native_bf16: bool,
     /// Print one JSON object {"device", "results", "passed"} instead of tables.
     #[arg(long, global = true)]
     json: bool,

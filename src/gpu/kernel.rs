@@ -111,6 +111,7 @@ pub struct Permutation {
     pub constants: Vec<(&'static str, Constant)>,
     /// The most bytes of workgroup memory that its variables take; wgpu does not hold them against the limit.
     pub workgroup_memory: u32,
+    spirv: Option<&'static [u8]>,
 }
 
 /// The workgroup memory of every conforming device: what a permutation may use unless it says otherwise.
@@ -148,6 +149,7 @@ impl Permutation {
             libraries: Vec::new(),
             constants: Vec::new(),
             workgroup_memory: CORE_WORKGROUP_MEMORY,
+            spirv: None,
         }
     }
 
@@ -186,10 +188,33 @@ impl Permutation {
         self
     }
 
-    /// The whole WGSL text.
+    /// Takes a SPIR-V module, compiled beforehand, in the place of WGSL: for Vulkan devices with
+    /// `PASSTHROUGH_SHADERS`; others refuse to compile it. Constants are set by name in its specialization
+    /// constants; enables and libraries are not looked at.
+    ///
+    /// # Safety
+    /// Nothing checks the module. It must be valid for every device that it is compiled on, with the extensions
+    /// that it uses enabled there, have the kernel's bindings and this entry point, and stay inside its bindings
+    /// and its workgroup memory for all parameters that plans give it.
+    #[must_use]
+    pub unsafe fn spirv(mut self, module: &'static [u8]) -> Self {
+        self.spirv = Some(module);
+        self
+    }
+
+    /// The SPIR-V module that stands in the place of WGSL, if there is one.
+    #[must_use]
+    pub fn spirv_module(&self) -> Option<&'static [u8]> {
+        self.spirv
+    }
+
+    /// The whole WGSL text; empty where there is SPIR-V in its place.
     #[must_use]
     pub fn source(&self) -> String {
         let mut text = String::new();
+        if self.spirv.is_some() {
+            return text;
+        }
         // naga has subgroups without their line, and refuses the line.
         for extension in self.enables.iter().filter(|name| **name != "subgroups") {
             // Writing to a String cannot fail.

@@ -4,6 +4,7 @@
 //! [`plan`](crate::ops::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
 //! Nothing here submits, blocks or sets callbacks on a borrowed device.
 
+mod bf16_unit;
 #[cfg(feature = "tune")]
 mod cache;
 pub(crate) mod copy;
@@ -14,12 +15,14 @@ mod operand;
 mod pipeline;
 mod plan;
 mod readback;
+mod spirv;
 mod step;
 mod tuning;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+pub use bf16_unit::Bf16Unit;
 #[cfg(feature = "tune")]
 pub use cache::Cache;
 pub use kernel::{Binding, BindingKind, CORE_WORKGROUP_MEMORY, Constant, Kernel, Permutation};
@@ -61,6 +64,7 @@ struct Inner {
     submits: std::sync::atomic::AtomicU64,
     pipeline_cache: Option<wgpu::PipelineCache>,
     matrix_units: Vec<wgpu::CooperativeMatrixProperties>,
+    bf16_unit: Option<Bf16Unit>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -74,7 +78,15 @@ impl Gpu {
     /// no callback is set: tell us of a lost device with [`Gpu::notify_lost`].
     #[must_use]
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self::new(device.clone(), queue.clone(), None, false, Arc::default(), None)
+        Self::new(
+            device.clone(),
+            queue.clone(),
+            None,
+            false,
+            Arc::default(),
+            None,
+            None,
+        )
     }
 
     /// The same with the adapter, which matrix-unit variants need to know their shapes.
@@ -91,6 +103,32 @@ impl Gpu {
             false,
             Arc::default(),
             None,
+            None,
+        )
+    }
+
+    /// The same for a device whose owner has switched on bf16 matrices, which wgpu cannot tell.
+    ///
+    /// # Safety
+    /// The device is a Vulkan one, made from this adapter with the features `EXPERIMENTAL_COOPERATIVE_MATRIX` and
+    /// `PASSTHROUGH_SHADERS`, with `VK_KHR_shader_bfloat16` and its cooperative matrices enabled, and has the
+    /// matrices and the subgroups of `unit`.
+    #[cfg(feature = "native-bf16")]
+    #[must_use]
+    pub unsafe fn from_wgpu_with_bf16_unit(
+        adapter: &wgpu::Adapter,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        unit: Bf16Unit,
+    ) -> Self {
+        Self::new(
+            device.clone(),
+            queue.clone(),
+            Some(adapter.clone()),
+            false,
+            Arc::default(),
+            None,
+            Some(unit),
         )
     }
 
@@ -101,6 +139,7 @@ impl Gpu {
         owned: bool,
         lost: Arc<Lost>,
         pipeline_cache: Option<wgpu::PipelineCache>,
+        bf16_unit: Option<Bf16Unit>,
     ) -> Self {
         let units = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let matrix_units = match &adapter {
@@ -124,6 +163,7 @@ impl Gpu {
             submits: std::sync::atomic::AtomicU64::new(0),
             pipeline_cache,
             matrix_units,
+            bf16_unit,
         }))
     }
 
@@ -168,6 +208,13 @@ impl Gpu {
     #[must_use]
     pub fn matrix_units(&self) -> &[wgpu::CooperativeMatrixProperties] {
         &self.0.matrix_units
+    }
+
+    /// The bf16 matrix unit that kernels may use: none unless the device was opened with
+    /// `GpuOptions::native_bf16` (feature `native-bf16`) on an adapter that has one.
+    #[must_use]
+    pub fn bf16_unit(&self) -> Option<Bf16Unit> {
+        self.0.bf16_unit
     }
 
     /// Whether the adapter is software running on the CPU, where variants without barriers win.

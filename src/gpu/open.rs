@@ -32,6 +32,11 @@ pub struct GpuOptions {
     /// soundness. With it the device gets cooperative matrices, where the adapter has them, and bf16 products run
     /// on matrix units. Ignored with `core_only`.
     pub experimental: wgpu::ExperimentalFeatures,
+    /// With `experimental`: use native bf16 matrix units (`VK_KHR_shader_bfloat16`) where the adapter reports them.
+    /// wgpu knows nothing of them: the device is opened through wgpu-hal, and SPIR-V compiled beforehand goes to the
+    /// driver without wgpu's checks. Elsewhere, and where the driver then refuses, the device opens as without it.
+    #[cfg(feature = "native-bf16")]
+    pub native_bf16: bool,
     /// Where tuned variants and compiled pipelines of earlier runs lie; `None` uses none. What is compiled now is
     /// saved with [`Cache::save_pipelines`](super::Cache::save_pipelines).
     #[cfg(feature = "tune")]
@@ -76,6 +81,33 @@ fn instance(backends: wgpu::Backends) -> Option<wgpu::Instance> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     Some(wgpu::Instance::new(descriptor))
+}
+
+/// A device with bf16 matrices, where they are asked for and there.
+#[cfg(feature = "native-bf16")]
+fn open_with_bf16(
+    adapter: &wgpu::Adapter,
+    options: &GpuOptions,
+    descriptor: &wgpu::DeviceDescriptor<'_>,
+) -> Option<(super::Bf16Unit, (wgpu::Device, wgpu::Queue))> {
+    if !options.native_bf16 || !options.experimental.is_enabled() || options.core_only {
+        return None;
+    }
+    let unit = super::Bf16Unit::of(adapter)?;
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: descriptor.required_features | super::Bf16Unit::features(),
+        ..descriptor.clone()
+    };
+    match super::Bf16Unit::request_device(adapter, &descriptor) {
+        Ok(opened) => Some((unit, opened)),
+        Err(error) => {
+            log::warn!(
+                "{} reports bf16 matrices, but opens without them: {error}",
+                adapter.get_info().name
+            );
+            None
+        }
+    }
 }
 
 fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
@@ -176,13 +208,21 @@ impl Gpu {
             experimental_features: options.experimental,
             ..Default::default()
         };
-        let (device, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|error| Error::NoDevice {
-                adapter: adapter.get_info().name,
-                reason: error.to_string(),
-            })?;
+        #[cfg(not(feature = "native-bf16"))]
+        let native = None;
+        #[cfg(feature = "native-bf16")]
+        let native = open_with_bf16(&adapter, options, &descriptor);
+        let (bf16_unit, (device, queue)) = match native {
+            Some((unit, opened)) => (Some(unit), opened),
+            None => {
+                let opened = adapter.request_device(&descriptor).await;
+                let opened = opened.map_err(|error| Error::NoDevice {
+                    adapter: adapter.get_info().name,
+                    reason: error.to_string(),
+                })?;
+                (None, opened)
+            }
+        };
         let lost = Arc::new(Lost::default());
         lost.clone().watch(&device);
         #[cfg(not(feature = "tune"))]
@@ -190,7 +230,15 @@ impl Gpu {
         #[cfg(feature = "tune")]
         let pipeline_cache =
             super::cache::pipeline_cache(&device, &adapter.get_info(), options.cache.as_ref());
-        let gpu = Self::new(device, queue, Some(adapter), true, lost, pipeline_cache);
+        let gpu = Self::new(
+            device,
+            queue,
+            Some(adapter),
+            true,
+            lost,
+            pipeline_cache,
+            bf16_unit,
+        );
         #[cfg(feature = "tune")]
         if let Some(cache) = &options.cache {
             gpu.set_tuning(cache.tuning(gpu.info()));

@@ -118,6 +118,14 @@ impl Gpu {
                 message: format!("{memory} bytes of workgroup memory; the device has {limit}"),
             });
         }
+        let spirv = permutation
+            .spirv_module()
+            .map(|module| super::spirv::specialized(module, &permutation.constants))
+            .transpose()
+            .map_err(|message| Error::Compile {
+                kernel: label.clone(),
+                message,
+            })?;
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let entries: Vec<_> = (0u32..)
@@ -133,10 +141,27 @@ impl Gpu {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(permutation.source().into()),
-        });
+        let module = match spirv {
+            None => device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(&label),
+                source: wgpu::ShaderSource::Wgsl(permutation.source().into()),
+            }),
+            Some(words) => {
+                let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
+                    label: Some(&label),
+                    entry_points: vec![wgpu::PassthroughShaderEntryPoint {
+                        name: permutation.entry.into(),
+                        // Metal's back end alone looks at it.
+                        workgroup_size: (0, 0, 0),
+                    }]
+                    .into(),
+                    spirv: Some(words.into()),
+                    ..Default::default()
+                };
+                // SAFETY: who gave the permutation its module vouched for it (`Permutation::spirv`).
+                unsafe { device.create_shader_module_passthrough(descriptor) }
+            }
+        };
         let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline_layout),

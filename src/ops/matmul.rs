@@ -11,15 +11,19 @@
 //! | `tiled64` | the rest | more groups from small matrices |
 //! | `coop` | bf16 by bf16 past M, N = 8 where the GPU has matrix units that WGSL can name (see [`GpuOptions`](crate::gpu::GpuOptions)) | they multiply f16 many times faster; the bound's gamma counts 2 K + 4 |
 //!
-//! Every variant but `coop` and `vec_subgroup` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
+//! | `bf16` | the same where the GPU has bf16 matrix units and was opened with them (`GpuOptions::native_bf16`) | no scaling, no outliers; the kernel is SPIR-V, for WGSL has no bf16 |
+//!
+//! Every variant but `bf16`, `coop` and `vec_subgroup` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
 //! are multiples of 16 bytes, single words otherwise (asked for with `any_offset`). Products that pass a
 //! binding or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums
 //! in scratch memory.
 
+mod bf16;
 mod compare;
 mod coop;
 mod cut;
 mod plan;
+mod split;
 
 pub(super) use plan::permutations;
 
@@ -437,8 +441,8 @@ impl Op for Matmul {
         }
     }
 
-    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
-        plan::variants(self, gpu)
+    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+        plan::variants(self, gpu, any_offset)
     }
 
     fn family(&self) -> String {
@@ -486,7 +490,7 @@ impl Op for Matmul {
 
     fn arithmetic(&self, variant: &str) -> Arithmetic {
         Arithmetic {
-            matrix_unit: variant == "coop",
+            matrix_unit: matches!(variant, "bf16" | "coop"),
             ..Arithmetic::GPU
         }
     }

@@ -25,8 +25,9 @@ fn down(value: u64, multiple: u64) -> u64 {
     }
 }
 
-/// `tall` and `wide` are the rows and columns that one workgroup makes.
-pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2]) -> Result<Cut> {
+/// `tall` and `wide` are the rows and columns that one workgroup makes; with `sums` every dispatch leaves f32 sums,
+/// whether K is cut or not, which must fit a binding too.
+pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2], sums: bool) -> Result<Cut> {
     let limits = gpu.limits();
     // A window may start up to one alignment before its first word, and vectors reach past its last.
     let binding = limits.max_storage_buffer_binding_size.saturating_sub(512);
@@ -39,7 +40,8 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2]) -> Result<Cut>
         cols: n,
         ks: k,
     };
-    let whole = fits(op, &all, binding) && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
+    let fits = |cut: &Cut| fits(op, cut, binding) && !(sums && sum_bytes(cut) > binding);
+    let whole = fits(&all) && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
     let per_batch = m.saturating_mul(n).saturating_mul(k.max(1));
     if whole && per_batch <= gpu.work_cap() {
         let mut batches = (gpu.work_cap() / per_batch)
@@ -54,6 +56,9 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2]) -> Result<Cut>
             let one = bytes(matrix.dtype, matrix.span(1, rows, cols));
             let stride = bytes(matrix.dtype, matrix.batch_stride as u64);
             batches = batches.min((binding - one) / stride.max(1) + 1);
+        }
+        if sums {
+            batches = batches.min(binding / sum_bytes(&all)).max(1);
         }
         return Ok(Cut { batches, ..all });
     }
@@ -106,9 +111,11 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2]) -> Result<Cut>
     if work(&cut) > cap {
         cut.ks = down_to_eight(cap / (cut.rows * cut.cols).max(1), cut.ks);
     }
-    if cut.ks < k {
+    if cut.ks < k || sums {
         // Partial sums of the dispatch must fit a binding too.
         cut.rows = cut.rows.min(down(binding / (4 * cut.cols).max(1), 8));
+    }
+    if cut.ks < k {
         cut.ks = down(cut.ks, 8);
     }
     let mut whole_units = true;
@@ -122,7 +129,7 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2]) -> Result<Cut>
             whole_units &= *part > 0;
         }
     }
-    if !whole_units || !fits(op, &cut, binding) {
+    if !whole_units || !fits(&cut) {
         let widest = a_row.max(b_row).max(bytes(op.c.dtype, op.c.ld as u64));
         return Err(Error::Limit {
             op: OP,
@@ -132,6 +139,11 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2]) -> Result<Cut>
         });
     }
     Ok(cut)
+}
+
+/// Bytes of the f32 sums of one batch of a cut.
+fn sum_bytes(cut: &Cut) -> u64 {
+    cut.rows.saturating_mul(cut.cols).saturating_mul(4)
 }
 
 /// Whether the windows of one batch of a cut fit a binding.

@@ -2,38 +2,34 @@
 
 use std::ops::Range;
 
-use super::Matmul;
 use super::coop::{self, Unit};
 use super::cut::{cut, ranges};
+use super::split::{parts, reduction, reduction_step, split_parts, split_step, sums_then_reduction};
+use super::{Matmul, bf16};
 use crate::error::Result;
 use crate::format::random::Generator;
-use crate::gpu::{Binding, Gpu, Kernel, Permutation, Step, Window};
+use crate::gpu::{Bf16Unit, Binding, Gpu, Kernel, Permutation, Step, Window};
 use crate::shaders;
 use crate::tensor::DType;
 
 /// Lanes per group of the direct variant, each with eight columns.
 const GROUP: u64 = 64;
-/// Groups that the split variant aims at: enough for the largest GPU to have two or three on every processor.
-const SPLIT_GROUPS: u64 = 512;
-/// The fewest k worth a part of its own: below, the partial sums cost more than they gain.
-const SPLIT_K: u64 = 128;
-
 const BETA: u32 = 1;
 const BIAS_F32: u32 = 2;
 const BIAS_BF16: u32 = 4;
 const RELU: u32 = 8;
 const C_BF16: u32 = 16;
-const FIRST: u32 = 32;
+pub(super) const FIRST: u32 = 32;
 const LAST: u32 = 64;
 
-const FLAGS: usize = 11;
+pub(super) const FLAGS: usize = 11;
 const A_OFFSET: usize = 17;
 const B_OFFSET: usize = 18;
 const C_OFFSET: usize = 19;
 const BIAS_OFFSET: usize = 20;
-const PARTIAL_OFFSET: usize = 21;
-const SPLITS: usize = 22;
-const SPLIT_DEPTH: usize = 23;
+pub(super) const PARTIAL_OFFSET: usize = 21;
+pub(super) const SPLITS: usize = 22;
+pub(super) const SPLIT_DEPTH: usize = 23;
 
 const fn bindings(vec4: bool) -> [Binding; 7] {
     let (a, b) = (Binding::read("a"), Binding::read("b"));
@@ -108,22 +104,9 @@ kernels!(
     "../../../shaders/matmul_vec_subgroup.wgsl"
 );
 
-static REDUCE: Kernel = Kernel {
-    name: "matmul_reduce",
-    sources: &[
-        shaders::STEP,
-        shaders::BF16,
-        shaders::RANDOM,
-        include_str!("../../../shaders/matmul_load_word.wgsl"),
-        include_str!("../../../shaders/matmul_common.wgsl"),
-        include_str!("../../../shaders/matmul_reduce.wgsl"),
-    ],
-    bindings: &WORD_BINDINGS,
-};
-
 /// The form of one variant.
 #[derive(Clone, Copy, Debug)]
-enum Form {
+pub(super) enum Form {
     Direct,
     Tiled {
         tile: u32,
@@ -133,6 +116,7 @@ enum Form {
         split: bool,
     },
     Coop(Unit),
+    Bf16(Bf16Unit),
     Vec {
         swap: bool,
         vectors: u32,
@@ -181,6 +165,7 @@ impl Form {
             "vec_serial" => vec(16, 1),
             "vec_subgroup" => vec(1, 64),
             "coop" => Unit::of(gpu).map_or(Self::Direct, Self::Coop),
+            "bf16" => gpu.bf16_unit().map_or(Self::Direct, Self::Bf16),
             _ => Self::Direct,
         }
     }
@@ -191,6 +176,7 @@ impl Form {
             Self::Direct => [8, 8 * GROUP],
             Self::Tiled { tile, .. } => [tile.into(); 2],
             Self::Coop(unit) => [unit.tile().into(); 2],
+            Self::Bf16(unit) => [(8 * unit.size).into(); 2],
             Self::Vec {
                 swap: true,
                 out_lanes,
@@ -217,7 +203,7 @@ fn has_subgroups(gpu: &Gpu) -> bool {
 }
 
 /// The variants, the preferred one first.
-pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
+pub(super) fn variants(op: &Matmul, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
     if op.c.dtype == DType::F64 {
         // WGSL has no f64.
         return Vec::new();
@@ -254,10 +240,15 @@ pub(super) fn variants(op: &Matmul, gpu: &Gpu) -> Vec<&'static str> {
         names.extend(tiled);
         names.push("direct");
     }
-    if coop::serves(op, gpu) {
+    for (name, serves) in [
+        ("coop", coop::serves(op, gpu)),
+        ("bf16", bf16::serves(op, gpu, any_offset)),
+    ] {
         // Emulated units lose to `direct`; matrix-vector products wait for memory, whatever multiplies.
         let last = gpu.is_software() || op.m <= 8 || op.n <= 8;
-        names.insert(if last { names.len() } else { 0 }, "coop");
+        if serves {
+            names.insert(if last { names.len() } else { 0 }, name);
+        }
     }
     names
 }
@@ -270,6 +261,7 @@ fn permutation(
     stochastic: Option<Generator>,
 ) -> Permutation {
     let base = match (form, vec4) {
+        (Form::Bf16(unit), _) => return bf16::permutation(unit, transposed),
         (Form::Coop(unit), vec4) => unit.permutation(vec4),
         (Form::Direct, true) => Permutation::new(&DIRECT_VEC4),
         (Form::Direct, false) => Permutation::new(&DIRECT_WORD),
@@ -295,7 +287,7 @@ fn permutation(
             .constant("TILE_K", depth)
             // Two f32 slabs of each operand.
             .workgroup_memory(4 * tile * depth * 4),
-        Form::Coop(_) => common,
+        Form::Bf16(_) | Form::Coop(_) => common,
         Form::Vec {
             swap,
             vectors,
@@ -313,24 +305,6 @@ fn permutation(
             }
         }
     }
-}
-
-/// The end of a split product: it reads neither operand.
-fn reduction(stochastic: Option<Generator>) -> Permutation {
-    Permutation::new(&REDUCE)
-        .library(shaders::generator(stochastic.unwrap_or_default()))
-        .constant("A_BF16", false)
-        .constant("B_BF16", false)
-        .constant("A_TRANSPOSED", false)
-        .constant("B_TRANSPOSED", false)
-        .constant("STOCHASTIC", stochastic.is_some())
-}
-
-/// How many parts the split variant cuts K into.
-fn parts(op: &Matmul, m: u64, n: u64, batches: u64) -> u64 {
-    let tiles = m.div_ceil(64) * n.div_ceil(64) * batches.max(1);
-    let wanted = SPLIT_GROUPS / tiles.max(1);
-    wanted.min(op.terms() as u64 / SPLIT_K).max(1)
 }
 
 /// Every kernel with every decoding, and with every generator.
@@ -403,7 +377,10 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
         op.is_stochastic().then_some(op.draw.generator),
     );
     let pipeline = gpu.pipeline(&permutation)?;
-    let cut = cut(op, gpu, form.tile())?;
+    if matches!(form, Form::Bf16(_)) {
+        return sums_then_reduction(op, gpu, &pipeline, form);
+    }
+    let cut = cut(op, gpu, form.tile(), false)?;
     let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
     let split = matches!(form, Form::Tiled { split: true, .. });
     let mut steps = Vec::new();
@@ -415,14 +392,7 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
                 let whole = [&batches, &(0..m), &(0..n), &(0..k)];
                 let mut partial = step(op, &pipeline, form, whole)?;
                 split_step(&mut partial, [m, n, k], batch_count, parts);
-                let mut end = step(op, &pipeline, form, whole)?;
-                end.pipeline = gpu.pipeline(&reduction(op.is_stochastic().then_some(op.draw.generator)))?;
-                end.params[SPLITS] = parts as u32;
-                end.windows[0] = Window::empty();
-                end.windows[1] = Window::empty();
-                end.windows[PARTIALS] = partial.windows[PARTIALS].clone();
-                end.groups = [m.div_ceil(8) as u32, n.div_ceil(64) as u32, batch_count as u32];
-                end.work = batch_count * m * n * parts;
+                let end = reduction_step(op, gpu, whole, &partial)?;
                 steps.extend([partial, end]);
                 continue;
             }
@@ -441,41 +411,11 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
 }
 
 /// Windows beside those of A and B.
-const BIAS: usize = 2;
-const C: usize = 3;
-const PARTIALS: usize = 4;
+pub(super) const BIAS: usize = 2;
+pub(super) const C: usize = 3;
+pub(super) const PARTIALS: usize = 4;
 
-/// The parts that K is cut into, as far as the device's limits go: the partial sums lie in one binding, and the
-/// groups of all parts in one dimension, as the reduction's do.
-fn split_parts(op: &Matmul, gpu: &Gpu, batches: u64) -> u64 {
-    let limits = gpu.limits();
-    let groups = u64::from(limits.max_compute_workgroups_per_dimension);
-    let (m, n) = (op.m as u64, op.n as u64);
-    if m.div_ceil(8) > groups {
-        return 1;
-    }
-    let sums = batches.saturating_mul(m).saturating_mul(n).max(1);
-    let memory = (limits.max_storage_buffer_binding_size.saturating_sub(512) / 4) / sums;
-    parts(op, m, n, batches)
-        .min(memory)
-        .min(groups / batches.max(1))
-        .max(1)
-}
-
-/// Turns a whole step into one whose groups sum `parts` parts of K each.
-fn split_step(step: &mut Step, [m, n, k]: [u64; 3], batches: u64, parts: u64) {
-    // Parts are whole slabs, so that only the last one is masked.
-    let depth = k.div_ceil(parts).next_multiple_of(16);
-    step.params[FLAGS] = FIRST;
-    step.params[SPLITS] = parts as u32;
-    step.params[SPLIT_DEPTH] = depth as u32;
-    step.windows[BIAS] = Window::empty();
-    step.windows[C] = Window::empty();
-    step.windows[PARTIALS] = Window::scratch(0, batches * parts * m * n, PARTIAL_OFFSET);
-    step.groups[2] = (batches * parts) as u32;
-}
-
-fn step(
+pub(super) fn step(
     op: &Matmul,
     pipeline: &std::sync::Arc<crate::gpu::Pipeline>,
     form: Form,
