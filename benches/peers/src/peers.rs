@@ -64,7 +64,7 @@ pub const PEERS: &[Peer] = &[
     #[cfg(feature = "burn")]
     Peer {
         name: "burn-wgpu",
-        package: "burn-wgpu",
+        package: "burn-tensor",
         gpu: true,
         threads: Threads::One,
         prepare: crate::burn::prepare,
