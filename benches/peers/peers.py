@@ -243,6 +243,20 @@ def error_of_bound(operands, ours, theirs, kind):
     return worst if worst == worst else float("inf")
 
 
+def settle():
+    """Waits until this process's threads sleep.
+
+    Those of OpenMP and of OpenBLAS spin after their work, for longer where processors are few: they must not take
+    fewbit's cores.
+    """
+    for _ in range(100):
+        before = time.process_time()
+        time.sleep(0.02)
+        if time.process_time() - before < 0.002:
+            return
+    print("warning: the peer's threads do not come to rest", file=sys.stderr)
+
+
 def measure(args, fewbit, operands, name, package, prepare, counts):
     shortest = 1e-3 if args.quick else 2e-2
     best = None
@@ -258,9 +272,7 @@ def measure(args, fewbit, operands, name, package, prepare, counts):
     error = error_of_bound(operands, operands.words("result"), result(), kind)
     ours, theirs, ratios = [], [], []
     for _ in range(args.pairs):
-        # Threads of OpenMP and of OpenBLAS spin for tens of milliseconds after their work: they must not take
-        # fewbit's cores.
-        time.sleep(0.06)
+        settle()
         one, other = fewbit.ask("sample"), sample(run, repeats)
         ours.append(one), theirs.append(other), ratios.append(other / one)
     (a1, a, a3), (b1, b, b3), (low, ratio, high) = quartiles(ours), quartiles(theirs), quartiles(ratios)
