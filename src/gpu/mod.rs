@@ -78,15 +78,7 @@ impl Gpu {
     /// no callback is set: tell us of a lost device with [`Gpu::notify_lost`].
     #[must_use]
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self::new(
-            device.clone(),
-            queue.clone(),
-            None,
-            false,
-            Arc::default(),
-            None,
-            None,
-        )
+        Self::borrowed(None, device, queue, None)
     }
 
     /// The same with the adapter, which matrix-unit variants need to know their shapes.
@@ -96,15 +88,7 @@ impl Gpu {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
     ) -> Self {
-        Self::new(
-            device.clone(),
-            queue.clone(),
-            Some(adapter.clone()),
-            false,
-            Arc::default(),
-            None,
-            None,
-        )
+        Self::borrowed(Some(adapter), device, queue, None)
     }
 
     /// The same for a device whose owner has switched on bf16 matrices, which wgpu cannot tell.
@@ -121,14 +105,24 @@ impl Gpu {
         queue: &wgpu::Queue,
         unit: Bf16Unit,
     ) -> Self {
+        Self::borrowed(Some(adapter), device, queue, Some(unit))
+    }
+
+    fn borrowed(
+        adapter: Option<&wgpu::Adapter>,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        bf16_unit: Option<Bf16Unit>,
+    ) -> Self {
+        let (device, queue) = (device.clone(), queue.clone());
         Self::new(
-            device.clone(),
-            queue.clone(),
-            Some(adapter.clone()),
+            device,
+            queue,
+            adapter.cloned(),
             false,
             Arc::default(),
             None,
-            Some(unit),
+            bf16_unit,
         )
     }
 
