@@ -50,6 +50,63 @@ impl Avx512Bf16 {
     }
 }
 
+impl Avx512Bf16 {
+    /// Sums of products of `row` with each of the first `S` of `vectors`, which follow one another and are as long
+    /// as `row`. Each sum is kept in `U` registers.
+    ///
+    /// # Panics
+    /// If `vectors` is shorter than `S` rows.
+    #[inline]
+    pub(crate) fn dots<const S: usize, const U: usize>(self, row: &[u16], vectors: &[u16]) -> [f32; S] {
+        // SAFETY: `self` proves AVX-512 F and BW, and AVX512_BF16.
+        unsafe { dots::<S, U>(row, vectors) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn dots<const S: usize, const U: usize>(row: &[u16], vectors: &[u16]) -> [f32; S] {
+    let k = row.len();
+    let vectors = &vectors[..S * k];
+    let mut sums = [[_mm512_setzero_ps(); U]; S];
+    let mut start = 0;
+    while start + 32 * U <= k {
+        for u in 0..U {
+            let at = start + 32 * u;
+            // SAFETY: `at + 32 <= k`, so sixteen words are readable in the row and in each of the S vectors.
+            unsafe {
+                let value = pairs(row.as_ptr().add(at).cast());
+                for (s, sums) in sums.iter_mut().enumerate() {
+                    let x = pairs(vectors.as_ptr().add(s * k + at).cast());
+                    sums[u] = _mm512_dpbf16_ps(sums[u], value, x);
+                }
+            }
+        }
+        start += 32 * U;
+    }
+    while start < k {
+        let mask = u32::MAX >> 32usize.saturating_sub(k - start);
+        // SAFETY: the mask is of elements before k, and what it leaves out is neither read nor other than zero;
+        // both types are 64 bytes of any bits.
+        unsafe {
+            let value = std::mem::transmute::<__m512i, __m512bh>(_mm512_maskz_loadu_epi16(
+                mask,
+                row.as_ptr().add(start).cast(),
+            ));
+            for (s, sums) in sums.iter_mut().enumerate() {
+                let x = _mm512_maskz_loadu_epi16(mask, vectors.as_ptr().add(s * k + start).cast());
+                sums[0] = _mm512_dpbf16_ps(sums[0], value, std::mem::transmute::<__m512i, __m512bh>(x));
+            }
+        }
+        start += 32;
+    }
+    sums.map(|sums| {
+        let [first, more @ ..] = sums.as_slice() else {
+            return 0.0;
+        };
+        _mm512_reduce_add_ps(more.iter().fold(*first, |sum, more| _mm512_add_ps(sum, *more)))
+    })
+}
+
 impl Micro for Pairs<Avx512Bf16> {
     /// Two consecutive k of one row (or column), the lower k in the low half.
     type Elem = u32;

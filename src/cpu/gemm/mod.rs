@@ -250,8 +250,8 @@ impl<'a> Sink<'a> {
 ///
 /// Numerics: class *bounded*. The order of each sum depends on m, n, k, the operands' types and
 /// layout, and the level, not on the number of threads. At [`Level::Avx512Bf16`](super::Level)
-/// products of two bf16 operands with more than eight rows and columns use `vdpbf16ps`
-/// (u = 2^-23, subnormals flushed); everything else is f32 with u = 2^-24. NaN and infinities
+/// products of two bf16 operands use `vdpbf16ps` (u = 2^-23, subnormals flushed), but for those with at
+/// most eight rows or columns whose larger operand does not lie along K; everything else is f32 with u = 2^-24. NaN and infinities
 /// follow IEEE.
 ///
 /// # Errors
@@ -393,6 +393,19 @@ fn product<F: Finish<f32>>(
         } else {
             (va, m, vb, n)
         };
+        #[cfg(target_arch = "x86_64")]
+        if let (Isa::Avx512Bf16(isa), Mixed::Bf16(vectors), Mixed::Bf16(w)) = (cpu.isa, vectors, w)
+            && w.k_adjacent
+            && k > 0
+        {
+            let mut rows = vec![0; count * k];
+            for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
+                for (k, out) in row.iter_mut().enumerate() {
+                    *out = vectors.at(outer, k);
+                }
+            }
+            return small::few_pairs(cpu, isa, &rows, k, w, outer, transposed, bias, finish, c, ldc);
+        }
         let mut rows = vec![0.0; count * k];
         cpu.run(Gather {
             from: vectors,

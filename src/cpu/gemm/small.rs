@@ -7,6 +7,8 @@
 use super::pack::{Mixed, View};
 use super::store::{Finish, FinishTile, tiles};
 use crate::cpu::Cpu;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::avx512bf16::Avx512Bf16;
 use crate::cpu::dispatch::{Kernel, Lanes, Value};
 use std::ops::Range;
 
@@ -36,6 +38,74 @@ pub(crate) fn few<F: Finish<f32>>(
         Mixed::F32(view) => view.k_adjacent,
         Mixed::Bf16(view) => view.k_adjacent,
     };
+    let shape = (count, outer, k);
+    let sums = |range, acc: &mut [f32]| match w {
+        Mixed::F32(w) => cpu.run(Chunk {
+            vectors,
+            k,
+            w,
+            range,
+            acc,
+        }),
+        Mixed::Bf16(w) => cpu.run(Chunk {
+            vectors,
+            k,
+            w,
+            range,
+            acc,
+        }),
+    };
+    chunks(cpu, shape, k_adjacent, transposed, bias, finish, c, ldc, sums);
+}
+
+/// The same of bf16 vectors and a bf16 matrix whose k are adjacent, through products of pairs.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn few_pairs<F: Finish<f32>>(
+    cpu: &Cpu,
+    isa: Avx512Bf16,
+    vectors: &[u16],
+    k: usize,
+    w: View<'_, u16>,
+    outer: usize,
+    transposed: bool,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) {
+    let shape = (vectors.len() / k, outer, k);
+    let sums = |range: Range<usize>, acc: &mut [f32]| {
+        let ld = range.len();
+        for (j, o) in range.enumerate() {
+            let row = &w.data[o * w.ld..][..k];
+            let (fours, rest) = vectors.split_at(vectors.len() / (4 * k) * 4 * k);
+            let mut acc = acc[j..].iter_mut().step_by(ld);
+            for vectors in fours.chunks_exact(4 * k) {
+                // The sums first: past the last one no place is taken.
+                for (sum, acc) in isa.dots::<4, 2>(row, vectors).into_iter().zip(acc.by_ref()) {
+                    *acc = sum;
+                }
+            }
+            for (acc, vector) in acc.zip(rest.chunks_exact(k)) {
+                [*acc] = isa.dots::<1, 8>(row, vector);
+            }
+        }
+    };
+    chunks(cpu, shape, true, transposed, bias, finish, c, ldc, sums);
+}
+
+/// Runs `sums` over chunks of outer indices, and finishes what it leaves: for each of the vectors a row of sums.
+fn chunks<F: Finish<f32>>(
+    cpu: &Cpu,
+    (count, outer, k): (usize, usize, usize),
+    k_adjacent: bool,
+    transposed: bool,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+    sums: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) {
     // About 64 Ki elements of the matrix per chunk, whatever their type.
     let chunk = if k_adjacent {
         ((1 << 16) / k).clamp(8, 4096)
@@ -61,23 +131,7 @@ pub(crate) fn few<F: Finish<f32>>(
         };
         let ld = range.len();
         let mut acc = vec![0.0; count * ld];
-        let acc_out = acc.as_mut_slice();
-        match w {
-            Mixed::F32(w) => cpu.run(Chunk {
-                vectors,
-                k,
-                w,
-                range,
-                acc: acc_out,
-            }),
-            Mixed::Bf16(w) => cpu.run(Chunk {
-                vectors,
-                k,
-                w,
-                range,
-                acc: acc_out,
-            }),
-        }
+        sums(range, &mut acc);
         let tile = &mut tile;
         cpu.run(FinishTile {
             finish,
