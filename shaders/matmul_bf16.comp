@@ -3,8 +3,9 @@
 // partial sums. matmul_reduce.wgsl adds the parts and does what `emit` of matmul_common.wgsl does.
 //
 // The one kernel that is not WGSL, which has no bf16: GLSL, compiled beforehand by scripts/spirv.sh, which also says
-// how it is checked. Constants of a file: SCALAR with EXTENSION, UNIT (16 or 8), SUBGROUP (lanes of each). Constants
-// that the host sets in the compiled words: A_TRANSPOSED (stored [K, M]), B_TRANSPOSED (stored [N, K]).
+// how it is checked. STAND_IN compiles it for f16 operands and the units of Mesa's software driver, which has no bf16:
+// everything but the name of a type is tested there. The host sets A_TRANSPOSED (stored [K, M]) and B_TRANSPOSED
+// (stored [N, K]) in the compiled words.
 //
 // WHY IT IS WITHIN THE BOUND. Products of bf16 are exact in f32 but for those below 2^-126, which may be flushed or
 // lose bits (the contract's term F: 2^-124 each), and operands below 2^-126, which a unit may take for zero (F

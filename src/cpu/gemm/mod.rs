@@ -250,8 +250,9 @@ impl<'a> Sink<'a> {
 ///
 /// Numerics: class *bounded*. The order of each sum depends on m, n, k, the operands' types and
 /// layout, and the level, not on the number of threads. At [`Level::Avx512Bf16`](super::Level)
-/// products of two bf16 operands use `vdpbf16ps` (u = 2^-23, subnormals flushed), but for those with at
-/// most eight rows or columns whose larger operand does not lie along K; everything else is f32 with u = 2^-24. NaN and infinities
+/// products of two bf16 operands use `vdpbf16ps` (u = 2^-23, subnormals flushed), but for those with
+/// at most eight rows or columns whose larger operand does not lie along K; everything else is f32
+/// with u = 2^-24. NaN and infinities
 /// follow IEEE.
 ///
 /// # Errors
