@@ -313,6 +313,7 @@ impl Op for Xor {
             windows: vec![Window::of(0, 0, self.words, 2), Window::of(1, 0, self.words, 3)],
             groups: spread_groups(gpu, self.words.div_ceil(64)),
             work: self.words,
+            turns: 1,
         };
         Plan::new(
             gpu,

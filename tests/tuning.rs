@@ -100,6 +100,7 @@ impl Op for Sevens {
             windows: vec![Window::of(0, 0, 1, 1)],
             groups: [1, 1, 1],
             work: 1,
+            turns: 1,
         };
         Plan::new(
             gpu,

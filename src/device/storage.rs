@@ -216,8 +216,9 @@ impl GpuState {
     pub(crate) fn plan(&self, op: &dyn crate::ops::Op) -> Result<Plan> {
         // A plan is a function of the operation's fields, which its Debug text spells out, of the cap, and of
         // what is tuned.
-        let (cap, generation) = (self.gpu.work_cap(), self.gpu.tuning_generation());
-        let key = format!("{} {op:?} {cap} {generation}", op.name());
+        let (cap, turns) = (self.gpu.work_cap(), self.gpu.turn_cap());
+        let generation = self.gpu.tuning_generation();
+        let key = format!("{} {op:?} {cap} {turns} {generation}", op.name());
         if let Some(plan) = lock(&self.plans).get(&key) {
             return Ok(plan.clone());
         }

@@ -83,6 +83,7 @@ pub(crate) fn plan(gpu: &Gpu, words: u64, width: Width, variant: &'static str) -
                 ],
                 groups: spread_groups(gpu, count.div_ceil(per_group)),
                 work: count * element,
+                turns: 1,
             }
         })
         .collect();

@@ -42,6 +42,13 @@ use pipeline::Pipelines;
 /// caller sets another cap: some 20 ms on a fast GPU, well under every watchdog on a slow one.
 pub const DEFAULT_WORK_CAP: u64 = 1 << 34;
 
+/// Turns of one invocation's loops on a software adapter. Mesa's software drivers (Vulkan and OpenGL) leave a loop
+/// after 65,535 turns, counted over all loops of an invocation together, without a word.
+pub const SOFTWARE_TURN_CAP: u64 = 60_000;
+
+/// The same elsewhere, where a watchdog ends what takes too long: some 0.1 s of dependent loads on a slow GPU.
+pub const DEFAULT_TURN_CAP: u64 = 1 << 20;
+
 /// A GPU: a `wgpu::Device` and its `Queue`, what they can do, and the pipelines made so far. Cheap to clone;
 /// clones share everything.
 #[derive(Clone)]
@@ -59,6 +66,7 @@ struct Inner {
     pipelines: Pipelines,
     placeholders: OnceLock<[wgpu::Buffer; 2]>,
     work_cap: AtomicU64,
+    turn_cap: AtomicU64,
     float_fmac: OnceLock<bool>,
     tuned: tuning::Tuned,
     submits: std::sync::atomic::AtomicU64,
@@ -140,8 +148,13 @@ impl Gpu {
             Some(adapter) if device.features().contains(units) => adapter.cooperative_matrix_properties(),
             _ => Vec::new(),
         };
+        let info = device.adapter_info();
+        let turn_cap = match info.device_type {
+            wgpu::DeviceType::Cpu => SOFTWARE_TURN_CAP,
+            _ => DEFAULT_TURN_CAP,
+        };
         Self(Arc::new(Inner {
-            info: device.adapter_info(),
+            info,
             limits: device.limits(),
             features: device.features(),
             device,
@@ -152,6 +165,7 @@ impl Gpu {
             pipelines: Pipelines::default(),
             placeholders: OnceLock::new(),
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
+            turn_cap: AtomicU64::new(turn_cap),
             float_fmac: OnceLock::new(),
             tuned: tuning::Tuned::default(),
             submits: std::sync::atomic::AtomicU64::new(0),
@@ -232,6 +246,18 @@ impl Gpu {
     /// Sets the cap on work per dispatch and submit (at least 1); plans made later are split by it.
     pub fn set_work_cap(&self, cap: u64) {
         self.0.work_cap.store(cap.max(1), Ordering::Relaxed);
+    }
+
+    /// The most turns that one invocation's loops may make in one dispatch, all together. Operations split what
+    /// would take more, or refuse it with [`Error::Limit`](crate::Error::Limit).
+    #[must_use]
+    pub fn turn_cap(&self) -> u64 {
+        self.0.turn_cap.load(Ordering::Relaxed)
+    }
+
+    /// Sets the cap on turns (at least 64); plans made later are split by it.
+    pub fn set_turn_cap(&self, cap: u64) {
+        self.0.turn_cap.store(cap.max(64), Ordering::Relaxed);
     }
 
     /// Whether the float variants of FMAC were found to give the reference's bits on this device; `None` until

@@ -82,6 +82,9 @@ pub struct Step {
     pub groups: [u32; 3],
     /// Elementary operations, for the cap on work per submit.
     pub work: u64,
+    /// The most turns that one invocation makes, all its loops counted together (a nested loop's turns each time),
+    /// as if every lane beside it made as many: see [`Gpu::turn_cap`].
+    pub turns: u64,
 }
 
 /// An operation made ready for one GPU: pipelines, geometry and parameters. Immutable and shareable.
@@ -122,6 +125,14 @@ impl Plan {
                     what: "workgroups per dimension",
                     value: groups.into(),
                     limit: limit.into(),
+                });
+            }
+            if step.turns > gpu.turn_cap() {
+                return Err(Error::Limit {
+                    op,
+                    what: "turns of one invocation's loops",
+                    value: step.turns,
+                    limit: gpu.turn_cap(),
                 });
             }
             let bindings = step.pipeline.bindings();

@@ -210,6 +210,7 @@ impl Op for BfpEncode {
                     ],
                     groups: spread_groups(gpu, groups),
                     work: count * self.cols as u64,
+                    turns: 1,
                 });
             }
         }
@@ -347,6 +348,7 @@ impl Op for BfpDecode {
                     (count * (self.cols as u64).div_ceil(u64::from(width))).div_ceil(u64::from(GROUP)),
                 ),
                 work: count * self.cols as u64,
+                turns: 1,
             });
         }
         Plan::new(

@@ -263,6 +263,7 @@ impl Op for BfpMatmul {
                         (count.div_ceil(4) * wide.div_ceil(4)).div_ceil(u64::from(GROUP)),
                     ),
                     work: count * wide * self.k.max(1) as u64,
+                    turns: 1,
                 });
             }
         }

@@ -151,6 +151,7 @@ impl Op for Ceiling {
             windows: vec![src, Window::of(1, 0, count, 6)],
             groups: spread_groups(gpu, count.div_ceil(u64::from(GROUP))),
             work: count * u64::from(self.steps) * 16 + self.src_words,
+            turns: 1,
         };
         let steps = if self.count == 0 { Vec::new() } else { vec![step] };
         Plan::new(

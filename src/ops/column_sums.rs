@@ -125,6 +125,7 @@ impl ColumnSums {
                     windows: vec![x, partial, y],
                     groups: spread_groups(gpu, cols.div_ceil(2).div_ceil(u64::from(PAIRS))),
                     work: rows.max(1) * cols,
+                    turns: 1,
                 });
             }
         }

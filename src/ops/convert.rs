@@ -120,6 +120,7 @@ impl Convert {
             windows: vec![Window::of(0, src, src_words, 7), Window::of(1, dst, dst_words, 8)],
             groups: spread_groups(gpu, (rows * units).div_ceil(u64::from(GROUP))),
             work: src_words + dst_words,
+            turns: 1,
         })
     }
 
@@ -148,6 +149,7 @@ impl Convert {
                 ],
                 groups: spread_groups(gpu, units.div_ceil(u64::from(GROUP))),
                 work: units * (src + dst),
+                turns: 1,
             });
         }
         let tail = len % 8;

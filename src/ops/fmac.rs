@@ -122,6 +122,7 @@ impl Fmac {
             ],
             groups: spread_groups(gpu, (rows * cols.div_ceil(8)).div_ceil(u64::from(GROUP))),
             work: rows * cols * 2,
+            turns: 1,
         })
     }
 

@@ -184,6 +184,7 @@ impl FmacMatmul {
             ],
             groups: spread_groups(gpu, tiles(products, rows, n).div_ceil(u64::from(GROUP))),
             work: products * rows * n * (k + 1),
+            turns: 1,
         })
     }
 

@@ -165,6 +165,7 @@ impl Op for Relu {
                 windows,
                 groups: groups(gpu, self.dtype, &piece),
                 work: piece.rows * self.dtype.words(piece.cols) * 2,
+                turns: 1,
             });
         }
         Plan::new(
@@ -278,6 +279,7 @@ impl Op for ReluGrad {
                 windows,
                 groups: groups(gpu, self.dtype, &piece),
                 work: piece.rows * self.dtype.words(piece.cols) * 3,
+                turns: 1,
             });
         }
         Plan::new(

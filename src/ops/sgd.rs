@@ -231,6 +231,7 @@ impl Sgd {
             windows,
             groups: spread_groups(gpu, units.div_ceil(u64::from(GROUP))),
             work: units * 32,
+            turns: 1,
         })
     }
 

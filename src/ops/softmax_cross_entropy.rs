@@ -146,6 +146,7 @@ impl SoftmaxCrossEntropy {
             ],
             groups: spread_groups(gpu, rows.div_ceil(u64::from(GROUP))),
             work: rows * cols * WORK,
+            turns: 1,
         })
     }
 

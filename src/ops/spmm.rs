@@ -148,6 +148,7 @@ impl Spmm {
                     ],
                     groups: spread_groups(gpu, rows.div_ceil(rows_per_group) * tiles),
                     work: rows * mean * n,
+                    turns: 1,
                 });
             }
         }

@@ -256,6 +256,7 @@ impl Spmv {
                 ],
                 groups: spread_groups(gpu, rows.div_ceil(rows_per_group)),
                 work: rows * (mean + 1),
+                turns: 1,
             });
         }
         Ok(steps)

@@ -496,5 +496,6 @@ pub(super) fn step(
         ],
         groups: form.groups(len(rows), len(cols), len(batches)),
         work: partials * len(ks).max(1),
+        turns: 1,
     })
 }

@@ -124,6 +124,7 @@ pub(super) fn steps(gpu: &Gpu, op: &Spmv, staged: bool) -> Result<Vec<Step>> {
                     },
                 ),
                 work: count * (share + SEARCH),
+                turns: 1,
             });
         }
         carries(gpu, op, shares, staged, &mut steps)?;
@@ -152,6 +153,7 @@ fn carries(gpu: &Gpu, op: &Spmv, shares: u64, staged: bool, steps: &mut Vec<Step
                 ],
                 groups: spread_groups(gpu, (end - first).div_ceil(group)),
                 work: end - first,
+                turns: 1,
             });
         }
     }
