@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the kernel that WGSL cannot express (shaders/matmul_bf16.comp, bf16 matrix units) to shaders/spirv/ and
+# Compiles the kernel that WGSL cannot express (shaders/matmul/matmul_bf16.comp, bf16 matrix units) to shaders/matmul/ and
 # validates what comes out, with the glslang and spirv-val that scripts/mesa26.sh fetches. The results are committed:
 # nobody needs this to build fewbit.
 #
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-out=shaders/spirv
+out=shaders/matmul
 case ${1:-} in
 --check)
     out=$(mktemp -d)
@@ -25,10 +25,10 @@ compile() {
     local file=$1
     shift
     # Cooperative matrices bring Vulkan's memory model, which is part of Vulkan 1.2.
-    scripts/mesa26.sh run glslang -V --target-env vulkan1.2 --quiet "$@" shaders/matmul_bf16.comp -o "$out/$file"
+    scripts/mesa26.sh run glslang -V --target-env vulkan1.2 --quiet "$@" shaders/matmul/matmul_bf16.comp -o "$out/$file"
     scripts/mesa26.sh run spirv-val --target-env vulkan1.2 "$out/$file"
-    if ! cmp "$out/$file" "shaders/spirv/$file"; then
-        echo "shaders/spirv/$file is stale: scripts/spirv.sh compiles it anew" >&2
+    if ! cmp "$out/$file" "shaders/matmul/$file"; then
+        echo "shaders/matmul/$file is stale: scripts/spirv.sh compiles it anew" >&2
         return 1
     fi
     echo "$file: valid, $(wc -c <"$out/$file") bytes"

@@ -2,7 +2,7 @@
 //!
 //! WGSL has no bf16, no stochastic rounding, no block floating point and no sparse product. fewbit has them, in
 //! plain WGSL that needs nothing beyond core WebGPU; every kernel has a CPU twin that is its specification, and
-//! a class that says what its results may differ by (see [`ops::contract`]).
+//! a class that says what its results may differ by (see [`op::contract`]).
 //!
 //! ```
 //! use fewbit::ops::{Convert, Op as _};
@@ -40,13 +40,13 @@
 //!
 //! - The high door, [`device`]: [`Device`], [`Tensor`], and a method per operation.
 //! - The low door, [`gpu`]: [`gpu::Gpu::from_wgpu`] borrows a `wgpu::Device`; an operation's
-//!   [`plan`](ops::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
+//!   [`plan`](op::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
 //!   Nothing is submitted, nothing blocks, no callback is set.
 //!
-//! # Floors
+//! # Rooms
 //!
-//! Each module uses those before it, never those after: [`format`](mod@format) and [`shaders`]; [`tensor`] and
-//! [`reference`](mod@reference); [`gpu`] and [`cpu`]; [`ops`]; [`device`]; [`check`], `io`; `nn`; `compress`.
+//! Each module uses those before it, never those after: [`format`](mod@format), [`error`]; [`tensor`]; [`gpu`] and
+//! [`cpu`]; [`op`]; [`device`]; [`kernels`]; [`check`]; `io`; `nn`; `compress`.
 
 #![cfg_attr(
     target_arch = "wasm32",
@@ -66,12 +66,18 @@ pub mod format;
 pub mod gpu;
 #[cfg(feature = "io")]
 pub mod io;
+pub mod kernels;
 #[cfg(feature = "nn")]
 pub mod nn;
-pub mod ops;
-pub mod reference;
+pub mod op;
 pub mod shaders;
 pub mod tensor;
+
+/// Operations and what they are made of, by their old name.
+pub mod ops {
+    pub use crate::kernels::*;
+    pub use crate::op::*;
+}
 
 pub use device::{Device, Tensor};
 pub use error::{Error, Result};

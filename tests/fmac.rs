@@ -10,8 +10,8 @@
 
 use fewbit::format::random::{Draw, Generator, half_word};
 use fewbit::format::{Rounding, bf16};
+use fewbit::kernels::{fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits};
 use fewbit::ops::{Arg, Args, Fmac, FmacMatmul, Op};
-use fewbit::reference::{fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits};
 use fewbit::{Error, Tensor};
 
 /// A xorshift generator: the cases need many bits, not good ones.

@@ -1,11 +1,12 @@
 //! The shapes that are measured: square ones, which the main job also checks, awkward ones, and those of curves.
 
-use super::{Case, Effort, data::Source};
 use crate::format::random::{Draw, Generator};
 use crate::format::{Rounding, bf16};
-use crate::ops::{
-    ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Op, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
+use crate::kernels::{
+    ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
 };
+use crate::op::Op;
+use crate::op::{Case, Effort, data::Source};
 use crate::tensor::DType::{Bf16, F32};
 
 /// What an operand holds before a timed run.
@@ -108,9 +109,9 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
         timed(plain_sgd, &[Fill::F32, Fill::F32, Fill::F32]),
         timed(sgd, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]),
     ];
-    cases.extend(super::bfp::timed(n));
-    cases.extend(super::spmm::timed(n));
-    cases.extend(super::spmv::timed(n));
+    cases.extend(crate::kernels::bfp::cases::timed(n));
+    cases.extend(crate::kernels::spmm::cases::timed(n));
+    cases.extend(crate::kernels::spmv::cases::timed(n));
     cases
 }
 
@@ -122,9 +123,9 @@ pub fn awkward_bench_cases(n: usize) -> Vec<Case> {
         .into_iter()
         .flat_map(|(rows, cols)| awkward(rows, cols))
         .collect();
-    cases.extend(super::bfp::timed_awkward(n));
-    cases.extend(super::spmm::timed_awkward(n));
-    cases.extend(super::spmv::timed_awkward(n));
+    cases.extend(crate::kernels::bfp::cases::timed_awkward(n));
+    cases.extend(crate::kernels::spmm::cases::timed_awkward(n));
+    cases.extend(crate::kernels::spmv::cases::timed_awkward(n));
     cases
 }
 
@@ -207,7 +208,7 @@ pub fn relu_case(len: usize, bf16: bool) -> Case {
 /// of f32; of every million elements `per_million` are there. For curves.
 #[must_use]
 pub fn spmv_case(n: usize, per_million: u32, bf16: bool) -> Case {
-    super::spmv::of_density(n, per_million, bf16)
+    crate::kernels::spmv::cases::of_density(n, per_million, bf16)
 }
 
 fn timed<O: Op + 'static>(op: O, fills: &'static [Fill]) -> Case {

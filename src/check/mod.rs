@@ -2,19 +2,6 @@
 //! main job and the test suite all run these cases, and so can a program that embeds fewbit.
 
 mod bench;
-mod bfp;
-mod ceiling;
-mod column_sums;
-mod convert;
-mod copy;
-pub mod data;
-mod fmac;
-mod matmul;
-mod relu;
-mod sgd;
-mod softmax_cross_entropy;
-mod spmm;
-mod spmv;
 
 pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_case};
 
@@ -22,72 +9,10 @@ use crate::cpu::Cpu;
 use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::{Gpu, Operand, OperandSpec, PlanRequest, ReadBack, StepBuffer};
-use crate::ops::{Arg, Args, Arithmetic, Comparison, Op, Verdict};
+use crate::op::case::SENTINEL;
+use crate::op::{Arg, Args, Arithmetic, Comparison, Op, Verdict};
+pub use crate::op::{Case, Effort, data};
 use crate::tensor::HostBuffer;
-
-/// Words of sentinel past the end of every operand: a kernel that writes there fails.
-const GUARD: usize = 16;
-const SENTINEL: u32 = 0xfee1_dead;
-
-/// How much to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Effort {
-    /// Representative and awkward shapes, seconds.
-    Quick,
-    /// With at least one shape of 512 or more in each dimension, or 1 M elements, per kernel.
-    Full,
-}
-
-/// Makes the words of every operand.
-type Fill = Box<dyn Fn() -> Vec<Vec<u32>> + Send + Sync>;
-
-/// One operation with its inputs.
-pub struct Case {
-    /// The operation.
-    pub op: Box<dyn Op>,
-    /// The least effort that includes it.
-    pub effort: Effort,
-    fill: Fill,
-}
-
-impl std::fmt::Debug for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Case({} {})", self.op.name(), self.op.describe())
-    }
-}
-
-impl Case {
-    /// A case whose operands' words `fill` makes, in the operation's order; an operand that is only written
-    /// may be left empty and starts as sentinels, so that words a kernel fails to write are found.
-    pub fn new<O: Op + 'static>(
-        effort: Effort,
-        op: O,
-        fill: impl Fn() -> Vec<Vec<u32>> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            op: Box::new(op),
-            effort,
-            fill: Box::new(fill),
-        }
-    }
-
-    /// The operands before the run, each followed by guard words.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn operands(&self) -> Result<Vec<HostBuffer>> {
-        let given = (self.fill)();
-        let mut buffers = Vec::with_capacity(given.len());
-        for (spec, words) in self.op.operands().iter().zip(&given) {
-            let mut buffer = HostBuffer::zeroed(spec.words + GUARD as u64)?;
-            buffer.words_mut().fill(SENTINEL);
-            let len = words.len().min(spec.words as usize);
-            buffer.words_mut()[..len].copy_from_slice(&words[..len]);
-            buffers.push(buffer);
-        }
-        Ok(buffers)
-    }
-}
 
 /// The outcome of one case on one variant of one device.
 #[derive(Clone, Debug)]
@@ -102,18 +27,18 @@ pub struct Report {
 #[must_use]
 pub fn cases(effort: Effort) -> Vec<Case> {
     let all = [
-        bfp::cases(),
-        ceiling::cases(),
-        column_sums::cases(),
-        convert::cases(),
-        copy::cases(),
-        fmac::cases(),
-        matmul::cases(),
-        relu::cases(),
-        sgd::cases(),
-        softmax_cross_entropy::cases(),
-        spmm::cases(effort),
-        spmv::cases(effort),
+        crate::kernels::bfp::cases::cases(),
+        crate::kernels::ceiling::cases::cases(),
+        crate::kernels::column_sums::cases::cases(),
+        crate::kernels::convert::cases::cases(),
+        crate::kernels::copy::cases::cases(),
+        crate::kernels::fmac::cases::cases(),
+        crate::kernels::matmul::cases::cases(),
+        crate::kernels::relu::cases::cases(),
+        crate::kernels::sgd::cases::cases(),
+        crate::kernels::softmax_cross_entropy::cases::cases(),
+        crate::kernels::spmm::cases::cases(effort),
+        crate::kernels::spmv::cases::cases(effort),
     ];
     all.into_iter()
         .flatten()
@@ -125,7 +50,7 @@ pub fn cases(effort: Effort) -> Vec<Case> {
 #[derive(Debug)]
 pub struct Expected {
     before: Vec<HostBuffer>,
-    want: Vec<HostBuffer>,
+    pub(crate) want: Vec<HostBuffer>,
 }
 
 impl Expected {

@@ -5,7 +5,6 @@
 //!
 //! - [`gemm()`] and [`gemm_f64`]: dense products in f32, bf16 (f32 accumulation) and f64; [`gemm_packed`] with
 //!   weights packed once;
-//! - [`spmv()`]: sparse matrix (CSR) times vector;
 //! - [`Cpu::run`], [`Cpu::for_each`], [`Cpu::rows`], [`Cpu::ranges`]: what other operations build
 //!   their CPU twin from (see [`dispatch`] and [`parallel`]).
 //!
@@ -17,51 +16,26 @@
 //! `unsafe` lives in one module per instruction set (`avx2`, `avx512`, `avx512bf16`, `neon`) and
 //! nowhere else in this floor.
 
-mod bfp;
-mod ceiling;
-mod chunks;
-mod column_sums;
-mod convert;
-mod copy;
+pub(crate) mod chunks;
 pub mod dispatch;
-mod fmac;
-mod gemm;
-mod matmul;
+pub(crate) mod gemm;
 pub mod parallel;
 mod portable;
-mod random;
-mod relu;
-mod sgd;
-mod softmax_cross_entropy;
-mod spmm;
-mod spmv;
+pub(crate) mod random;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
-mod avx512bf16;
+pub(crate) mod avx512bf16;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-pub(crate) use bfp::{bfp_decode, bfp_encode, bfp_matmul};
-pub(crate) use ceiling::ceiling;
-pub(crate) use column_sums::column_sums;
-pub(crate) use convert::convert;
-pub(crate) use copy::copy;
 pub use dispatch::{Index, Kernel, Lanes, Value};
-pub(crate) use fmac::{fmac, fmac_matmul};
 pub use gemm::{
     Data, GemmParams, PackedB, Rounding, Sink, Source, Source64, StoreRow, gemm, gemm_f64, gemm_packed,
 };
-pub(crate) use matmul::{matmul, matmul_packed, pack_b};
-pub(crate) use relu::{relu, relu_grad};
-pub(crate) use sgd::sgd;
-pub(crate) use softmax_cross_entropy::softmax_cross_entropy;
-pub(crate) use spmm::spmm;
-pub(crate) use spmv::spmv_words;
-pub use spmv::{Columns, Csr, spmv};
 
 use parallel::Pool;
 use std::fmt;

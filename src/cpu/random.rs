@@ -4,9 +4,9 @@ use super::Lanes;
 use crate::format::random::{Draw, Generator, PHILOX, WEYL, mul_wide};
 
 /// Blocks made at once: four registers of any level, enough chains to hide the latency of each operation.
-pub(super) const BLOCKS: usize = 64;
+pub(crate) const BLOCKS: usize = 64;
 /// Half-words of [`BLOCKS`] blocks.
-pub(super) const HALVES: usize = 8 * BLOCKS;
+pub(crate) const HALVES: usize = 8 * BLOCKS;
 
 /// Blocks `first .. first + N` in order, words in order: seen as half-words, the draws of successive indices. `N` is
 /// a multiple of 32.
@@ -29,7 +29,7 @@ fn draws<L: Lanes, const N: usize>(lanes: L, draw: &Draw, first: u64, out: &mut 
 
 /// [`Lanes::threefry_blocks`] for a compiler to turn into vectors.
 #[inline(always)]
-pub(super) fn threefry_blocks<L: Lanes, const N: usize>(
+pub(crate) fn threefry_blocks<L: Lanes, const N: usize>(
     lanes: L,
     seed: u64,
     counter: [u32; 4],
@@ -61,7 +61,7 @@ fn in_order<L: Lanes, const N: usize>(
 /// Calls `f(at, halves)` for consecutive pieces of `len` elements whose first has logical index `first`; the
 /// half-words of a piece are those of its elements. Pieces start at even `at` if `first` is even.
 #[inline(always)]
-pub(super) fn for_pieces<L: Lanes>(
+pub(crate) fn for_pieces<L: Lanes>(
     lanes: L,
     draw: &Draw,
     first: u64,
@@ -91,7 +91,7 @@ pub(super) fn for_pieces<L: Lanes>(
 
 /// The half-words of the elements from logical index `first` on.
 #[inline(always)]
-pub(super) fn fill<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [u16]) {
+pub(crate) fn fill<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [u16]) {
     for_pieces(lanes, draw, first, out.len(), |at, halves| {
         out[at..at + halves.len()].copy_from_slice(halves);
     });
@@ -99,7 +99,7 @@ pub(super) fn fill<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [u16])
 
 /// The half-words of the [`HALVES`] elements from logical index `first` on.
 #[inline(always)]
-pub(super) fn aligned<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [[u32; 4]; BLOCKS]) {
+pub(crate) fn aligned<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [[u32; 4]; BLOCKS]) {
     if first.is_multiple_of(8) {
         draws(lanes, draw, first / 8, out);
     } else {
@@ -114,7 +114,7 @@ pub(super) fn aligned<L: Lanes>(lanes: L, draw: &Draw, first: u64, out: &mut [[u
 
 /// Key words, the parity word last; words 2 and 3 are 0. The constant is Skein's.
 #[inline(always)]
-pub(super) fn keys(seed: u64) -> [u32; 5] {
+pub(crate) fn keys(seed: u64) -> [u32; 5] {
     let (k0, k1) = (seed as u32, (seed >> 32) as u32);
     [k0, k1, 0, 0, 0x1bd1_1bda ^ k0 ^ k1]
 }
@@ -122,7 +122,7 @@ pub(super) fn keys(seed: u64) -> [u32; 5] {
 /// [`threefry4x32_20`](crate::format::random::threefry4x32_20) over many counters side by side, in place; a
 /// test holds it against the one-block function, at every level.
 #[inline(always)]
-pub(super) fn threefry_lanes<const N: usize>(seed: u64, x: &mut [[u32; N]; 4]) {
+pub(crate) fn threefry_lanes<const N: usize>(seed: u64, x: &mut [[u32; N]; 4]) {
     const ROTATIONS: [(u32, u32); 8] = [
         (10, 26),
         (11, 21),
@@ -257,7 +257,7 @@ macro_rules! threefry_rounds {
     }};
 }
 #[cfg(target_arch = "x86_64")]
-pub(super) use threefry_rounds;
+pub(crate) use threefry_rounds;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use super::Device;
 use crate::error::{Error, Result};
 use crate::gpu::StepValues;
-use crate::ops::{Arg, Args, Comparison, Op};
+use crate::op::{Arg, Args, Comparison, Op};
 use crate::tensor::HostBuffer;
 
 /// Runs the reference in place over the operands' words.

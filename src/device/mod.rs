@@ -5,28 +5,24 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod checked;
-mod matmul;
 mod program;
 mod run;
-mod storage;
-mod sugar;
+pub(crate) mod storage;
 mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 mod tune;
-mod weights;
 
 use std::sync::Arc;
 
-pub use matmul::MatmulOptions;
 pub use program::{BufferId, Program};
 pub use run::Slot;
 pub use tensor::Tensor;
-pub use weights::Weights;
+pub(crate) use tensor::dense;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterChoice, Gpu, GpuOptions};
-use crate::ops::Arithmetic;
+use crate::op::Arithmetic;
 use storage::GpuState;
 
 /// Where tensors live and operations run. Cheap to clone; clones are the same device.
@@ -190,7 +186,7 @@ impl Device {
     }
 
     /// What may be assumed of its f32 arithmetic, for the bounds of the numerics contract. Variants that run on
-    /// matrix units have their own: [`Op::arithmetic`](crate::ops::Op::arithmetic).
+    /// matrix units have their own: [`Op::arithmetic`](crate::op::Op::arithmetic).
     #[must_use]
     pub fn arithmetic(&self) -> Arithmetic {
         match self.kind() {

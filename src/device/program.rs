@@ -8,7 +8,7 @@ use super::storage::{GpuBuffer, GpuState};
 use super::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::gpu::{Bound, Operand, StepBuffer, StepValues};
-use crate::ops::{Arg, Args, Op};
+use crate::op::{Arg, Args, Op};
 use crate::tensor::HostBuffer;
 
 /// A buffer of a [`Program`].

@@ -8,7 +8,7 @@ use super::storage::{GpuState, Storage};
 use super::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{Operand, StepValues};
-use crate::ops::{Arg, Args, Op};
+use crate::op::{Arg, Args, Op};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::HostBuffer;
 

@@ -213,7 +213,7 @@ impl GpuState {
     }
 
     /// The plan of an operation, made once.
-    pub(crate) fn plan(&self, op: &dyn crate::ops::Op) -> Result<Plan> {
+    pub(crate) fn plan(&self, op: &dyn crate::op::Op) -> Result<Plan> {
         // A plan is a function of the operation's fields, which its Debug text spells out, of the cap, and of
         // what is tuned.
         let (cap, turns) = (self.gpu.work_cap(), self.gpu.turn_cap());

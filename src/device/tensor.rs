@@ -11,7 +11,7 @@ use crate::tensor::{DType, HostBuffer, Layout};
 pub struct Tensor {
     pub(super) device: Device,
     pub(super) layout: Layout,
-    pub(super) parts: Vec<Arc<Storage>>,
+    pub(crate) parts: Vec<Arc<Storage>>,
 }
 
 impl Tensor {
@@ -151,7 +151,7 @@ impl Tensor {
 impl Tensor {
     /// The parts as tensors of their own, for operations that write several; [`Tensor::join_parts`] puts them
     /// back.
-    pub(super) fn split_parts(&mut self) -> Vec<Self> {
+    pub(crate) fn split_parts(&mut self) -> Vec<Self> {
         let parts = std::mem::take(&mut self.parts);
         let part = |storage| Self {
             device: self.device.clone(),
@@ -161,7 +161,7 @@ impl Tensor {
         parts.into_iter().map(part).collect()
     }
 
-    pub(super) fn join_parts(&mut self, parts: Vec<Self>) {
+    pub(crate) fn join_parts(&mut self, parts: Vec<Self>) {
         self.parts = parts.into_iter().flat_map(|part| part.parts).collect();
     }
 }
@@ -294,5 +294,21 @@ impl Device {
             Some(state) => Storage::Gpu(state.allocate(words, zeroed)?),
             None => Storage::Host(HostBuffer::zeroed(words)?),
         }))
+    }
+}
+
+/// A dense tensor's element type and leading dimension.
+pub(crate) fn dense(op: &'static str, operand: &'static str, tensor: &Tensor) -> Result<(DType, usize)> {
+    match tensor.layout() {
+        Layout::Dense { dtype, ld, .. } => Ok((*dtype, *ld)),
+        other => {
+            let expected = "a dense tensor".to_string();
+            Err(Error::Shape {
+                op,
+                operand,
+                expected,
+                got: other.shape(),
+            })
+        }
     }
 }

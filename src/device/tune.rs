@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::storage::GpuState;
 use crate::error::{Error, Result};
 use crate::gpu::{Access, Operand, PlanRequest, StepBuffer, StepValues};
-use crate::ops::Op;
+use crate::op::Op;
 
 /// Timed runs of each variant, turn by turn; the fastest of each counts.
 const ROUNDS: usize = 5;

@@ -17,7 +17,7 @@ impl Bf16Unit {
     pub const NATIVE: Self = Self {
         size: 16,
         subgroup: 32,
-        spirv: include_bytes!("../../shaders/spirv/matmul_bf16.spv"),
+        spirv: include_bytes!("../../shaders/matmul/matmul_bf16.spv"),
     };
 
     /// The same kernel compiled for f16 operands and units of 8 x 8 in subgroups of 8, which Mesa's software driver
@@ -27,7 +27,7 @@ impl Bf16Unit {
     pub const STAND_IN: Self = Self {
         size: 8,
         subgroup: 8,
-        spirv: include_bytes!("../../shaders/spirv/matmul_f16.spv"),
+        spirv: include_bytes!("../../shaders/matmul/matmul_f16.spv"),
     };
 
     /// The unit of this adapter that the kernel is compiled for, if Vulkan reports one.
@@ -44,7 +44,7 @@ impl Bf16Unit {
         serves.then_some(unit)
     }
 
-    /// The kernel, a SPIR-V module: see shaders/matmul_bf16.comp.
+    /// The kernel, a SPIR-V module: see shaders/matmul/matmul_bf16.comp.
     #[must_use]
     pub fn module(&self) -> &'static [u8] {
         self.spirv

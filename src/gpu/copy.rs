@@ -10,7 +10,7 @@ static COPY: Kernel = Kernel {
     name: "copy",
     sources: &[
         include_str!("../../shaders/lib/index.wgsl"),
-        include_str!("../../shaders/copy.wgsl"),
+        include_str!("../../shaders/copy/copy.wgsl"),
     ],
     bindings: &[Binding::params(4), Binding::read("src"), Binding::write("dst")],
 };
@@ -19,7 +19,7 @@ static COPY_VEC4: Kernel = Kernel {
     name: "copy_vec4",
     sources: &[
         include_str!("../../shaders/lib/index.wgsl"),
-        include_str!("../../shaders/copy_vec4.wgsl"),
+        include_str!("../../shaders/copy/copy_vec4.wgsl"),
     ],
     bindings: &[
         Binding::params(4),

@@ -1,7 +1,7 @@
 //! A GPU through wgpu, owned or borrowed: limits, pipelines, plans, buffers, errors, read-back.
 //!
 //! The low door for embedders: [`Gpu::from_wgpu`] borrows a device and a queue; an operation's
-//! [`plan`](crate::ops::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
+//! [`plan`](crate::op::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
 //! Nothing here submits, blocks or sets callbacks on a borrowed device.
 
 mod bf16_unit;
@@ -261,7 +261,7 @@ impl Gpu {
     }
 
     /// Whether the float variants of FMAC were found to give the reference's bits on this device; `None` until
-    /// [`probe_float_fmac`](crate::ops::probe_float_fmac) has looked.
+    /// [`probe_float_fmac`](crate::kernels::probe_float_fmac) has looked.
     #[must_use]
     pub fn float_fmac_exact(&self) -> Option<bool> {
         self.0.float_fmac.get().copied()

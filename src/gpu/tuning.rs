@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use super::Gpu;
 
-/// The preferred variants of one adapter: operation, then family ([`Op::family`](crate::ops::Op::family)), then
+/// The preferred variants of one adapter: operation, then family ([`Op::family`](crate::op::Op::family)), then
 /// variant. An empty table means the defaults, which come from limits and the kind of adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tuning(BTreeMap<String, BTreeMap<String, String>>);

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
-use crate::ops::{ColumnSums, Matmul, ReluGrad, Sgd, SoftmaxCrossEntropy};
+use crate::kernels::{ColumnSums, Matmul, ReluGrad, Sgd, SoftmaxCrossEntropy};
 use crate::tensor::DType;
 
 /// What random bits are for: the high byte of their stream, the parameter's number being the rest.

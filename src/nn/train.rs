@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
 use crate::gpu::StepValues;
-use crate::reference::element::load;
+use crate::tensor::element::load;
 use crate::tensor::{DType, HostBuffer};
 
 /// What is trained, and how; the formats are the [`Recipe`]'s.

@@ -2,6 +2,7 @@
 
 mod csr;
 mod dtype;
+pub(crate) mod element;
 mod host;
 mod layout;
 

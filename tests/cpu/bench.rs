@@ -3,7 +3,8 @@
 
 use super::sparse::csr;
 use super::{Rng, levels, nearest};
-use fewbit::cpu::{Columns, Csr, Data, GemmParams, Sink, Source, Source64, gemm, gemm_f64, spmv};
+use fewbit::cpu::{Data, GemmParams, Sink, Source, Source64, gemm, gemm_f64};
+use fewbit::kernels::{Columns, CsrSlices as Csr, spmv_slices as spmv};
 
 /// Nanoseconds this thread has spent on a core (Linux), which a busy machine does not distort.
 fn on_core() -> Option<f64> {

@@ -1,7 +1,8 @@
 //! Sparse products.
 
 use super::{Rng, gamma, levels, nearest, widen};
-use fewbit::cpu::{Columns, CpuError, Csr, Data, spmv};
+use fewbit::cpu::{CpuError, Data};
+use fewbit::kernels::{Columns, CsrSlices as Csr, spmv_slices as spmv};
 
 pub(crate) fn csr(
     rng: &mut Rng,

@@ -1,0 +1,212 @@
+//! `ceiling`: how fast a device can multiply and add, operate on integers, and read memory: what every other
+//! kernel's speed is held against.
+//!
+//! | variant | when | why |
+//! |---|---|---|
+//! | chains | multiply-add, integer | sixteen independent chains hide the latency of one |
+//! | strided | read | neighbouring invocations read neighbouring vectors |
+
+pub(crate) mod cases;
+mod cpu;
+mod reference;
+
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Window, spread_groups};
+use crate::op::{Args, Class, Op, Work};
+use crate::shaders;
+
+/// Which ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CeilingKind {
+    /// `x <- x * 1 + 1` in f32, sixteen chains per invocation: 32 operations a step.
+    MultiplyAdd,
+    /// The same sums by the bf16 dot products of the CPU device (`dpbf16`), two products a step: 64 operations.
+    /// Where there is none it is the multiply-add; not on GPUs, which have no bf16.
+    Bf16Dot,
+    /// `x <- (x ^ mask) + odd` in u32, sixteen chains per invocation: 32 operations a step.
+    Integer,
+    /// The wrapping sum of every word of `src`.
+    Read,
+}
+
+/// A ceiling kernel. Operands: `src` (for reads; else empty), `dst` (one word per invocation). Exact class:
+/// every value is a whole number below 2^24, or a wrapping integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ceiling {
+    /// Which ceiling.
+    pub kind: CeilingKind,
+    /// Invocations.
+    pub count: u32,
+    /// Steps of each chain, at most 2^18.
+    pub steps: u32,
+    /// Words read, a multiple of 4; 0 unless `kind` is `Read`.
+    pub src_words: u64,
+}
+
+impl Ceiling {
+    pub(crate) const FACTOR: f32 = 1.0;
+    pub(crate) const SUMMAND: f32 = 1.0;
+    pub(crate) const MASK: u32 = 0x5bd1_e995;
+    pub(crate) const ODD: u32 = 0x9e37_79b9;
+
+    fn permutation(&self) -> Permutation {
+        permutation(self.kind)
+    }
+}
+
+impl Op for Ceiling {
+    fn name(&self) -> &'static str {
+        "ceiling"
+    }
+
+    fn describe(&self) -> String {
+        match self.kind {
+            CeilingKind::Bf16Dot => format!("bf16 dot, {} x {} steps", self.count, self.steps),
+            CeilingKind::MultiplyAdd => format!("multiply-add, {} x {} steps", self.count, self.steps),
+            CeilingKind::Integer => format!("integer, {} x {} steps", self.count, self.steps),
+            CeilingKind::Read => format!("read, {} words", self.src_words),
+        }
+    }
+
+    fn operands(&self) -> Vec<OperandSpec> {
+        vec![
+            OperandSpec::read("src", self.src_words),
+            OperandSpec::write("dst", u64::from(self.count)),
+        ]
+    }
+
+    fn check(&self) -> Result<()> {
+        const OP: &str = "ceiling";
+        // 16 chains, each below steps + 271, must add up to less than 2^24.
+        crate::op::check_limit(OP, "steps", self.steps.into(), 1 << 19)?;
+        crate::op::check_limit(OP, "words", self.src_words, u64::from(u32::MAX))?;
+        if !self.src_words.is_multiple_of(4) || (self.src_words > 0) != (self.kind == CeilingKind::Read) {
+            return Err(Error::Value {
+                op: OP,
+                what: "words",
+                value: self.src_words.to_string(),
+                expected: "a multiple of 4 for a read, else 0",
+            });
+        }
+        Ok(())
+    }
+
+    fn class(&self) -> Class {
+        Class::Exact
+    }
+
+    fn work(&self) -> Work {
+        let operations = f64::from(self.count) * f64::from(self.steps) * 32.0;
+        match self.kind {
+            CeilingKind::MultiplyAdd => Work {
+                flops: operations,
+                ..Work::default()
+            },
+            CeilingKind::Bf16Dot => Work {
+                flops: 2.0 * operations,
+                ..Work::default()
+            },
+            CeilingKind::Integer => Work {
+                int_ops: operations,
+                ..Work::default()
+            },
+            CeilingKind::Read => Work {
+                bytes: self.src_words as f64 * 4.0,
+                ..Work::default()
+            },
+        }
+    }
+
+    fn variants(&self, _gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+        match self.kind {
+            CeilingKind::Bf16Dot => Vec::new(),
+            CeilingKind::Read if any_offset => Vec::new(),
+            CeilingKind::Read => vec!["strided"],
+            CeilingKind::MultiplyAdd | CeilingKind::Integer => vec!["chains"],
+        }
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+        let count = u64::from(self.count);
+        let (factor, summand) = match self.kind {
+            CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => {
+                (Self::FACTOR.to_bits(), Self::SUMMAND.to_bits())
+            }
+            CeilingKind::Integer | CeilingKind::Read => (Self::ODD, Self::MASK),
+        };
+        let src = match self.kind {
+            CeilingKind::Read => Window::of(0, 0, self.src_words, 5),
+            CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot | CeilingKind::Integer => Window::empty(),
+        };
+        let step = Step {
+            pipeline: gpu.pipeline(&self.permutation())?,
+            params: vec![
+                self.count,
+                self.steps,
+                factor,
+                summand,
+                self.src_words as u32,
+                0,
+                0,
+                0,
+            ],
+            windows: vec![src, Window::of(1, 0, count, 6)],
+            groups: spread_groups(gpu, count.div_ceil(u64::from(GROUP))),
+            work: count * u64::from(self.steps) * 16 + self.src_words,
+            turns: 1,
+        };
+        let steps = if self.count == 0 { Vec::new() } else { vec![step] };
+        Plan::new(
+            gpu,
+            "ceiling",
+            variant,
+            self.operands(),
+            steps,
+            StepValues::default(),
+        )
+    }
+
+    fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
+        let [src, dst] = args.take(self)?;
+        cpu::ceiling(cpu, self, src.read(), dst.write());
+        Ok(())
+    }
+
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        let [src, dst] = args.take(self)?;
+        reference::ceiling(self, src.read(), dst.write());
+        Ok(())
+    }
+}
+
+const GROUP: u32 = 64;
+
+static KERNEL: Kernel = Kernel {
+    name: "ceiling",
+    sources: &[
+        shaders::INDEX,
+        include_str!("../../../shaders/ceiling/ceiling.wgsl"),
+    ],
+    bindings: &[
+        Binding::params(8),
+        Binding::read("src").vec4(),
+        Binding::write("dst"),
+    ],
+};
+
+fn permutation(kind: CeilingKind) -> Permutation {
+    let entry = match kind {
+        CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => "multiply_add",
+        CeilingKind::Integer => "integer",
+        CeilingKind::Read => "read_all",
+    };
+    Permutation::new(&KERNEL).entry(entry).constant("GROUP", GROUP)
+}
+
+pub(super) fn permutations() -> Vec<Permutation> {
+    [CeilingKind::MultiplyAdd, CeilingKind::Integer, CeilingKind::Read]
+        .map(permutation)
+        .to_vec()
+}

@@ -1,0 +1,209 @@
+use crate::format::random::{Draw, Generator, stream};
+use crate::format::{Rounding, bf16};
+use crate::kernels::{Fmac, FmacMatmul};
+use crate::op::Op as _;
+use crate::op::{Case, Effort, data::Source};
+
+/// Each rounding with each generator.
+fn roundings(step: u32) -> [(Rounding, Draw); 3] {
+    let draw = Draw {
+        generator: Generator::Threefry,
+        seed: 0xfedc_ba98_7654_3210,
+        stream: stream(9, 5),
+        step,
+    };
+    let philox = Draw {
+        generator: Generator::Philox,
+        ..draw
+    };
+    [
+        (Rounding::Nearest, Draw::default()),
+        (Rounding::Stochastic, draw),
+        (Rounding::Stochastic, philox),
+    ]
+}
+
+/// What the operands hold. Both variants are exact for all of them.
+#[derive(Clone, Copy, Debug)]
+enum Data {
+    /// Values in -1..1.
+    Ordinary,
+    /// Magnitudes over sixteen binades, zeros of both signs among them.
+    Wide,
+    /// Any 16 bits, and often NaN, Inf, subnormals, the largest and the smallest.
+    Awkward,
+}
+
+impl Data {
+    fn code(self, source: &mut Source) -> u16 {
+        match self {
+            Self::Ordinary => source.bf16(),
+            Self::Wide => match source.below(16) {
+                0 => (source.bits() & 0x8000) as u16,
+                _ => {
+                    let exponent = 119 + source.below(16);
+                    ((source.bits() & 0x807f) | (exponent << 7)) as u16
+                }
+            },
+            Self::Awkward => match source.below(4) {
+                0 => (source.awkward() >> 16) as u16,
+                1 => {
+                    // Where products and sums are subnormal, or near the largest finite.
+                    let exponent =
+                        [0, 1, 62, 64, 66, 70, 124, 127, 190, 191, 253, 254][source.below(12) as usize];
+                    ((source.bits() & 0x807f) | (exponent << 7)) as u16
+                }
+                _ => source.bits() as u16,
+            },
+        }
+    }
+
+    fn words(self, source: &mut Source, words: u64) -> Vec<u32> {
+        (0..words)
+            .map(|_| bf16::pack(self.code(source), self.code(source)))
+            .collect()
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = elementwise();
+    cases.extend(matmul());
+    cases
+}
+
+fn elementwise() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (len, effort) in [
+        (0, Effort::Quick),
+        (1, Effort::Quick),
+        (8, Effort::Quick),
+        (1023, Effort::Quick),
+        (4096, Effort::Quick),
+        ((1 << 20) + 3, Effort::Full),
+    ] {
+        for (rounding, draw) in roundings(11) {
+            for data in [Data::Wide, Data::Awkward] {
+                let op = Fmac::contiguous(len).with_rounding(rounding, draw);
+                cases.push(fmac_case(effort, op, data));
+            }
+        }
+    }
+    // Padded rows of odd length: draws straddle the eights, rows end in half a word.
+    for (rows, cols, lds, effort) in [
+        (3, 5, [6, 8, 10], Effort::Quick),
+        (67, 33, [40, 34, 36], Effort::Quick),
+        (64, 48, [48, 48, 48], Effort::Quick),
+        (9, 24, [32, 24, 40], Effort::Quick),
+        (515, 513, [514, 520, 516], Effort::Full),
+    ] {
+        let [x_ld, y_ld, a_ld] = lds;
+        for (rounding, draw) in roundings(0x0123_4567) {
+            let op = Fmac {
+                rows,
+                cols,
+                x_ld,
+                y_ld,
+                a_ld,
+                rounding,
+                draw,
+            };
+            cases.push(fmac_case(effort, op, Data::Awkward));
+        }
+    }
+    cases
+}
+
+fn fmac_case(effort: Effort, op: Fmac, data: Data) -> Case {
+    Case::new(effort, op, move || {
+        let mut source = Source::new((op.rows * 1000 + op.cols) as u64);
+        let specs = op.operands();
+        specs
+            .iter()
+            .map(|spec| data.words(&mut source, spec.words))
+            .collect()
+    })
+}
+
+fn matmul() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |effort, op: FmacMatmul, data: Data| {
+        cases.push(Case::new(effort, op, move || {
+            let mut source = Source::new((op.m * 1_000_000 + op.n * 1000 + op.k + op.chunk) as u64);
+            let specs = op.operands();
+            specs
+                .iter()
+                .map(|spec| match spec.is_written() && !op.add_c {
+                    true => Vec::new(),
+                    false => data.words(&mut source, spec.words),
+                })
+                .collect()
+        }));
+    };
+    // Nothing to sum, nothing to write, single elements.
+    for (m, n, k, add_c) in [
+        (3, 5, 0, false),
+        (3, 5, 0, true),
+        (0, 5, 3, false),
+        (3, 0, 3, true),
+        (1, 1, 1, false),
+    ] {
+        for (rounding, draw) in roundings(1) {
+            let op = FmacMatmul {
+                add_c,
+                ..FmacMatmul::new(m, n, k).with_rounding(rounding, draw)
+            };
+            add(Effort::Quick, op, Data::Awkward);
+        }
+    }
+    // Chunks against an odd K: under it, not dividing it, over it.
+    for (chunk, add_c) in [
+        (1, false),
+        (1, true),
+        (2, true),
+        (3, false),
+        (8, false),
+        (8, true),
+        (100, true),
+        (1000, false),
+    ] {
+        for (rounding, draw) in roundings((1 << 24) - 1) {
+            if draw.generator == Generator::Philox && add_c {
+                continue;
+            }
+            let op = FmacMatmul {
+                chunk,
+                add_c,
+                ..FmacMatmul::new(7, 9, 131).with_rounding(rounding, draw)
+            };
+            add(Effort::Quick, op, Data::Wide);
+            let awkward = FmacMatmul { k: 5, a_ld: 6, ..op };
+            add(Effort::Quick, awkward, Data::Awkward);
+        }
+    }
+    // Transposed operands, two products, padded rows, K a multiple of 8 and not.
+    for (trans_a, trans_b) in [(false, false), (true, false), (false, true), (true, true)] {
+        for (which, k, chunk) in [(0, 24, 1), (1, 37, 5)] {
+            let (rounding, draw) = roundings(3)[which];
+            let op = FmacMatmul {
+                batch: 2,
+                trans_a,
+                trans_b,
+                a_ld: 48,
+                b_ld: 42,
+                c_ld: 36,
+                chunk,
+                add_c: trans_a,
+                ..FmacMatmul::new(13, 35, k).with_rounding(rounding, draw)
+            };
+            add(Effort::Quick, op, Data::Ordinary);
+            add(Effort::Quick, FmacMatmul { n: 34, ..op }, Data::Wide);
+            add(Effort::Quick, FmacMatmul { m: 12, ..op }, Data::Awkward);
+        }
+    }
+    let large = FmacMatmul::new(512, 512, 512);
+    add(Effort::Full, large, Data::Ordinary);
+    let draw = roundings(7)[1].1;
+    let odd = FmacMatmul::new(257, 515, 129).with_rounding(Rounding::Stochastic, draw);
+    add(Effort::Full, odd, Data::Ordinary);
+    cases
+}

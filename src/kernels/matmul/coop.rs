@@ -1,0 +1,117 @@
+//! The matrix-unit variant of matmul: which GPUs have a unit that WGSL can name, and its kernels.
+
+use super::Matmul;
+use super::plan::{VEC4_BINDINGS, WORD_BINDINGS};
+use crate::gpu::{Gpu, Kernel, Permutation};
+use crate::shaders;
+use crate::tensor::DType;
+
+/// The subgroups of one workgroup, each four by two of the unit's matrices: tiles of eight by eight.
+const SUBGROUPS: u32 = 8;
+
+/// An f16 matrix unit with f32 sums, and the lanes that drive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// Rows, columns and depth: 8 or 16.
+    size: u32,
+    /// Lanes of every subgroup.
+    subgroup: u32,
+}
+
+impl Unit {
+    /// Every unit that the kernel is written for: a group's lanes, at most 256, must serve its f32 path too.
+    pub(super) const ALL: [Self; 4] = [
+        Self::new(16, 32),
+        Self::new(8, 8),
+        Self::new(8, 16),
+        Self::new(8, 32),
+    ];
+
+    const fn new(size: u32, subgroup: u32) -> Self {
+        Self { size, subgroup }
+    }
+
+    /// The unit of this GPU, if the variant can run there. Only Vulkan's are known to load matrices from
+    /// vectors in workgroup memory. Subgroups must have one size, for the kernel is compiled for it.
+    pub(super) fn of(gpu: &Gpu) -> Option<Self> {
+        let (info, limits) = (gpu.info(), gpu.limits());
+        if info.backend != wgpu::Backend::Vulkan
+            || !gpu
+                .features()
+                .contains(wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP)
+            || info.subgroup_min_size != info.subgroup_max_size
+        {
+            return None;
+        }
+        let has = |size| {
+            gpu.matrix_units().iter().any(|unit| {
+                [unit.m_size, unit.n_size, unit.k_size] == [size; 3]
+                    && unit.ab_type == wgpu::CooperativeScalarType::F16
+                    && unit.cr_type == wgpu::CooperativeScalarType::F32
+            })
+        };
+        Self::ALL.into_iter().find(|unit| {
+            unit.subgroup == info.subgroup_max_size
+                && has(unit.size)
+                && unit.workgroup_bytes() <= limits.max_compute_workgroup_storage_size
+                && unit.subgroup * SUBGROUPS <= limits.max_compute_invocations_per_workgroup
+        })
+    }
+
+    /// Rows and columns that one workgroup makes.
+    pub(super) fn tile(self) -> u32 {
+        8 * self.size
+    }
+
+    /// What the kernel's variables take: two f16 slabs, f32 sums, counters, outliers. wgpu does not check.
+    fn workgroup_bytes(self) -> u32 {
+        let slab = self.tile() * 10 * 8;
+        2 * slab + self.tile() * 16 * 4 + 4 * 4 + 3 * 64 * 4
+    }
+
+    /// The kernel's text for this unit, to be completed with the constants of every matmul.
+    pub(super) fn permutation(self, vec4: bool) -> Permutation {
+        let names = match self.size {
+            8 => include_str!("../../../shaders/lib/unit8.wgsl"),
+            _ => include_str!("../../../shaders/lib/unit16.wgsl"),
+        };
+        Permutation::new(if vec4 { &COOP_VEC4 } else { &COOP_WORD })
+            .enable("f16")
+            .enable("wgpu_cooperative_matrix")
+            .library(names)
+            .constant("UNIT", self.size)
+            .constant("SUBGROUP", self.subgroup)
+            .workgroup_memory(self.workgroup_bytes())
+    }
+}
+
+/// Whether the variant serves this product on this GPU.
+pub(super) fn serves(op: &Matmul, gpu: &Gpu) -> bool {
+    [op.a.dtype, op.b.dtype] == [DType::Bf16; 2] && Unit::of(gpu).is_some()
+}
+
+static COOP_VEC4: Kernel = Kernel {
+    name: "matmul_coop[vec4]",
+    sources: &[
+        shaders::STEP,
+        shaders::BF16,
+        shaders::RANDOM,
+        include_str!("../../../shaders/matmul/matmul_load_vec4.wgsl"),
+        include_str!("../../../shaders/matmul/matmul_common.wgsl"),
+        include_str!("../../../shaders/matmul/matmul_coop.wgsl"),
+    ],
+    bindings: &VEC4_BINDINGS,
+};
+
+static COOP_WORD: Kernel = Kernel {
+    name: "matmul_coop[word]",
+    sources: &[
+        shaders::STEP,
+        shaders::BF16,
+        shaders::RANDOM,
+        include_str!("../../../shaders/matmul/matmul_load_word.wgsl"),
+        include_str!("../../../shaders/matmul/matmul_common.wgsl"),
+        include_str!("../../../shaders/matmul/matmul_coop.wgsl"),
+    ],
+    bindings: &WORD_BINDINGS,
+};

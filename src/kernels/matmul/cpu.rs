@@ -1,0 +1,210 @@
+//! Matmul on the CPU device: one product after the other, each spread over the threads.
+
+use crate::cpu::gemm::{
+    Data, GemmParams, Rounding as Store, Sink, Source, Source64, StoreRow, gemm, gemm_f64,
+};
+use crate::cpu::gemm::{PackedB, gemm_packed};
+use crate::cpu::{Cpu, Kernel, Lanes};
+use crate::error::Result;
+use crate::format::random::Draw;
+use crate::format::{Rounding, bf16};
+use crate::kernels::{Matmul, Matrix};
+use crate::op::check_f64;
+use crate::tensor::DType;
+
+/// # Errors
+/// [`Error::Alignment`](crate::Error::Alignment) when a caller's f64 operand does not start on 8 bytes.
+pub(crate) fn matmul(
+    cpu: &Cpu,
+    op: &Matmul,
+    a: &[u32],
+    b: &[u32],
+    c: &mut [u32],
+    bias: &[u32],
+) -> Result<()> {
+    products(cpu, op, a, b, None, c, bias)
+}
+
+/// The same with op(B) packed before, for f32 and bf16; `b` is what was packed.
+pub(crate) fn matmul_packed(
+    cpu: &Cpu,
+    op: &Matmul,
+    a: &[u32],
+    (b, packed): (&[u32], &PackedB),
+    c: &mut [u32],
+    bias: &[u32],
+) -> Result<()> {
+    // A product with few rows reads B as it lies at least as fast.
+    let packed = (op.m > 8 && op.b.batch_stride == 0).then_some(packed);
+    products(cpu, op, a, b, packed, c, bias)
+}
+
+/// Packs the right operand of `op`, a matrix without batches.
+pub(crate) fn pack_b(cpu: &Cpu, op: &Matmul, b: &[u32]) -> Result<PackedB> {
+    let source = Source {
+        data: data(op.b.dtype, b, 0),
+        ld: op.b.ld,
+        transposed: op.b.transposed,
+    };
+    let bf16_left = op.a.dtype == DType::Bf16;
+    Ok(PackedB::new(cpu, source, op.k, op.n, bf16_left)?)
+}
+
+fn products(
+    cpu: &Cpu,
+    op: &Matmul,
+    a: &[u32],
+    b: &[u32],
+    packed: Option<&PackedB>,
+    c: &mut [u32],
+    bias: &[u32],
+) -> Result<()> {
+    if op.m == 0 || op.n == 0 {
+        return Ok(());
+    }
+    for batch in 0..op.batch {
+        let first = batch * op.c.batch_stride;
+        if op.c.dtype == DType::F64 {
+            product_f64(cpu, op, batch, [a, b, bias], c)?;
+            continue;
+        }
+        let params = GemmParams {
+            m: op.m,
+            n: op.n,
+            k: op.k,
+            alpha: op.alpha,
+            beta: op.beta,
+            relu: op.relu,
+        };
+        let operand = |matrix: &Matrix, words| Source {
+            data: data(matrix.dtype, words, batch * matrix.batch_stride),
+            ld: matrix.ld,
+            transposed: matrix.transposed,
+        };
+        let bias = op.bias.map(|dtype| Source {
+            data: data(dtype, bias, 0),
+            ld: op.n,
+            transposed: false,
+        });
+        let stochastic = Stochastic { cpu, draw: op.draw };
+        let base = (batch * op.m * op.n) as u64;
+        let sink = match (op.c.dtype, op.rounding) {
+            (DType::F32, _) => Sink::f32(tail_mut(bytemuck::cast_slice_mut(c), first), op.c.ld),
+            (_, Rounding::Stochastic) => Sink::Bf16 {
+                data: tail_mut(bf16::halves_mut(c), first),
+                ld: op.c.ld,
+                rounding: Store::Custom {
+                    base,
+                    store: &stochastic,
+                },
+            },
+            _ => Sink::bf16(tail_mut(bf16::halves_mut(c), first), op.c.ld),
+        };
+        match packed {
+            Some(b) => gemm_packed(cpu, &params, operand(&op.a, a), b, sink, bias)?,
+            None => gemm(cpu, &params, operand(&op.a, a), operand(&op.b, b), sink, bias)?,
+        }
+        if op.c.dtype == DType::Bf16 && op.n % 2 == 1 {
+            // The half beside the last of an odd count of columns.
+            let halves = tail_mut(bf16::halves_mut(c), first);
+            for row in halves.chunks_mut(op.c.ld).take(op.m) {
+                if let Some(half) = row.get_mut(op.n) {
+                    *half = 0;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn product_f64(cpu: &Cpu, op: &Matmul, batch: usize, [a, b, bias]: [&[u32]; 3], c: &mut [u32]) -> Result<()> {
+    for (operand, words) in [("a", a), ("b", b), ("c", &*c), ("bias", bias)] {
+        check_f64("matmul", operand, words)?;
+    }
+    fn values(words: &[u32]) -> &[f64] {
+        bytemuck::try_cast_slice(words).unwrap_or_default()
+    }
+    let params = GemmParams {
+        m: op.m,
+        n: op.n,
+        k: op.k,
+        alpha: f64::from(op.alpha),
+        beta: f64::from(op.beta),
+        relu: op.relu,
+    };
+    fn operand<'a>(matrix: &Matrix, words: &'a [u32], batch: usize) -> Source64<'a> {
+        let data = tail(values(words), batch * matrix.batch_stride);
+        Source64 {
+            data,
+            ld: matrix.ld,
+            transposed: matrix.transposed,
+        }
+    }
+    let (a, b) = (operand(&op.a, a, batch), operand(&op.b, b, batch));
+    let c: &mut [f64] = bytemuck::try_cast_slice_mut(c).unwrap_or_default();
+    let c = tail_mut(c, batch * op.c.batch_stride);
+    Ok(gemm_f64(
+        cpu,
+        &params,
+        a,
+        b,
+        c,
+        op.c.ld,
+        op.bias.map(|_| values(bias)),
+    )?)
+}
+
+fn tail<T>(values: &[T], first: usize) -> &[T] {
+    values.get(first..).unwrap_or_default()
+}
+
+fn tail_mut<T>(values: &mut [T], first: usize) -> &mut [T] {
+    values.get_mut(first..).unwrap_or_default()
+}
+
+fn data(dtype: DType, words: &[u32], first: usize) -> Data<'_> {
+    match dtype {
+        DType::Bf16 => Data::Bf16(tail(bf16::halves(words), first)),
+        _ => Data::F32(tail(bytemuck::cast_slice(words), first)),
+    }
+}
+
+/// Rounds pieces of rows stochastically, many draws side by side.
+struct Stochastic<'a> {
+    cpu: &'a Cpu,
+    draw: Draw,
+}
+
+impl StoreRow for Stochastic<'_> {
+    fn store_row(&self, first_index: u64, values: &[f32], out: &mut [u16]) {
+        self.cpu.run(Row {
+            draw: &self.draw,
+            first: first_index,
+            values,
+            out,
+        });
+    }
+}
+
+struct Row<'a> {
+    draw: &'a Draw,
+    first: u64,
+    values: &'a [f32],
+    out: &'a mut [u16],
+}
+
+impl Kernel for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        crate::kernels::convert::cpu::stochastic(
+            lanes,
+            self.draw,
+            self.first,
+            false,
+            bytemuck::cast_slice(self.values),
+            self.out,
+        );
+    }
+}

@@ -1,0 +1,509 @@
+//! `matmul`: dense matrix products, C = epilogue(alpha op(A) op(B) + beta C).
+//!
+//! | variant | when it is preferred | why |
+//! |---|---|---|
+//! | `vec_subgroup` | M or N at most 8 and the thick operand along K, on a GPU with subgroups | two additions across lanes instead of six barriers |
+//! | `vec` | M or N at most 8, on other GPUs | the thick operand is read once; a group shares each sum |
+//! | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
+//! | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
+//! | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
+//! | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |
+//! | `tiled64` | the rest | more groups from small matrices |
+//! | `coop` | bf16 by bf16 past M, N = 8 where the GPU has matrix units that WGSL can name (see [`GpuOptions`](crate::gpu::GpuOptions)) | they multiply f16 many times faster; the bound's gamma counts 2 K + 4 |
+//!
+//! | `bf16` | the same where the GPU has bf16 matrix units and was opened with them (`GpuOptions::native_bf16`) | no scaling, no outliers; the kernel is SPIR-V, for WGSL has no bf16 |
+//!
+//! Every variant but `bf16`, `coop` and `vec_subgroup` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
+//! are multiples of 16 bytes, single words otherwise (asked for with `any_offset`). Products that pass a
+//! binding or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums
+//! in scratch memory.
+
+pub(crate) mod cases;
+mod cpu;
+mod device;
+mod reference;
+mod weights;
+
+pub use device::MatmulOptions;
+pub use weights::Weights;
+
+mod bf16;
+mod compare;
+mod coop;
+mod cut;
+mod plan;
+mod split;
+
+pub(super) use plan::permutations;
+
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::format::Rounding;
+use crate::format::random::Draw;
+use crate::gpu::{Gpu, OperandSpec, Plan, StepValues};
+use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, check_ld, check_limit};
+use crate::tensor::DType;
+
+const OP: &str = "matmul";
+
+/// How one matrix of a [`Matmul`] is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Matrix {
+    /// `F32` or `Bf16`, or `F64` for all three on the CPU device and the reference.
+    pub dtype: DType,
+    /// Elements from one stored row to the next: at least the stored columns, even for bf16.
+    pub ld: usize,
+    /// Elements from one batch to the next, even for bf16; 0 lets every batch read the same A or B.
+    pub batch_stride: usize,
+    /// A is stored `[K, M]`, B is stored `[N, K]`; C is never transposed.
+    pub transposed: bool,
+}
+
+/// `C = round(relu(alpha op(A) op(B) + beta C + bias))` for each of `batch` products. Operands: `a`, `b`, `c`,
+/// and `bias` if there is one.
+///
+/// Bounded class; bit-equal where all inputs are small integers. The sum is f32 (f64 for f64), in any order.
+/// `alpha = 0` leaves A and B unread, `beta = 0` leaves C unread. Stochastic rounding draws for the output's
+/// logical index `(batch * M + i) * N + j`. A and B whose leading dimension and batch stride are multiples of
+/// 16 bytes must be backed up to the next multiple of 16 bytes, which is inside their last row's padding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Matmul {
+    /// Rows of op(A) and C.
+    pub m: usize,
+    /// Columns of op(B) and C.
+    pub n: usize,
+    /// Columns of op(A), rows of op(B).
+    pub k: usize,
+    /// Products.
+    pub batch: usize,
+    /// The left operand.
+    pub a: Matrix,
+    /// The right operand.
+    pub b: Matrix,
+    /// The result.
+    pub c: Matrix,
+    /// Factor of the product.
+    pub alpha: f32,
+    /// Factor of what C held before.
+    pub beta: f32,
+    /// Type of a vector of N elements added to every row.
+    pub bias: Option<DType>,
+    /// Negative results become zero.
+    pub relu: bool,
+    /// How results are rounded to bf16.
+    pub rounding: Rounding,
+    /// What stochastic rounding draws from.
+    pub draw: Draw,
+}
+
+impl Matmul {
+    /// An `m` x `k` by `k` x `n` product of f32 matrices with the leading dimensions of tensors.
+    #[must_use]
+    pub fn new(m: usize, n: usize, k: usize) -> Self {
+        let matrix = Matrix {
+            dtype: DType::F32,
+            ld: 0,
+            batch_stride: 0,
+            transposed: false,
+        };
+        Self {
+            m,
+            n,
+            k,
+            batch: 1,
+            a: matrix,
+            b: matrix,
+            c: matrix,
+            alpha: 1.0,
+            beta: 0.0,
+            bias: None,
+            relu: false,
+            rounding: Rounding::Nearest,
+            draw: Draw::default(),
+        }
+        .packed()
+    }
+
+    /// Sets every leading dimension and batch stride to those of tensors.
+    fn packed(mut self) -> Self {
+        let (a, b, c) = (self.stored_a(), self.stored_b(), [self.m, self.n]);
+        for (matrix, [rows, cols]) in [(&mut self.a, a), (&mut self.b, b), (&mut self.c, c)] {
+            matrix.ld = cols.next_multiple_of(matrix.dtype.row_multiple());
+            matrix.batch_stride = rows.saturating_mul(matrix.ld);
+        }
+        self
+    }
+
+    /// The element types of A, B and C; leading dimensions and strides become those of tensors.
+    #[must_use]
+    pub fn types(mut self, a: DType, b: DType, c: DType) -> Self {
+        (self.a.dtype, self.b.dtype, self.c.dtype) = (a, b, c);
+        self.packed()
+    }
+
+    /// A stored `[K, M]`, B stored `[N, K]`; leading dimensions and strides become those of tensors.
+    #[must_use]
+    pub fn transposed(mut self, a: bool, b: bool) -> Self {
+        (self.a.transposed, self.b.transposed) = (a, b);
+        self.packed()
+    }
+
+    /// The number of products; leading dimensions and strides become those of tensors.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self.packed()
+    }
+
+    /// Leading dimensions of A, B and C.
+    #[must_use]
+    pub fn ld(mut self, a: usize, b: usize, c: usize) -> Self {
+        (self.a.ld, self.b.ld, self.c.ld) = (a, b, c);
+        self
+    }
+
+    /// Batch strides of A, B and C, in elements.
+    #[must_use]
+    pub fn batch_strides(mut self, a: usize, b: usize, c: usize) -> Self {
+        (self.a.batch_stride, self.b.batch_stride, self.c.batch_stride) = (a, b, c);
+        self
+    }
+
+    /// The factors of the product and of what C held.
+    #[must_use]
+    pub fn scaled(mut self, alpha: f32, beta: f32) -> Self {
+        (self.alpha, self.beta) = (alpha, beta);
+        self
+    }
+
+    /// Adds a vector of N elements of this type to every row.
+    #[must_use]
+    pub fn bias(mut self, dtype: DType) -> Self {
+        self.bias = Some(dtype);
+        self
+    }
+
+    /// Turns negative results into zero.
+    #[must_use]
+    pub fn relu(mut self) -> Self {
+        self.relu = true;
+        self
+    }
+
+    /// Rounds to bf16 stochastically.
+    #[must_use]
+    pub fn stochastic(mut self, draw: Draw) -> Self {
+        self.rounding = Rounding::Stochastic;
+        self.draw = draw;
+        self
+    }
+
+    /// Stored rows and columns of A.
+    pub(crate) fn stored_a(&self) -> [usize; 2] {
+        if self.a.transposed {
+            [self.k, self.m]
+        } else {
+            [self.m, self.k]
+        }
+    }
+
+    /// Stored rows and columns of B.
+    pub(crate) fn stored_b(&self) -> [usize; 2] {
+        if self.b.transposed {
+            [self.n, self.k]
+        } else {
+            [self.k, self.n]
+        }
+    }
+
+    /// Whether there is nothing to write.
+    fn is_empty(&self) -> bool {
+        self.m == 0 || self.n == 0 || self.batch == 0
+    }
+
+    /// Products summed per output: none where `alpha` is 0.
+    pub(crate) fn terms(&self) -> usize {
+        if self.alpha == 0.0 { 0 } else { self.k }
+    }
+
+    /// Whether the output is rounded stochastically.
+    pub(crate) fn is_stochastic(&self) -> bool {
+        self.c.dtype == DType::Bf16 && self.rounding == Rounding::Stochastic
+    }
+
+    /// The same operation with a step's seed and number.
+    pub(crate) fn at(&self, step: &StepValues) -> Self {
+        let draw = Draw {
+            seed: step.seed,
+            step: step.number,
+            ..self.draw
+        };
+        Self { draw, ..*self }
+    }
+}
+
+impl Matrix {
+    /// Elements from the first to the last of `batch` matrices of `rows` x `cols`, both included.
+    fn span(&self, batch: u64, rows: u64, cols: u64) -> u64 {
+        if batch == 0 || rows == 0 || cols == 0 {
+            return 0;
+        }
+        let batches = (batch - 1).saturating_mul(self.batch_stride as u64);
+        batches
+            .saturating_add((rows - 1).saturating_mul(self.ld as u64))
+            .saturating_add(cols)
+    }
+
+    /// Words of an input: up to a multiple of 16 bytes where loads of 16 bytes serve it.
+    fn words_read(&self, batch: u64, rows: u64, cols: u64) -> u64 {
+        // Spans are below 2^62 elements (see `Matmul::check`).
+        let words = self.dtype.words(self.span(batch, rows, cols));
+        if self.suits_vec4() {
+            words.next_multiple_of(4)
+        } else {
+            words
+        }
+    }
+
+    /// Whether every row and every batch starts on a multiple of 16 bytes if the operand does.
+    fn suits_vec4(&self) -> bool {
+        let multiple = self.dtype.row_multiple();
+        self.ld.is_multiple_of(multiple) && self.batch_stride.is_multiple_of(multiple)
+    }
+
+    fn check(&self, operand: &'static str, batch: usize, rows: usize, cols: usize) -> Result<()> {
+        check_ld(OP, operand, self.dtype, cols, self.ld)?;
+        if self.dtype == DType::Bf16 && !self.batch_stride.is_multiple_of(2) {
+            return Err(Error::Alignment {
+                op: OP,
+                operand,
+                what: "batch stride",
+                value: self.batch_stride as u64,
+                multiple: 2,
+            });
+        }
+        let span = self.span(batch as u64, rows as u64, cols as u64);
+        check_limit(OP, "elements spanned by one operand", span, 1 << 48)
+    }
+}
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn describe(&self) -> String {
+        let mut text = String::new();
+        if self.batch != 1 {
+            text += &format!("{}x ", self.batch);
+        }
+        text += &format!("{}x{}x{}", self.m, self.n, self.k);
+        let mark = |matrix: &Matrix| if matrix.transposed { "^T" } else { "" };
+        text += &format!(" {}{}", self.a.dtype, mark(&self.a));
+        text += &format!(" {}{} -> {}", self.b.dtype, mark(&self.b), self.c.dtype);
+        if (self.alpha, self.beta) != (1.0, 0.0) {
+            text += &format!(" alpha {} beta {}", self.alpha, self.beta);
+        }
+        if let Some(dtype) = self.bias {
+            text += &format!(" +bias {dtype}");
+        }
+        if self.relu {
+            text += " relu";
+        }
+        if self.is_stochastic() {
+            text += &format!(" stochastic {:?}", self.draw.generator);
+        }
+        let packed = self.packed();
+        if (self.a.ld, self.b.ld, self.c.ld) != (packed.a.ld, packed.b.ld, packed.c.ld) {
+            text += &format!(" ld {}/{}/{}", self.a.ld, self.b.ld, self.c.ld);
+        }
+        let strides = |op: &Self| [op.a.batch_stride, op.b.batch_stride, op.c.batch_stride];
+        if self.batch > 1 && strides(self) != strides(&packed) {
+            text += &format!(" strides {:?}", strides(self));
+        }
+        text
+    }
+
+    fn operands(&self) -> Vec<OperandSpec> {
+        let (batch, m, n) = (self.batch as u64, self.m as u64, self.n as u64);
+        let [a, b] = [self.stored_a(), self.stored_b()].map(|stored| stored.map(|extent| extent as u64));
+        // An empty C reads nothing; alpha = 0 reads neither A nor B.
+        let read = if self.is_empty() || self.terms() == 0 {
+            0
+        } else {
+            batch
+        };
+        let c = self.c.dtype.words(self.c.span(batch, m, n));
+        let mut specs = vec![
+            OperandSpec::read("a", self.a.words_read(read, a[0], a[1])),
+            OperandSpec::read("b", self.b.words_read(read, b[0], b[1])),
+            if self.beta == 0.0 {
+                OperandSpec::write("c", c)
+            } else {
+                OperandSpec::update("c", c)
+            },
+        ];
+        if let Some(dtype) = self.bias {
+            specs.push(OperandSpec::read(
+                "bias",
+                dtype.words(if self.is_empty() { 0 } else { n }),
+            ));
+        }
+        specs
+    }
+
+    fn check(&self) -> Result<()> {
+        let all_f64 = [self.a, self.b, self.c]
+            .iter()
+            .all(|matrix| matrix.dtype == DType::F64)
+            && self.bias.is_none_or(|dtype| dtype == DType::F64);
+        let types = [("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)];
+        for (operand, got) in types.into_iter().chain(self.bias.map(|dtype| ("bias", dtype))) {
+            if !all_f64 && !matches!(got, DType::F32 | DType::Bf16) {
+                let expected = "f32 or bf16, or f64 for every operand";
+                return Err(Error::DType {
+                    op: OP,
+                    operand,
+                    expected,
+                    got,
+                });
+            }
+        }
+        for (what, value) in [
+            ("M", self.m),
+            ("N", self.n),
+            ("K", self.k),
+            ("batches", self.batch),
+        ] {
+            check_limit(OP, what, value as u64, u64::from(u32::MAX) / 2)?;
+        }
+        let [a, b] = [self.stored_a(), self.stored_b()];
+        self.a.check("a", self.batch, a[0], a[1])?;
+        self.b.check("b", self.batch, b[0], b[1])?;
+        self.c.check("c", self.batch, self.m, self.n)?;
+        if self.c.transposed {
+            let what = "a transposed C".to_string();
+            return Err(Error::Unsupported {
+                op: OP,
+                what,
+                device: "any device",
+            });
+        }
+        // Outputs of different batches must not overlap: one after the other, or side by side in each row.
+        let stride = self.c.batch_stride as u64;
+        let apart = stride >= self.c.span(1, self.m as u64, self.n as u64);
+        let side_by_side =
+            stride >= self.n as u64 && (self.batch as u64).saturating_mul(stride) <= self.c.ld as u64;
+        if self.batch > 1 && !self.is_empty() && !apart && !side_by_side {
+            return Err(Error::Value {
+                op: OP,
+                what: "batch stride of c",
+                value: stride.to_string(),
+                expected: "one that keeps the products of different batches apart",
+            });
+        }
+        if self.rounding == Rounding::TowardZero {
+            let what = "rounding toward zero".to_string();
+            return Err(Error::Unsupported {
+                op: OP,
+                what,
+                device: "any device",
+            });
+        }
+        Ok(())
+    }
+
+    fn class(&self) -> Class {
+        Class::Bounded
+    }
+
+    fn work(&self) -> Work {
+        let outputs = self.batch as f64 * self.m as f64 * self.n as f64;
+        let bytes = |words: u64| words as f64 * 4.0;
+        let mut moved = 0.0;
+        for spec in self.operands() {
+            moved += bytes(spec.words)
+                * if spec.access == crate::gpu::Access::Update {
+                    2.0
+                } else {
+                    1.0
+                };
+        }
+        Work {
+            bf16: self.a.dtype == DType::Bf16 && self.b.dtype == DType::Bf16,
+            flops: 2.0 * outputs * self.terms() as f64,
+            int_ops: if self.is_stochastic() {
+                outputs * Work::rounding_ops(self.rounding, self.draw.generator)
+            } else {
+                0.0
+            },
+            bytes: moved,
+        }
+    }
+
+    fn step_values(&self) -> StepValues {
+        StepValues {
+            seed: self.draw.seed,
+            number: self.draw.step,
+            ..StepValues::default()
+        }
+    }
+
+    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+        plan::variants(self, gpu, any_offset)
+    }
+
+    fn family(&self) -> String {
+        let mark = |matrix: &Matrix| if matrix.transposed { "^T" } else { "" };
+        let [m, n, k] = [self.m, self.n, self.k].map(crate::op::about);
+        let (a, b, c) = (self.a.dtype, self.b.dtype, self.c.dtype);
+        let (ta, tb, batch) = (mark(&self.a), mark(&self.b), crate::op::about(self.batch));
+        format!("{batch}x {m}x{n}x{k} {a}{ta} {b}{tb} -> {c}")
+    }
+
+    fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
+        crate::op::no_f64_on_gpu(
+            OP,
+            &[("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)],
+        )
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+        let steps = plan::steps(self, gpu, variant, any_offset)?;
+        Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
+    }
+
+    fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
+        let op = self.at(&args.step);
+        if self.bias.is_some() {
+            let [a, b, c, bias] = args.take(self)?;
+            cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), bias.read())
+        } else {
+            let [a, b, c] = args.take(self)?;
+            cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), &[])
+        }
+    }
+
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        let op = self.at(&args.step);
+        if self.bias.is_some() {
+            let [a, b, c, bias] = args.take(self)?;
+            reference::matmul(&op, a.read(), b.read(), c.write(), bias.read());
+        } else {
+            let [a, b, c] = args.take(self)?;
+            reference::matmul(&op, a.read(), b.read(), c.write(), &[]);
+        }
+        Ok(())
+    }
+
+    fn arithmetic(&self, variant: &str) -> Arithmetic {
+        Arithmetic {
+            matrix_unit: matches!(variant, "bf16" | "coop"),
+            ..Arithmetic::GPU
+        }
+    }
+
+    fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
+        compare::compare(self, comparison)
+    }
+}

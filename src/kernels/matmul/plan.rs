@@ -1,0 +1,501 @@
+//! Matmul on a GPU: its kernels, and how a product is cut into dispatches.
+
+use std::ops::Range;
+
+use super::coop::{self, Unit};
+use super::cut::{cut, ranges};
+use super::split::{parts, reduction, reduction_step, split_parts, split_step, sums_then_reduction};
+use super::{Matmul, bf16};
+use crate::error::Result;
+use crate::format::random::Generator;
+use crate::gpu::{Bf16Unit, Binding, Gpu, Kernel, Permutation, Step, Window};
+use crate::shaders;
+use crate::tensor::DType;
+
+/// Lanes per group of the direct variant, each with eight columns.
+const GROUP: u64 = 64;
+const BETA: u32 = 1;
+const BIAS_F32: u32 = 2;
+const BIAS_BF16: u32 = 4;
+const RELU: u32 = 8;
+const C_BF16: u32 = 16;
+pub(super) const FIRST: u32 = 32;
+const LAST: u32 = 64;
+
+pub(super) const FLAGS: usize = 11;
+const A_OFFSET: usize = 17;
+const B_OFFSET: usize = 18;
+const C_OFFSET: usize = 19;
+const BIAS_OFFSET: usize = 20;
+pub(super) const PARTIAL_OFFSET: usize = 21;
+pub(super) const SPLITS: usize = 22;
+pub(super) const SPLIT_DEPTH: usize = 23;
+
+const fn bindings(vec4: bool) -> [Binding; 7] {
+    let (a, b) = (Binding::read("a"), Binding::read("b"));
+    [
+        Binding::params(24),
+        Binding::step(),
+        if vec4 { a.vec4() } else { a },
+        if vec4 { b.vec4() } else { b },
+        Binding::read("bias"),
+        Binding::write("c"),
+        Binding::write("partials"),
+    ]
+}
+
+pub(super) static VEC4_BINDINGS: [Binding; 7] = bindings(true);
+pub(super) static WORD_BINDINGS: [Binding; 7] = bindings(false);
+
+/// The kernels of one shader file, with 16-byte loads and with single words.
+macro_rules! kernels {
+    ($vec4:ident, $word:ident, $name:literal, $($file:literal),+) => {
+        static $vec4: Kernel = Kernel {
+            name: concat!($name, "[vec4]"),
+            sources: &[
+                shaders::STEP,
+                shaders::BF16,
+                shaders::RANDOM,
+                include_str!("../../../shaders/matmul/matmul_load_vec4.wgsl"),
+                include_str!("../../../shaders/matmul/matmul_common.wgsl"),
+                $(include_str!($file),)+
+            ],
+            bindings: &VEC4_BINDINGS,
+        };
+        static $word: Kernel = Kernel {
+            name: concat!($name, "[word]"),
+            sources: &[
+                shaders::STEP,
+                shaders::BF16,
+                shaders::RANDOM,
+                include_str!("../../../shaders/matmul/matmul_load_word.wgsl"),
+                include_str!("../../../shaders/matmul/matmul_common.wgsl"),
+                $(include_str!($file),)+
+            ],
+            bindings: &WORD_BINDINGS,
+        };
+    };
+}
+
+kernels!(
+    DIRECT_VEC4,
+    DIRECT_WORD,
+    "matmul_direct",
+    "../../../shaders/matmul/matmul_direct.wgsl"
+);
+kernels!(
+    TILED_VEC4,
+    TILED_WORD,
+    "matmul_tiled",
+    "../../../shaders/matmul/matmul_tiled.wgsl"
+);
+kernels!(
+    VEC_VEC4,
+    VEC_WORD,
+    "matmul_vec",
+    "../../../shaders/matmul/matmul_vec_common.wgsl",
+    "../../../shaders/matmul/matmul_vec.wgsl"
+);
+kernels!(
+    SUBGROUP_VEC4,
+    SUBGROUP_WORD,
+    "matmul_vec_subgroup",
+    "../../../shaders/matmul/matmul_vec_common.wgsl",
+    "../../../shaders/matmul/matmul_vec_subgroup.wgsl"
+);
+
+/// The form of one variant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Direct,
+    Tiled {
+        tile: u32,
+        /// Depth of the slabs. Two of each operand are kept: 16 KiB of f32 for 64 x 16 and 128 x 8.
+        depth: u32,
+        /// Whether K may be split over groups.
+        split: bool,
+    },
+    Coop(Unit),
+    Bf16(Bf16Unit),
+    Vec {
+        swap: bool,
+        vectors: u32,
+        out_lanes: u32,
+        k_lanes: u32,
+        /// Whether lanes add up within subgroups; OUT_LANES is 1 then.
+        subgroups: bool,
+    },
+}
+
+const TILED64: Form = Form::Tiled {
+    tile: 64,
+    depth: 16,
+    split: false,
+};
+
+impl Form {
+    fn of(op: &Matmul, variant: &'static str, gpu: &Gpu) -> Self {
+        let swap = op.m > 8;
+        let vectors = (if swap { op.n } else { op.m }).next_power_of_two() as u32;
+        let vec = |out_lanes, k_lanes| Self::Vec {
+            swap,
+            vectors,
+            out_lanes,
+            k_lanes,
+            subgroups: variant == "vec_subgroup",
+        };
+        match variant {
+            "tiled64" => TILED64,
+            "split_k" => Self::Tiled {
+                tile: 64,
+                depth: 16,
+                split: true,
+            },
+            "tiled128" if gpu.limits().max_compute_workgroup_storage_size >= 32 << 10 => Self::Tiled {
+                tile: 128,
+                depth: 16,
+                split: false,
+            },
+            "tiled128" => Self::Tiled {
+                tile: 128,
+                depth: 8,
+                split: false,
+            },
+            "vec" => vec(4, 64),
+            "vec_serial" => vec(16, 1),
+            "vec_subgroup" => vec(1, 64),
+            "coop" => Unit::of(gpu).map_or(Self::Direct, Self::Coop),
+            "bf16" => gpu.bf16_unit().map_or(Self::Direct, Self::Bf16),
+            _ => Self::Direct,
+        }
+    }
+
+    /// Rows and columns that one workgroup makes.
+    fn tile(self) -> [u64; 2] {
+        match self {
+            Self::Direct => [8, 8 * GROUP],
+            Self::Tiled { tile, .. } => [tile.into(); 2],
+            Self::Coop(unit) => [unit.tile().into(); 2],
+            Self::Bf16(unit) => [(8 * unit.size).into(); 2],
+            Self::Vec {
+                swap: true,
+                out_lanes,
+                ..
+            } => [8 * u64::from(out_lanes), 8],
+            Self::Vec { out_lanes, .. } => [8, 8 * u64::from(out_lanes)],
+        }
+    }
+
+    fn groups(self, rows: u64, cols: u64, batches: u64) -> [u32; 3] {
+        let [tall, wide] = self.tile();
+        let (x, y) = (rows.div_ceil(tall) as u32, cols.div_ceil(wide) as u32);
+        match self {
+            // The vec kernel counts its groups along x, whichever operand is thick.
+            Self::Vec { swap: false, .. } => [y, x, batches as u32],
+            _ => [x, y, batches as u32],
+        }
+    }
+}
+
+/// Whether kernels may ask for a subgroup's number: browsers have that behind an extension of their own.
+fn has_subgroups(gpu: &Gpu) -> bool {
+    gpu.features().contains(wgpu::Features::SUBGROUP) && cfg!(not(target_arch = "wasm32"))
+}
+
+/// The variants, the preferred one first.
+pub(super) fn variants(op: &Matmul, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+    if op.c.dtype == DType::F64 {
+        // WGSL has no f64.
+        return Vec::new();
+    }
+    let tiles = op.m.div_ceil(128) as u64 * op.n.div_ceil(128) as u64;
+    let mut names = Vec::new();
+    if op.m <= 8 || op.n <= 8 {
+        // Lanes side by side along K read side by side only where the thick operand lies along it.
+        let along_k = if op.m > 8 {
+            !op.a.transposed
+        } else {
+            op.b.transposed
+        };
+        let subgroups = along_k && has_subgroups(gpu);
+        if gpu.is_software() {
+            names.extend(["vec_serial", "vec"]);
+            names.extend(subgroups.then_some("vec_subgroup"));
+        } else {
+            names.extend(subgroups.then_some("vec_subgroup"));
+            names.extend(["vec", "vec_serial"]);
+        }
+    }
+    // Few outputs of long sums leave most of a GPU idle unless groups share each sum.
+    let few = parts(op, op.m as u64, op.n as u64, op.batch as u64) > 2;
+    let tiled = match (tiles * op.batch as u64 >= 64, few) {
+        (true, _) => ["tiled128", "tiled64", "split_k"],
+        (false, true) => ["split_k", "tiled64", "tiled128"],
+        (false, false) => ["tiled64", "tiled128", "split_k"],
+    };
+    if gpu.is_software() {
+        names.push("direct");
+        names.extend(tiled);
+    } else {
+        names.extend(tiled);
+        names.push("direct");
+    }
+    for (name, serves) in [
+        ("coop", coop::serves(op, gpu)),
+        ("bf16", bf16::serves(op, gpu, any_offset)),
+    ] {
+        // Emulated units lose to `direct`; matrix-vector products wait for memory, whatever multiplies.
+        let last = gpu.is_software() || op.m <= 8 || op.n <= 8;
+        if serves {
+            names.insert(if last { names.len() } else { 0 }, name);
+        }
+    }
+    names
+}
+
+fn permutation(
+    form: Form,
+    vec4: bool,
+    bf16: [bool; 2],
+    transposed: [bool; 2],
+    stochastic: Option<Generator>,
+) -> Permutation {
+    let base = match (form, vec4) {
+        (Form::Bf16(unit), _) => return bf16::permutation(unit, transposed),
+        (Form::Coop(unit), vec4) => unit.permutation(vec4),
+        (Form::Direct, true) => Permutation::new(&DIRECT_VEC4),
+        (Form::Direct, false) => Permutation::new(&DIRECT_WORD),
+        (Form::Tiled { .. }, true) => Permutation::new(&TILED_VEC4),
+        (Form::Tiled { .. }, false) => Permutation::new(&TILED_WORD),
+        (Form::Vec { subgroups: true, .. }, vec4) => {
+            Permutation::new(if vec4 { &SUBGROUP_VEC4 } else { &SUBGROUP_WORD }).enable("subgroups")
+        }
+        (Form::Vec { .. }, true) => Permutation::new(&VEC_VEC4),
+        (Form::Vec { .. }, false) => Permutation::new(&VEC_WORD),
+    };
+    let common = base
+        .library(shaders::generator(stochastic.unwrap_or_default()))
+        .constant("A_BF16", bf16[0])
+        .constant("B_BF16", bf16[1])
+        .constant("A_TRANSPOSED", transposed[0])
+        .constant("B_TRANSPOSED", transposed[1])
+        .constant("STOCHASTIC", stochastic.is_some());
+    match form {
+        Form::Direct => common.constant("GROUP", GROUP as u32),
+        Form::Tiled { tile, depth, .. } => common
+            .constant("TILE", tile)
+            .constant("TILE_K", depth)
+            // Two f32 slabs of each operand.
+            .workgroup_memory(4 * tile * depth * 4),
+        Form::Bf16(_) | Form::Coop(_) => common,
+        Form::Vec {
+            swap,
+            vectors,
+            out_lanes,
+            k_lanes,
+            subgroups,
+        } => {
+            let common = common.constant("SWAP", swap).constant("VECTORS", vectors);
+            if subgroups {
+                common.constant("LANES", k_lanes)
+            } else {
+                common
+                    .constant("OUT_LANES", out_lanes)
+                    .constant("K_LANES", k_lanes)
+            }
+        }
+    }
+}
+
+/// Every kernel with every decoding, and with every generator.
+pub(crate) fn permutations() -> Vec<Permutation> {
+    let deep = |tile, depth| Form::Tiled {
+        tile,
+        depth,
+        split: false,
+    };
+    let mut forms = vec![Form::Direct, TILED64, deep(128, 8), deep(128, 16)];
+    for swap in [false, true] {
+        for (vectors, out_lanes, k_lanes) in [
+            (1, 4, 64),
+            (2, 16, 1),
+            (4, 4, 64),
+            (8, 16, 1),
+            (8, 4, 64),
+            (1, 1, 64),
+            (8, 1, 64),
+        ] {
+            forms.push(Form::Vec {
+                swap,
+                vectors,
+                out_lanes,
+                k_lanes,
+                subgroups: out_lanes == 1,
+            });
+        }
+    }
+    let both = [false, true];
+    let mut all = [None, Some(Generator::Threefry), Some(Generator::Philox)]
+        .map(reduction)
+        .to_vec();
+    for form in forms {
+        for vec4 in both {
+            for (a, b) in both.into_iter().flat_map(|a| both.map(|b| (a, b))) {
+                for (ta, tb) in both.into_iter().flat_map(|ta| both.map(|tb| (ta, tb))) {
+                    all.push(permutation(form, vec4, [a, b], [ta, tb], None));
+                }
+            }
+            for generator in [Generator::Threefry, Generator::Philox] {
+                all.push(permutation(form, vec4, [true; 2], [false; 2], Some(generator)));
+            }
+        }
+    }
+    for form in Unit::ALL.map(Form::Coop) {
+        for vec4 in both {
+            for (ta, tb) in both.into_iter().flat_map(|ta| both.map(|tb| (ta, tb))) {
+                all.push(permutation(form, vec4, [true; 2], [ta, tb], None));
+            }
+            for generator in [Generator::Threefry, Generator::Philox] {
+                all.push(permutation(form, vec4, [true; 2], [false; 2], Some(generator)));
+            }
+        }
+    }
+    all
+}
+
+pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Vec<Step>> {
+    if op.is_empty() {
+        return Ok(Vec::new());
+    }
+    let form = Form::of(op, variant, gpu);
+    let vec4 = !any_offset && op.a.suits_vec4() && op.b.suits_vec4();
+    let permutation = permutation(
+        form,
+        vec4,
+        [op.a.dtype == DType::Bf16, op.b.dtype == DType::Bf16],
+        [op.a.transposed, op.b.transposed],
+        op.is_stochastic().then_some(op.draw.generator),
+    );
+    let pipeline = gpu.pipeline(&permutation)?;
+    if matches!(form, Form::Bf16(_)) {
+        return sums_then_reduction(op, gpu, &pipeline, form);
+    }
+    let cut = cut(op, gpu, form.tile(), false)?;
+    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    let split = matches!(form, Form::Tiled { split: true, .. });
+    let mut steps = Vec::new();
+    for batches in ranges(op.batch as u64, cut.batches) {
+        if split && (cut.rows, cut.cols, cut.ks) == (m, n, k) {
+            let batch_count = batches.end - batches.start;
+            let parts = split_parts(op, gpu, batch_count);
+            if parts > 1 {
+                let whole = [&batches, &(0..m), &(0..n), &(0..k)];
+                let mut partial = step(op, &pipeline, form, whole)?;
+                split_step(&mut partial, [m, n, k], batch_count, parts);
+                let end = reduction_step(op, gpu, whole, &partial)?;
+                steps.extend([partial, end]);
+                continue;
+            }
+        }
+        for cols in ranges(n, cut.cols) {
+            for rows in ranges(m, cut.rows) {
+                // K = 0 still has an epilogue.
+                for ks in ranges(k.max(1), cut.ks) {
+                    let ks = ks.start..ks.end.min(k);
+                    steps.push(step(op, &pipeline, form, [&batches, &rows, &cols, &ks])?);
+                }
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// Windows beside those of A and B.
+pub(super) const BIAS: usize = 2;
+pub(super) const C: usize = 3;
+pub(super) const PARTIALS: usize = 4;
+
+pub(super) fn step(
+    op: &Matmul,
+    pipeline: &std::sync::Arc<crate::gpu::Pipeline>,
+    form: Form,
+    [batches, rows, cols, ks]: [&Range<u64>; 4],
+) -> Result<Step> {
+    let len = |range: &Range<u64>| range.end - range.start;
+    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    let mut flags = 0;
+    for (flag, on) in [
+        (BETA, op.beta != 0.0),
+        (BIAS_F32, op.bias == Some(DType::F32)),
+        (BIAS_BF16, op.bias == Some(DType::Bf16)),
+        (RELU, op.relu),
+        (C_BF16, op.c.dtype == DType::Bf16),
+        (FIRST, ks.start == 0),
+        (LAST, ks.end == k),
+    ] {
+        flags |= if on { flag } else { 0 };
+    }
+    let read = |operand: usize, matrix: &super::Matrix, row: &Range<u64>, col: &Range<u64>, param: usize| {
+        if len(ks) == 0 {
+            return Window::empty();
+        }
+        let first = matrix.span(batches.start + 1, row.start + 1, col.start + 1) - 1;
+        let words = matrix.words_read(len(batches), len(row), len(col));
+        Window::of(operand, matrix.dtype.words(first), words, param)
+    };
+    let a = if op.a.transposed { [ks, rows] } else { [rows, ks] };
+    let b = if op.b.transposed { [cols, ks] } else { [ks, cols] };
+    let c_first = op.c.span(batches.start + 1, rows.start + 1, cols.start + 1) - 1;
+    let c_words = op.c.dtype.words(op.c.span(len(batches), len(rows), len(cols)));
+    let split = len(ks) < k;
+    let partials = len(batches) * len(rows) * len(cols);
+    let index = (batches.start * m + rows.start) * n + cols.start;
+    // Offsets of elements are even for 16-bit types, so their words are exact.
+    let words = |dtype: DType, elements: usize| dtype.words(elements as u64) as u32;
+    Ok(Step {
+        pipeline: pipeline.clone(),
+        params: vec![
+            len(rows) as u32,
+            len(cols) as u32,
+            len(ks) as u32,
+            words(op.a.dtype, op.a.ld),
+            words(op.b.dtype, op.b.ld),
+            words(op.c.dtype, op.c.ld),
+            words(op.a.dtype, op.a.batch_stride),
+            words(op.b.dtype, op.b.batch_stride),
+            words(op.c.dtype, op.c.batch_stride),
+            op.alpha.to_bits(),
+            op.beta.to_bits(),
+            flags,
+            index as u32,
+            (index >> 32) as u32,
+            n as u32,
+            (m * n) as u32,
+            op.draw.stream,
+            0,
+            0,
+            0,
+            0,
+            0,
+            1,
+            len(ks) as u32,
+        ],
+        windows: vec![
+            read(0, &op.a, a[0], a[1], A_OFFSET),
+            read(1, &op.b, b[0], b[1], B_OFFSET),
+            match op.bias {
+                Some(dtype) => Window::of(3, dtype.words(cols.start), dtype.words(len(cols)), BIAS_OFFSET),
+                None => Window::empty(),
+            },
+            Window::of(2, op.c.dtype.words(c_first), c_words, C_OFFSET),
+            if split {
+                Window::scratch(0, partials, PARTIAL_OFFSET)
+            } else {
+                Window::empty()
+            },
+        ],
+        groups: form.groups(len(rows), len(cols), len(batches)),
+        work: partials * len(ks).max(1),
+        turns: 1,
+    })
+}

@@ -1,0 +1,261 @@
+//! Right operands that many products read.
+
+use super::device::product;
+use super::{Matmul, MatmulOptions};
+use crate::cpu::{Cpu, PackedB};
+use crate::device::storage::Storage;
+use crate::device::{Device, Kind, Slot, Tensor};
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, OperandSpec, Plan, StepValues};
+use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work};
+use crate::tensor::{DType, Layout};
+
+/// The right operand of many products, `[K, N]` or stored transposed as `[N, K]`, that will not change: weights. The
+/// CPU device packs it once for its register tiles, which takes as much memory again (twice as much where bf16 must
+/// be widened) and saves skinny products a quarter of their time; other devices keep the tensor alone.
+#[derive(Debug)]
+pub struct Weights {
+    tensor: Tensor,
+    transposed: bool,
+    left: DType,
+    packed: Option<PackedB>,
+}
+
+impl Weights {
+    /// The matrix itself.
+    #[must_use]
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+
+    /// Gives the matrix back and drops what was packed.
+    #[must_use]
+    pub fn into_tensor(self) -> Tensor {
+        self.tensor
+    }
+
+    /// Bytes that packing took beside the matrix: 0 on a GPU.
+    #[must_use]
+    pub fn packed_bytes(&self) -> usize {
+        self.packed.as_ref().map_or(0, PackedB::bytes)
+    }
+}
+
+impl Device {
+    /// Keeps a matrix as the right operand of products whose left operand has type `left`: `[K, N]`, or `[N, K]`
+    /// where `transposed`. See [`Device::matmul_weights`].
+    ///
+    /// # Errors
+    /// A matrix of other than two extents, types that are not f32, bf16 or f64, a foreign tensor, out of memory.
+    pub fn keep_weights(&self, matrix: Tensor, transposed: bool, left: DType) -> Result<Weights> {
+        const OP: &str = "keep_weights";
+        let &[rows, cols] = matrix.shape().as_slice() else {
+            return Err(Error::Shape {
+                op: OP,
+                operand: "b",
+                expected: "two extents".to_string(),
+                got: matrix.shape(),
+            });
+        };
+        if !matrix.device().same(self) {
+            return Err(Error::OtherDevice { op: OP, operand: "b" });
+        }
+        let (dtype, ld) = crate::device::dense(OP, "b", &matrix)?;
+        let (k, n) = if transposed { (cols, rows) } else { (rows, cols) };
+        let mut op = Matmul::new(9, n, k).types(left, dtype, DType::F32);
+        (op.b.ld, op.b.transposed, op.b.batch_stride) = (ld, transposed, 0);
+        let cpu = match self.kind() {
+            Kind::Checked(inner) => inner.kind(),
+            kind => kind,
+        };
+        let packed = match (cpu, matrix.parts.first().map(|part| &**part)) {
+            (Kind::Cpu(cpu), Some(Storage::Host(words))) if dtype != DType::F64 && left != DType::F64 => {
+                Some(super::cpu::pack_b(cpu, &op, words.words())?)
+            }
+            _ => None,
+        };
+        Ok(Weights {
+            tensor: matrix,
+            transposed,
+            left,
+            packed,
+        })
+    }
+
+    /// [`Device::matmul_with`] with weights kept; `options.transpose_b` is theirs, whatever it says.
+    ///
+    /// # Errors
+    /// See [`Device::matmul_with`].
+    pub fn matmul_weights(
+        &self,
+        a: &Tensor,
+        weights: &Weights,
+        bias: Option<&Tensor>,
+        options: &MatmulOptions,
+    ) -> Result<Tensor> {
+        let options = MatmulOptions {
+            transpose_b: weights.transposed,
+            ..*options
+        };
+        let packed = weights
+            .packed
+            .as_ref()
+            .filter(|_| a.dtype() == Some(weights.left));
+        let (Some(packed), true) = (packed, options.beta == 0.0) else {
+            return self.matmul_with(a, &weights.tensor, bias, &options);
+        };
+        let b = &weights.tensor;
+        let (matmul, shape) = product(a, b, bias, &options, options.output.unwrap_or(DType::F32))?;
+        let mut c = self.zeros(Layout::dense(matmul.c.dtype, &shape))?;
+        let mut slots: Vec<Slot<'_>> = vec![a.into(), b.into(), (&mut c).into()];
+        slots.extend(bias.map(Slot::from));
+        self.run(&Kept { matmul, packed }, &mut slots)?;
+        Ok(c)
+    }
+}
+
+/// A product that reads the packed operand where the CPU runs it, and is the product itself everywhere else.
+#[derive(Debug)]
+struct Kept<'a> {
+    matmul: Matmul,
+    packed: &'a PackedB,
+}
+
+impl Op for Kept<'_> {
+    fn name(&self) -> &'static str {
+        self.matmul.name()
+    }
+
+    fn describe(&self) -> String {
+        self.matmul.describe()
+    }
+
+    fn operands(&self) -> Vec<OperandSpec> {
+        self.matmul.operands()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.matmul.check()
+    }
+
+    fn class(&self) -> Class {
+        self.matmul.class()
+    }
+
+    fn work(&self) -> Work {
+        self.matmul.work()
+    }
+
+    fn step_values(&self) -> StepValues {
+        self.matmul.step_values()
+    }
+
+    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+        self.matmul.variants(gpu, any_offset)
+    }
+
+    fn family(&self) -> String {
+        self.matmul.family()
+    }
+
+    fn check_gpu(&self, gpu: &Gpu) -> Result<()> {
+        self.matmul.check_gpu(gpu)
+    }
+
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+        self.matmul.plan_variant(gpu, variant, any_offset)
+    }
+
+    fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
+        let op = self.matmul.at(&args.step);
+        if op.bias.is_some() {
+            let [a, b, c, bias] = args.take(self)?;
+            let b = (b.read(), self.packed);
+            super::cpu::matmul_packed(cpu, &op, a.read(), b, c.write(), bias.read())
+        } else {
+            let [a, b, c] = args.take(self)?;
+            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), self.packed), c.write(), &[])
+        }
+    }
+
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        self.matmul.reference(args)
+    }
+
+    fn arithmetic(&self, variant: &str) -> Arithmetic {
+        self.matmul.arithmetic(variant)
+    }
+
+    fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
+        self.matmul.compare(comparison)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_weights_give_the_same_products() -> Result<()> {
+        let mut devices = vec![Device::reference(), Device::cpu(), Device::checked(Device::cpu())];
+        devices.extend(Cpu::available().into_iter().map(Device::from_cpu));
+        for device in devices {
+            for (transposed, types) in [
+                (false, [DType::F32, DType::F32]),
+                (true, [DType::Bf16, DType::Bf16]),
+                (false, [DType::Bf16, DType::F32]),
+                (true, [DType::F32, DType::Bf16]),
+                (false, [DType::Bf16, DType::Bf16]),
+            ] {
+                let (k, n) = (37, 29);
+                let shape = if transposed { [n, k] } else { [k, n] };
+                let numbers = |len: usize, step: usize| -> Vec<f32> {
+                    (0..len).map(|i| (i * step % 13) as f32 - 6.0).collect()
+                };
+                let make = |shape: &[usize], step, dtype| {
+                    let values = numbers(shape.iter().product(), step);
+                    let tensor = device.from_f32(shape, &values)?;
+                    match dtype {
+                        DType::F32 => Ok(tensor),
+                        _ => device.convert(&tensor, dtype),
+                    }
+                };
+                let b = make(&shape, 5, types[1])?;
+                let bias = make(&[n], 3, DType::F32)?;
+                let weights = device.keep_weights(b.clone(), transposed, types[0])?;
+                let on_cpu = device.kind_name() == "cpu";
+                assert_eq!(weights.packed_bytes() > 0, on_cpu, "{device:?}");
+                for m in [1, 9, 70] {
+                    let a = make(&[m, k], 7, types[0])?;
+                    let options = MatmulOptions {
+                        transpose_b: transposed,
+                        relu: true,
+                        ..MatmulOptions::default()
+                    };
+                    let kept = device.matmul_weights(&a, &weights, Some(&bias), &options)?;
+                    let plain = device.matmul_with(&a, &b, Some(&bias), &options)?;
+                    assert_eq!(kept.read_blocking()?, plain.read_blocking()?, "{device:?} {m}");
+                }
+                // A left operand of the other type is served too, from the matrix itself.
+                let other = if types[0] == DType::F32 {
+                    DType::Bf16
+                } else {
+                    DType::F32
+                };
+                let a = make(&[9, k], 7, other)?;
+                let options = MatmulOptions::default();
+                let kept = device.matmul_weights(&a, &weights, None, &options)?;
+                let options = MatmulOptions {
+                    transpose_b: transposed,
+                    ..options
+                };
+                let plain = device.matmul_with(&a, &b, None, &options)?;
+                assert_eq!(kept.read_blocking()?, plain.read_blocking()?, "{device:?}");
+            }
+            let three = device.from_f32(&[1, 2, 2], &[0.0; 4])?;
+            let refused = device.keep_weights(three, false, DType::F32);
+            assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+use crate::format::Rounding;
+use crate::format::random::{Generator, stream};
+use crate::gpu::StepValues;
+use crate::kernels::Sgd;
+use crate::op::data::{Source, rows_bf16, rows_f32};
+use crate::op::{Case, Effort};
+use crate::tensor::DType;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let types = [DType::F32, DType::Bf16];
+    for (rows, cols, pad, effort) in [
+        (0, 5, 1, Effort::Quick),
+        (1, 1, 1, Effort::Quick),
+        (3, 5, 3, Effort::Quick),
+        (16, 24, 0, Effort::Quick),
+        (33, 65, 7, Effort::Quick),
+        (513, 776, 0, Effort::Full),
+    ] {
+        for i in 0..8 {
+            // Large: all f32, bf16 weights with f32 momentum, all bf16.
+            if effort == Effort::Full && ![0, 3, 7].contains(&i) {
+                continue;
+            }
+            let [g, w, v] = [i & 1, (i >> 1) & 1, (i >> 2) & 1].map(|bit| types[bit]);
+            let op = values(Sgd {
+                g_ld: cols + pad,
+                w_ld: cols + pad,
+                v_ld: (cols + pad).next_multiple_of(8),
+                ..Sgd::new(rows, cols, [g, w, v])
+            });
+            cases.push(case(effort, op));
+            if w == DType::F32 {
+                let copy_ld = Some((cols + pad).next_multiple_of(4));
+                cases.push(case(effort, Sgd { copy_ld, ..op }));
+                let keep_f32 = true;
+                cases.push(case(
+                    effort,
+                    Sgd {
+                        copy_ld,
+                        keep_f32,
+                        ..op
+                    },
+                ));
+            }
+            if w == DType::Bf16 || v == DType::Bf16 {
+                cases.push(case(effort, Sgd { keep_f32: true, ..op }));
+                for generator in [Generator::Threefry, Generator::Philox] {
+                    let op = Sgd {
+                        rounding: Rounding::Stochastic,
+                        generator,
+                        ..op
+                    };
+                    cases.push(case(effort, op));
+                    cases.push(case(effort, Sgd { keep_f32: true, ..op }));
+                }
+            }
+        }
+        let op = values(Sgd::new(rows, cols, [DType::F64; 3]));
+        cases.push(case(effort, op));
+    }
+    cases
+}
+
+fn values(op: Sgd) -> Sgd {
+    Sgd {
+        w_stream: stream(1, 5),
+        v_stream: stream(2, 5),
+        step: StepValues {
+            seed: 0x0123_4567_89ab_cdef,
+            number: 77,
+            scalars: [0.05, 0.9, 0.001, 0.0],
+        },
+        ..op
+    }
+}
+
+fn case(effort: Effort, op: Sgd) -> Case {
+    Case::new(effort, op, move || {
+        let mut source = Source::new((op.rows * 13 + op.cols) as u64);
+        let mut operand = |dtype: DType, ld: usize| {
+            let mut value = || source.unit() * 2f32.powi(-(source.below(12) as i32));
+            match dtype {
+                DType::F64 => (0..op.rows * ld)
+                    .flat_map(|_| {
+                        let bits = f64::from(value()).to_bits();
+                        [bits as u32, (bits >> 32) as u32]
+                    })
+                    .collect(),
+                DType::F32 => rows_f32(op.rows, op.cols, ld, value),
+                _ => rows_bf16(op.rows, op.cols, ld, value),
+            }
+        };
+        let mut operands = vec![
+            operand(op.g, op.g_ld),
+            operand(op.w, op.w_ld),
+            operand(op.v, op.v_ld),
+        ];
+        let more = usize::from(op.copy_ld.is_some()) + if op.keep_f32 { 2 } else { 0 };
+        operands.resize(3 + more, Vec::new());
+        operands
+    })
+}

@@ -1,0 +1,193 @@
+//! Stochastic gradient descent: many elements side by side, one draw for eight roundings.
+
+use super::reference;
+use crate::cpu::chunks::{Cut, row, row_mut};
+use crate::cpu::random::{HALVES, fill};
+use crate::cpu::{Cpu, Kernel, Lanes};
+use crate::format::{Rounding, bf16};
+use crate::gpu::StepValues;
+use crate::kernels::{Sgd, SgdOperands};
+use crate::tensor::DType;
+
+pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<'_>) {
+    let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
+    let cut = Cut::new(op.contiguous(), op.rows, op.cols);
+    let copy_ld = op.copy_ld.unwrap_or(2);
+    let g = cut.read(operands.g, op.g, op.g_ld);
+    let w = cut.write(operands.w, op.w, op.w_ld);
+    let v = cut.write(operands.v, op.v, op.v_ld);
+    let copy = cut.write(operands.copy, DType::Bf16, copy_ld);
+    let w_kept = cut.write(operands.w_kept, DType::F32, op.cols);
+    let v_kept = cut.write(operands.v_kept, DType::F32, op.cols);
+    let all = g.zip(w).zip(v).zip(copy).zip(w_kept).zip(v_kept);
+    let items: Vec<_> = all.collect();
+    cpu.items(items, |i, (((((g, w), v), copy), w_kept), v_kept)| {
+        for (r, base, len) in cut.runs(i) {
+            let operands = SgdOperands {
+                g: row(g, r, op.g, op.g_ld),
+                w: row_mut(w, r, op.w, op.w_ld),
+                v: row_mut(v, r, op.v, op.v_ld),
+                copy: row_mut(copy, r, DType::Bf16, copy_ld),
+                w_kept: row_mut(w_kept, r, DType::F32, op.cols),
+                v_kept: row_mut(v_kept, r, DType::F32, op.cols),
+            };
+            match op.w {
+                DType::F64 => wide(op, len, step, operands),
+                _ => cpu.run(Run {
+                    op,
+                    step,
+                    base: base as u64,
+                    len,
+                    operands,
+                }),
+            }
+        }
+    });
+}
+
+/// f64: the reference's own operations.
+fn wide(op: &Sgd, len: usize, step: &StepValues, operands: SgdOperands<'_>) {
+    let run = Sgd {
+        rows: 1,
+        cols: len,
+        ..*op
+    };
+    reference::sgd(&run, step, operands);
+}
+
+/// Elements of one row from logical index `base` on.
+struct Run<'a> {
+    op: &'a Sgd,
+    step: &'a StepValues,
+    base: u64,
+    len: usize,
+    operands: SgdOperands<'a>,
+}
+
+/// Elements updated at once. Few, so that the operands are read and written in turns of a few lines: each is then one
+/// stream for the processor's prefetcher, where longer turns would look like new streams all the time.
+const WIDTH: usize = 32;
+
+impl Kernel for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let Self {
+            op,
+            step,
+            base,
+            len,
+            mut operands,
+        } = self;
+        let (w_draw, v_draw) = op.draws(step);
+        let stochastic = op.rounding == Rounding::Stochastic;
+        let (mut w_random, mut v_random) = ([0; HALVES], [0; HALVES]);
+        // Where draws do not begin with the run, one set of them covers less.
+        let piece = match base % 8 {
+            0 => HALVES,
+            _ => HALVES - WIDTH,
+        };
+        for first in (0..len).step_by(piece) {
+            let end = len.min(first + piece);
+            if stochastic && op.w == DType::Bf16 {
+                fill(lanes, &w_draw, base + first as u64, &mut w_random[..end - first]);
+            }
+            if stochastic && op.v == DType::Bf16 {
+                fill(lanes, &v_draw, base + first as u64, &mut v_random[..end - first]);
+            }
+            let random = |at: usize| {
+                let random = [&w_random[at..], &v_random[at..]];
+                stochastic.then_some(random)
+            };
+            let mut at = first;
+            while at + WIDTH <= end {
+                // A constant count, for loops without remainders.
+                update(op, step.scalars, &mut operands, at, WIDTH, random(at - first));
+                at += WIDTH;
+            }
+            if at < end {
+                update(op, step.scalars, &mut operands, at, end - at, random(at - first));
+            }
+        }
+    }
+}
+
+/// Updates `count` elements from the even element `at` on; `random` holds half-words for w and for v where results
+/// are rounded stochastically.
+#[inline(always)]
+fn update(
+    op: &Sgd,
+    [rate, momentum, decay, _]: [f32; 4],
+    operands: &mut SgdOperands<'_>,
+    at: usize,
+    count: usize,
+    random: Option<[&[u16]; 2]>,
+) {
+    let (mut g, mut w, mut v) = ([0f32; WIDTH], [0f32; WIDTH], [0f32; WIDTH]);
+    load(op.g, operands.g, at, count, &mut g);
+    load(op.w, operands.w, at, count, &mut w);
+    load(op.v, operands.v, at, count, &mut v);
+    let (mut w_bits, mut v_bits) = ([0u32; WIDTH], [0u32; WIDTH]);
+    for i in 0..WIDTH {
+        let velocity = momentum * v[i] + (g[i] + decay * w[i]);
+        v_bits[i] = velocity.to_bits();
+        w_bits[i] = (w[i] - rate * velocity).to_bits();
+    }
+    let (w, v) = (&w_bits[..count], &v_bits[..count]);
+    if op.keep_f32 {
+        operands.w_kept[at..at + count].copy_from_slice(w);
+        operands.v_kept[at..at + count].copy_from_slice(v);
+    }
+    store(op.v, operands.v, at, v, random.map(|[_, v]| v));
+    store(op.w, operands.w, at, w, random.map(|[w, _]| w));
+    if op.copy_ld.is_some() {
+        store(DType::Bf16, operands.copy, at, w, None);
+    }
+}
+
+/// Loads `count` elements from the even element `at` on; what `values` holds past them means nothing.
+#[inline(always)]
+fn load(dtype: DType, words: &[u32], at: usize, count: usize, values: &mut [f32; WIDTH]) {
+    match dtype {
+        DType::Bf16 => {
+            let halves = &bf16::halves(&words[at / 2..])[..count];
+            for (value, &half) in values.iter_mut().zip(halves) {
+                *value = bf16::widen(half);
+            }
+        }
+        _ => {
+            for (value, bits) in values.iter_mut().zip(&words[at..at + count]) {
+                *value = f32::from_bits(*bits);
+            }
+        }
+    }
+}
+
+/// Stores elements from the even element `at` on, rounding stochastically where there are random half-words. An odd
+/// count ends a row: the half beside the last becomes zero.
+#[inline(always)]
+fn store(dtype: DType, words: &mut [u32], at: usize, bits: &[u32], random: Option<&[u16]>) {
+    let count = bits.len();
+    if dtype == DType::F32 {
+        words[at..at + count].copy_from_slice(bits);
+        return;
+    }
+    let words = &mut words[at / 2..(at + count).div_ceil(2)];
+    if count % 2 == 1 {
+        words[count / 2] = 0;
+    }
+    let halves = &mut bf16::halves_mut(words)[..count];
+    match random {
+        None => {
+            for (half, &bits) in halves.iter_mut().zip(bits) {
+                *half = bf16::round_nearest(bits);
+            }
+        }
+        Some(random) => {
+            for ((half, &bits), &r16) in halves.iter_mut().zip(bits).zip(&random[..count]) {
+                *half = bf16::round_stochastic(bits, u32::from(r16));
+            }
+        }
+    }
+}

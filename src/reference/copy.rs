@@ -1,4 +1,0 @@
-/// Copies the first `words` words of `src` to `dst`, bit for bit.
-pub fn copy(src: &[u32], dst: &mut [u32], words: usize) {
-    dst[..words].copy_from_slice(&src[..words]);
-}
