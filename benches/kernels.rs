@@ -57,7 +57,7 @@ fn on_gpu(gpu: &Gpu, case: &Case, runs: u64) -> fewbit::Result<Duration> {
         buffers.push(gpu.buffer_with("bench", operand.words(), usage)?);
     }
     let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
-    let step = StepBuffer::new(gpu, &case.op.step_values())?;
+    let step = StepBuffer::new(gpu, plan.scalars(), &case.op.step_values())?;
     let operands: Vec<_> = buffers.iter().map(Operand::whole).collect();
     let bound = plan.bind_with(&operands, Some(Operand::whole(&scratch)), Some(&step))?;
     gpu.wait()?;

@@ -82,6 +82,18 @@ pub enum Error {
         /// What is allowed, in words.
         expected: &'static str,
     },
+    /// A dispatch names what its shader does not have, or leaves out what it has: a fault of the operation's code.
+    #[error("{op}: {kernel}: {name} {problem}")]
+    Parameter {
+        /// The operation.
+        op: &'static str,
+        /// The kernel and its constants.
+        kernel: String,
+        /// The parameter, binding or operand.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// An operand's memory is smaller than its layout needs.
     #[error("{op}: {operand} holds {got} bytes, its layout needs {needed}")]
     TooSmall {

@@ -147,7 +147,7 @@ fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small() {
             if let (Some(gpu), Some(cap)) = (device.as_gpu(), cap) {
                 gpu.set_work_cap(cap);
             }
-            let mut program = Program::new(&device).expect("a program");
+            let mut program = Program::new(&device);
             let x = program.buffer(1000).expect("a buffer");
             let half = program.buffer(500).expect("a buffer");
             assert_eq!(program.bytes(), 6000);
@@ -163,13 +163,7 @@ fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small() {
             ));
             program.write(x, &values).expect("a write");
             for number in 0..3 {
-                program
-                    .run(&StepValues {
-                        seed: 5,
-                        number,
-                        ..StepValues::default()
-                    })
-                    .expect("a run");
+                program.run(&StepValues::new(5, number)).expect("a run");
             }
             let words = pollster::block_on(async {
                 let read = program.read(half);

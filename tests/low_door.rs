@@ -118,7 +118,7 @@ fn step_values_change_between_two_records_of_one_submit() {
         buffer(&device, &[0; 32]),
     ];
     let plan = op.plan(&gpu, &PlanRequest::default()).expect("a plan");
-    let step = fewbit::gpu::StepBuffer::new(&gpu, &StepValues::default()).expect("a step buffer");
+    let step = fewbit::gpu::StepBuffer::new(&gpu, &[], &StepValues::default()).expect("a step buffer");
     let bounds: Vec<_> = targets
         .iter()
         .map(|target| {
@@ -127,11 +127,7 @@ fn step_values_change_between_two_records_of_one_submit() {
                 .expect("bound operands")
         })
         .collect();
-    let at = |number| StepValues {
-        seed: 9,
-        number,
-        ..StepValues::default()
-    };
+    let at = |number| StepValues::new(9, number);
     let mut encoder = gpu.encoder("one submit");
     step.update(&mut encoder, &at(1)).expect("an update");
     bounds[0].encode(&mut encoder);
@@ -261,7 +257,7 @@ fn a_lost_device_is_an_error() {
 }
 
 /// A trio from outside the crate: y = x ^ mask.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Xor {
     words: u64,
     mask: u32,
@@ -315,7 +311,7 @@ impl Op for Xor {
             work: self.words,
             turns: 1,
         };
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "xor",
             "only",

@@ -86,7 +86,7 @@ fn bindings_match() -> Result<(), Failed> {
     let permutations = fewbit::ops::permutations();
     let matmul = permutations
         .iter()
-        .find(|permutation| permutation.kernel.name == "matmul_coop[vec4]")
+        .find(|permutation| permutation.name() == "matmul_coop[vec4]")
         .ok_or("matmul's bindings are not to be found")?;
     for unit in [Bf16Unit::NATIVE, Bf16Unit::STAND_IN] {
         let found = reflect(unit.module());
@@ -95,7 +95,7 @@ fn bindings_match() -> Result<(), Failed> {
             return Err(format!("bindings {numbers:?}").into());
         }
         for (binding, kind, name) in found {
-            let desc = matmul.kernel.bindings[binding as usize];
+            let desc = matmul.interface().unwrap_or_default().bindings[binding as usize];
             if (desc.kind, desc.name) != (kind, name.as_str()) {
                 return Err(format!("binding {binding} is {kind:?} {name}, on the host {desc:?}").into());
             }

@@ -43,7 +43,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Counts to `spins` before it writes 7: by one invocation of a variant's own kernel.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Sevens;
 
 const BINDINGS: &[Binding] = &[Binding::params(4), Binding::write("y")];
@@ -102,7 +102,7 @@ impl Op for Sevens {
             work: 1,
             turns: 1,
         };
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "sevens",
             variant,

@@ -1,6 +1,8 @@
 // Block floating point; the arguments are in src/format/block.rs, under the same names. Needs rounding.wgsl.
 // m = bits per code, the sign among them, 2..8. u32 arithmetic only.
 
+//!use lib/rounding.wgsl
+
 // The exponent byte of a block, from the largest u & 0x7fffffff of its f32 bits; 255: a NaN or Inf is in it.
 fn block_exponent(max_abs_bits: u32) -> u32 {
     return (max_abs_bits >> 23u) & 0xffu;

@@ -2,6 +2,8 @@
 // Constants: INDEX_U16, VALUES_BF16, X_BF16. The kernel declares params, col_idx, values and x.
 // An odd row start is a start in the middle of a word where entries are 16 bits wide.
 
+//!use lib/bf16.wgsl
+
 fn csr_column(entry: u32) -> u32 {
     if INDEX_U16 {
         return bf16_half(col_idx[params.col_idx_offset + entry / 2u], entry);

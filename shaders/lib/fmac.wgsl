@@ -3,6 +3,7 @@
 // bf16. Four at a time and without branches: they would diverge. src/reference/fmac_integer.rs mirrors the
 // integer step, with branches for clarity.
 
+
 const FMAC_NAN: u32 = 0x7fc00000u; // the only NaN that a step makes
 const FMAC_INF: u32 = 0x7f800000u;
 

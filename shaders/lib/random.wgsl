@@ -1,5 +1,7 @@
 // Which counter a rounding draws from; src/format/random.rs. Needs random_block: threefry.wgsl or philox.wgsl.
 
+//!use $generator
+
 // Half-word j & 7 of 128 random bits, 0..65535.
 fn half_word(block: vec4<u32>, j: u32) -> u32 {
     return (block[(j >> 1u) & 3u] >> (16u * (j & 1u))) & 0xffffu;

@@ -2,8 +2,19 @@
 //     v' = mu * v + (g + decay * w),  w' = w - rate * v'
 // in f32, then stored: f32, or bf16 to nearest or stochastically; w' uses v' before rounding. COPY also stores
 // w' as bf16 to nearest beside an f32 master weight.
-// After lib/index.wgsl, lib/step.wgsl, lib/bf16.wgsl, a generator and lib/random.wgsl.
 // Constants: GROUP, G_HALF, W_HALF, V_HALF, STOCHASTIC, COPY, KEEP (also write w' and v' before rounding).
+
+//!use lib/index.wgsl
+//!use lib/bf16.wgsl
+//!use lib/random.wgsl
+
+struct Step {
+    seed: vec2<u32>,
+    number: u32,
+    learning_rate: f32,
+    momentum: f32,
+    weight_decay: f32,
+}
 
 struct Params {
     rows: u32,
@@ -82,9 +93,9 @@ fn main(
     }
     let first = (unit % units) * 8u;
     let end = min(params.cols, first + 8u);
-    let rate = step.scalars.x;
-    let momentum = step.scalars.y;
-    let decay = step.scalars.z;
+    let rate = step.learning_rate;
+    let momentum = step.momentum;
+    let decay = step.weight_decay;
     var w_block = vec4<u32>();
     var v_block = vec4<u32>();
     var w_word = 0u;

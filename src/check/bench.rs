@@ -49,10 +49,9 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
     };
     let mut sgd = Sgd::new(n, n, [Bf16, Bf16, Bf16]);
     (sgd.rounding, sgd.v_stream) = (stochastic, 1);
-    // The learning rate, momentum and weight decay of the step it is timed at.
-    sgd.step.scalars = [0.01, 0.9, 0.0, 0.0];
+    sgd.step.set("momentum", 0.9);
     let mut plain_sgd = Sgd::new(n, n, [F32, F32, F32]);
-    plain_sgd.step = sgd.step;
+    plain_sgd.step = sgd.step.clone();
     let mut cases = vec![
         timed(Copy { words: len as u64 }, &[Fill::F32, Fill::Out]),
         timed(encode, &[Fill::F32, Fill::Out]),
@@ -147,8 +146,8 @@ fn awkward(rows: usize, cols: usize) -> Vec<Case> {
         Sgd::new(rows, cols, [Bf16, Bf16, Bf16]),
     );
     (sgd_draws.rounding, sgd_draws.v_stream) = (Rounding::Stochastic, 1);
-    sgd.step.scalars = [0.01, 0.9, 0.0, 0.0];
-    sgd_draws.step = sgd.step;
+    sgd.step.set("momentum", 0.9);
+    sgd_draws.step = sgd.step.clone();
     let product = Matmul::new(rows, cols, cols);
     let mut cases = vec![
         timed(Copy { words: len as u64 }, &[Fill::F32, Fill::Out]),

@@ -5,12 +5,11 @@ mod bench;
 
 pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_case};
 
-use crate::cpu::Cpu;
 use crate::device::Device;
 use crate::error::Result;
-use crate::gpu::{Gpu, Operand, OperandSpec, PlanRequest, ReadBack, StepBuffer};
-use crate::op::case::SENTINEL;
-use crate::op::{Arg, Args, Arithmetic, Comparison, Op, Verdict};
+use crate::gpu::{OperandSpec, PlanRequest};
+use crate::op::run::{Host, on_gpu};
+use crate::op::{Arithmetic, Comparison, Sums, Verdict};
 pub use crate::op::{Case, Effort, data};
 use crate::tensor::HostBuffer;
 
@@ -51,6 +50,7 @@ pub fn cases(effort: Effort) -> Vec<Case> {
 pub struct Expected {
     before: Vec<HostBuffer>,
     pub(crate) want: Vec<HostBuffer>,
+    sums: Sums,
 }
 
 impl Expected {
@@ -60,8 +60,13 @@ impl Expected {
     /// Out of memory, or whatever the operation's check finds.
     pub fn new(case: &Case) -> Result<Self> {
         let before = case.operands()?;
-        let want = reference(case, &before)?;
-        Ok(Self { before, want })
+        let mut want = before.clone();
+        Host::Reference.run(&*case.op, &mut want, &case.op.step_values())?;
+        Ok(Self {
+            before,
+            want,
+            sums: Sums::default(),
+        })
     }
 }
 
@@ -96,8 +101,9 @@ pub fn run_expecting(device: &Device, case: &Case, expected: &Expected) -> Resul
             // Five words: off 16 bytes, and off every binding alignment.
             let offset = if any_offset { 5 } else { 0 };
             let suffix = if any_offset { " (any offset)" } else { "" };
-            let (ran, got) = on_gpu(gpu, case, &expected.before, &request, offset)?;
-            let verdict = judge(case, expected, &got, case.op.arithmetic(ran));
+            let ran = on_gpu(gpu, &*case.op, &request, &expected.before, offset)?;
+            let arithmetic = case.op.arithmetic(ran.variant);
+            let verdict = judge(case, expected, &ran.operands, arithmetic);
             reports.push(Report {
                 variant: format!("{variant}{suffix}"),
                 verdict,
@@ -121,8 +127,8 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
             variant: *variant,
             any_offset: false,
         };
-        let (ran, got) = on_gpu(gpu, case, &expected.before, &request, 0)?;
-        let verdict = judge(case, &expected, &got, case.op.arithmetic(ran));
+        let ran = on_gpu(gpu, &*case.op, &request, &expected.before, 0)?;
+        let verdict = judge(case, &expected, &ran.operands, case.op.arithmetic(ran.variant));
         Ok(Report {
             variant: variant.unwrap_or("preferred").to_string(),
             verdict,
@@ -132,107 +138,14 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
 }
 
 fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
-    let got = match device.as_cpu() {
-        Some(cpu) => on_host(case, &expected.before, |op, args| op.cpu(cpu, args))?,
-        None => reference(case, &expected.before)?,
+    let (host, variant) = match device.as_cpu() {
+        Some(cpu) => (Host::Cpu(cpu), cpu.to_string()),
+        None => (Host::Reference, "sequential".to_string()),
     };
-    let variant = device.as_cpu().map_or("sequential".to_string(), Cpu::to_string);
+    let mut got = expected.before.clone();
+    host.run(&*case.op, &mut got, &case.op.step_values())?;
     let verdict = judge(case, expected, &got, device.arithmetic());
     Ok(vec![Report { variant, verdict }])
-}
-
-/// What the reference makes of the operands.
-///
-/// # Errors
-/// Whatever the operation's check finds.
-pub fn reference(case: &Case, before: &[HostBuffer]) -> Result<Vec<HostBuffer>> {
-    on_host(case, before, |op, args| op.reference(args))
-}
-
-fn on_host(
-    case: &Case,
-    before: &[HostBuffer],
-    run: impl FnOnce(&dyn Op, Args<'_>) -> Result<()>,
-) -> Result<Vec<HostBuffer>> {
-    let mut buffers = before.to_vec();
-    let specs = case.op.operands();
-    let args = buffers
-        .iter_mut()
-        .zip(&specs)
-        .map(|(buffer, spec)| match spec.is_written() {
-            true => Arg::Write(buffer.words_mut()),
-            false => Arg::Read(buffer.words()),
-        })
-        .collect();
-    run(&*case.op, Args::new(args, case.op.step_values()))?;
-    Ok(buffers)
-}
-
-/// Runs a case through the low door with every operand `offset` words into its buffer: the variant that ran, and
-/// the operands after it.
-fn on_gpu(
-    gpu: &Gpu,
-    case: &Case,
-    before: &[HostBuffer],
-    request: &PlanRequest,
-    offset: usize,
-) -> Result<(&'static str, Vec<HostBuffer>)> {
-    let op = &*case.op;
-    let plan = op.plan(gpu, request)?;
-    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-    let mut buffers = Vec::with_capacity(before.len());
-    for operand in before {
-        let mut words = vec![SENTINEL; offset];
-        words.extend_from_slice(operand.words());
-        buffers.push(gpu.buffer_with("operand", &words, usage)?);
-    }
-    let operands: Vec<_> = buffers
-        .iter()
-        .zip(before)
-        .map(|(buffer, words)| Operand::new(buffer, offset as u64 * 4, words.len() as u64 * 4))
-        .collect();
-    let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
-    let step = StepBuffer::new(gpu, &op.step_values())?;
-    let bound = plan.bind_with(&operands, Some(Operand::whole(&scratch)), Some(&step))?;
-    let mut encoder = gpu.encoder("check");
-    let mut work = 0u64;
-    for index in 0..plan.steps() {
-        work = work.saturating_add(plan.work(index));
-        if work > gpu.work_cap() && index > 0 {
-            gpu.submit("check", std::mem::replace(&mut encoder, gpu.encoder("check")))?;
-            work = plan.work(index);
-        }
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        bound.record_range(&mut pass, index..index + 1);
-    }
-    let mut backs = Vec::with_capacity(buffers.len());
-    for (buffer, words) in buffers.iter().zip(before) {
-        backs.push(ReadBack::record(
-            gpu,
-            &mut encoder,
-            buffer,
-            offset as u64 * 4,
-            words.len() as u64,
-        )?);
-    }
-    gpu.submit("check", encoder)?;
-    let after = backs.into_iter().map(read).collect::<Result<_>>()?;
-    Ok((plan.variant(), after))
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn read(back: ReadBack) -> Result<HostBuffer> {
-    back.read_blocking()
-}
-
-#[cfg(target_arch = "wasm32")]
-fn read(_: ReadBack) -> Result<HostBuffer> {
-    let (op, what) = ("check", "reading back synchronously".to_string());
-    Err(crate::Error::Unsupported {
-        op,
-        what,
-        device: "wasm32 (it needs threads that may block)",
-    })
 }
 
 /// Judges results by the operation's class, and checks that nothing outside the operands was written.
@@ -249,6 +162,7 @@ pub fn judge(case: &Case, expected: &Expected, got: &[HostBuffer], arithmetic: A
         got: &cut(got, &specs),
         arithmetic,
         step: case.op.step_values(),
+        sums: Some(&expected.sums),
     });
     let mut guards = Verdict::default();
     for ((spec, before), got) in specs.iter().zip(&expected.before).zip(got) {

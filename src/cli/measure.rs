@@ -376,7 +376,7 @@ impl OnGpu {
             buffers.push(gpu.buffer_with("bench", operand.words(), usage)?);
         }
         buffers.push(gpu.buffer("bench scratch", plan.scratch_bytes())?);
-        let step = StepBuffer::new(gpu, &op.step_values())?;
+        let step = StepBuffer::new(gpu, plan.scalars(), &op.step_values())?;
         let mut views: Vec<_> = buffers.iter().map(Operand::whole).collect();
         let scratch = views.pop();
         let bound = plan.bind_with(&views, scratch, Some(&step))?;

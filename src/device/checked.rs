@@ -3,22 +3,8 @@
 use super::Device;
 use crate::error::{Error, Result};
 use crate::gpu::StepValues;
-use crate::op::{Arg, Args, Comparison, Op};
+use crate::op::{Comparison, Op};
 use crate::tensor::HostBuffer;
-
-/// Runs the reference in place over the operands' words.
-pub(super) fn reference_on(op: &dyn Op, operands: &mut [HostBuffer], step: &StepValues) -> Result<()> {
-    let specs = op.operands();
-    let args = operands
-        .iter_mut()
-        .zip(&specs)
-        .map(|(buffer, spec)| match spec.is_written() {
-            true => Arg::Write(buffer.words_mut()),
-            false => Arg::Read(buffer.words()),
-        })
-        .collect();
-    op.reference(Args::new(args, *step))
-}
 
 /// [`Error::Wrong`] if `got` is outside the operation's class.
 pub(super) fn check_against(
@@ -42,7 +28,8 @@ pub(super) fn check_against(
         want: &want,
         got: &got,
         arithmetic,
-        step: *step,
+        step: step.clone(),
+        sums: None,
     });
     match verdict.failure {
         None => Ok(()),

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 #[cfg(not(target_arch = "wasm32"))]
-use super::checked::{check_against, reference_on};
+use super::checked::check_against;
 use super::storage::{GpuBuffer, GpuState};
 use super::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::gpu::{Bound, Operand, StepBuffer, StepValues};
+use crate::op::run::Host;
 use crate::op::{Arg, Args, Op};
 use crate::tensor::HostBuffer;
 
@@ -22,7 +23,7 @@ pub struct Program {
     device: Device,
     buffers: Vec<Memory>,
     calls: Vec<Call>,
-    step: Option<StepBuffer>,
+    steps: Vec<StepBuffer>,
     scratch: Vec<GpuBuffer>,
 }
 
@@ -37,25 +38,21 @@ struct Call {
     op: Box<dyn Op>,
     operands: Vec<BufferId>,
     bound: Option<Bound>,
+    /// Which step buffer its plan reads.
+    step: Option<usize>,
 }
 
 impl Program {
     /// An empty program on a device.
-    ///
-    /// # Errors
-    /// Out of memory, or device lost.
-    pub fn new(device: &Device) -> Result<Self> {
-        let step = match device.as_gpu() {
-            Some(gpu) => Some(StepBuffer::new(gpu, &StepValues::default())?),
-            None => None,
-        };
-        Ok(Self {
+    #[must_use]
+    pub fn new(device: &Device) -> Self {
+        Self {
             device: device.clone(),
             buffers: Vec::new(),
             calls: Vec::new(),
-            step,
+            steps: Vec::new(),
             scratch: Vec::new(),
-        })
+        }
     }
 
     /// The device.
@@ -138,8 +135,8 @@ impl Program {
                 }
             }
         }
-        let bound = match self.device.gpu_state() {
-            None => None,
+        let (bound, step) = match self.device.gpu_state() {
+            None => (None, None),
             Some(state) => {
                 let plan = state.plan(&op)?;
                 if plan.scratch_bytes() > 0 {
@@ -157,13 +154,27 @@ impl Program {
                         _ => None,
                     })
                     .collect();
-                Some(plan.bind_with(&operands, scratch, self.step.as_ref())?)
+                let wanted = plan.scalars();
+                let step = match self
+                    .steps
+                    .iter()
+                    .position(|step| step.scalars().starts_with(wanted))
+                {
+                    Some(at) => at,
+                    None => {
+                        self.steps.push(StepBuffer::zeroed(&state.gpu, wanted)?);
+                        self.steps.len() - 1
+                    }
+                };
+                let bound = plan.bind_with(&operands, scratch, self.steps.get(step))?;
+                (Some(bound), Some(step))
             }
         };
         self.calls.push(Call {
             op: Box::new(op),
             operands: operands.to_vec(),
             bound,
+            step,
         });
         Ok(())
     }
@@ -189,18 +200,24 @@ impl Program {
     fn run_kind(&mut self, kind: &Kind, mut range: Range<usize>, values: &StepValues) -> Result<()> {
         match kind {
             Kind::Gpu(state) => {
-                if let Some(step) = &self.step {
-                    state.record(0, |encoder| step.update(encoder, values))?;
-                }
+                self.update_steps(state, &range, values)?;
                 range.try_for_each(|call| self.run_gpu(state, call))
             }
-            Kind::Cpu(cpu) => {
-                let cpu = cpu.clone();
-                self.run_host(range, values, &|op, args| op.cpu(&cpu, args))
-            }
-            Kind::Reference => self.run_host(range, values, &|op, args| op.reference(args)),
+            Kind::Cpu(cpu) => range.try_for_each(|call| self.run_host(call, values, Host::Cpu(cpu))),
+            Kind::Reference => range.try_for_each(|call| self.run_host(call, values, Host::Reference)),
             Kind::Checked(inner) => self.run_checked(inner, range, values),
         }
+    }
+
+    /// Records the values of this step into the step buffers that the calls of `range` read.
+    fn update_steps(&self, state: &GpuState, range: &Range<usize>, values: &StepValues) -> Result<()> {
+        let calls = self.calls.get(range.clone()).unwrap_or_default();
+        for (at, step) in self.steps.iter().enumerate() {
+            if calls.iter().any(|call| call.step == Some(at)) {
+                state.record(0, |encoder| step.update(encoder, values))?;
+            }
+        }
+        Ok(())
     }
 
     fn run_gpu(&self, state: &GpuState, call: usize) -> Result<()> {
@@ -220,21 +237,7 @@ impl Program {
         Ok(())
     }
 
-    fn run_host(
-        &mut self,
-        mut range: Range<usize>,
-        values: &StepValues,
-        run: &dyn Fn(&dyn Op, Args<'_>) -> Result<()>,
-    ) -> Result<()> {
-        range.try_for_each(|call| self.run_host_call(call, values, run))
-    }
-
-    fn run_host_call(
-        &mut self,
-        call: usize,
-        values: &StepValues,
-        run: &dyn Fn(&dyn Op, Args<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn run_host(&mut self, call: usize, values: &StepValues, host: Host<'_>) -> Result<()> {
         let Self { calls, buffers, .. } = self;
         let Some(Call { op, operands, .. }) = calls.get(call) else {
             return Ok(());
@@ -258,7 +261,7 @@ impl Program {
                 (None, _) => Arg::Read(&[]),
             })
             .collect();
-        let outcome = run(&**op, Args::new(args, *values));
+        let outcome = host.run_args(&**op, Args::new(args, values.clone()));
         for (taken, id) in written.into_iter().zip(operands) {
             if let (Some(taken), Some(Memory::Host(buffer))) = (taken, buffers.get_mut(id.0)) {
                 *buffer = taken;
@@ -279,19 +282,23 @@ impl Program {
 
     #[cfg(not(target_arch = "wasm32"))]
     fn run_checked(&mut self, inner: &Device, range: Range<usize>, values: &StepValues) -> Result<()> {
-        if let (Some(step), Some(state)) = (&self.step, inner.gpu_state()) {
-            state.record(0, |encoder| step.update(encoder, values))?;
+        if let Some(state) = inner.gpu_state() {
+            self.update_steps(state, &range, values)?;
         }
         for call in range {
             let before = self.operands_of(call)?;
             let mut want = before.clone();
             if let Some(call) = self.calls.get(call) {
-                reference_on(&*call.op, &mut want, values)?;
+                Host::Reference.run(&*call.op, &mut want, values)?;
             }
             match inner.kind() {
                 Kind::Gpu(state) => self.run_gpu(state, call)?,
-                Kind::Cpu(cpu) => self.run_host_call(call, values, &|op, args| op.cpu(cpu, args))?,
-                _ => self.run_host_call(call, values, &|op, args| op.reference(args))?,
+                Kind::Cpu(cpu) => self.run_host(call, values, Host::Cpu(cpu))?,
+                Kind::Reference => self.run_host(call, values, Host::Reference)?,
+                Kind::Checked(inner) => {
+                    let inner = inner.clone();
+                    self.run_checked(&inner, call..call + 1, values)?;
+                }
             }
             let got = self.operands_of(call)?;
             if let Some(call) = self.calls.get(call) {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 #[cfg(not(target_arch = "wasm32"))]
-use super::checked::{check_against, reference_on};
+use super::checked::check_against;
 use super::storage::{GpuState, Storage};
 use super::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{Operand, StepValues};
+use crate::op::run::Host;
 use crate::op::{Arg, Args, Op};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::HostBuffer;
@@ -160,7 +161,7 @@ impl Device {
         };
         let before = download(slots)?;
         let mut want = before.clone();
-        reference_on(op, &mut want, step)?;
+        Host::Reference.run(op, &mut want, step)?;
         run_on(inner.kind(), op, slots, step)?;
         let got = download(slots)?;
         check_against(inner, op, &before, &want, &got, step)
@@ -201,7 +202,7 @@ fn host_args<'a>(op: &dyn Op, slots: &'a mut [Slot<'_>], step: &StepValues) -> R
             },
         });
     }
-    Ok(Args::new(args, *step))
+    Ok(Args::new(args, step.clone()))
 }
 
 fn run_gpu(state: &GpuState, op: &dyn Op, slots: &[Slot<'_>], step: &StepValues) -> Result<()> {
@@ -225,7 +226,7 @@ fn run_gpu(state: &GpuState, op: &dyn Op, slots: &[Slot<'_>], step: &StepValues)
         bytes => Some(state.allocate(bytes / 4, false)?),
     };
     let scratch = scratch.as_ref().map(|buffer| Operand::whole(&buffer.raw));
-    let step_buffer = crate::gpu::StepBuffer::new(&state.gpu, step)?;
+    let step_buffer = crate::gpu::StepBuffer::new(&state.gpu, plan.scalars(), step)?;
     let bound = plan.bind_with(&operands, scratch, Some(&step_buffer))?;
     for index in 0..plan.steps() {
         state.record(plan.work(index), |encoder| {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Result;
 use crate::gpu::{Gpu, Plan, ReadBack};
+use crate::op::Op;
 use crate::tensor::HostBuffer;
 
 /// Bytes of unused buffers that the pool keeps unless it is told otherwise.
@@ -82,12 +83,27 @@ pub(crate) struct Batch {
     work: u64,
 }
 
+/// What plans depend on beside the operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct MadeFor {
+    work_cap: u64,
+    turn_cap: u64,
+    tuning: u64,
+}
+
+/// The plans made so far; all are made anew when what they were made for changes.
+#[derive(Debug, Default)]
+struct Plans {
+    made_for: MadeFor,
+    by_op: HashMap<Box<dyn Op>, Plan>,
+}
+
 /// A GPU device's state: the GPU, its pool, its batch, its plans.
 pub(crate) struct GpuState {
     pub(crate) gpu: Gpu,
     pool: Arc<Mutex<Pool>>,
     batch: Mutex<Batch>,
-    plans: Mutex<HashMap<String, Plan>>,
+    plans: Mutex<Plans>,
     /// Whether a case without a tuned variant is tuned at its first run.
     pub(crate) lazy_tuning: AtomicBool,
 }
@@ -213,21 +229,30 @@ impl GpuState {
     }
 
     /// The plan of an operation, made once.
-    pub(crate) fn plan(&self, op: &dyn crate::op::Op) -> Result<Plan> {
-        // A plan is a function of the operation's fields, which its Debug text spells out, of the cap, and of
-        // what is tuned.
-        let (cap, turns) = (self.gpu.work_cap(), self.gpu.turn_cap());
-        let generation = self.gpu.tuning_generation();
-        let key = format!("{} {op:?} {cap} {turns} {generation}", op.name());
-        if let Some(plan) = lock(&self.plans).get(&key) {
+    pub(crate) fn plan(&self, op: &dyn Op) -> Result<Plan> {
+        // A plan is a function of the operation, of the caps, and of what is tuned.
+        let made_for = MadeFor {
+            work_cap: self.gpu.work_cap(),
+            turn_cap: self.gpu.turn_cap(),
+            tuning: self.gpu.tuning_generation(),
+        };
+        let mut plans = lock(&self.plans);
+        if plans.made_for != made_for {
+            plans.made_for = made_for;
+            plans.by_op.clear();
+        }
+        if let Some(plan) = plans.by_op.get(op) {
             return Ok(plan.clone());
         }
+        drop(plans);
         let plan = op.plan(&self.gpu, &crate::gpu::PlanRequest::default())?;
         let mut plans = lock(&self.plans);
-        if plans.len() >= PLAN_CAP {
-            plans.clear();
+        if plans.by_op.len() >= PLAN_CAP {
+            plans.by_op.clear();
         }
-        plans.insert(key, plan.clone());
+        if plans.made_for == made_for {
+            plans.by_op.insert(op.boxed(), plan.clone());
+        }
         Ok(plan)
     }
 

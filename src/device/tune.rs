@@ -51,7 +51,6 @@ fn time(
     step: &StepValues,
 ) -> Result<Vec<(&'static str, f64)>> {
     let gpu = &state.gpu;
-    let step = StepBuffer::new(gpu, step)?;
     let mut copies = Vec::new();
     for (spec, operand) in op.operands().iter().zip(operands) {
         copies.push(if spec.is_written() {
@@ -94,6 +93,7 @@ fn time(
             Err(error) => return Err(error),
         };
         let scratch = state.allocate(plan.scratch_bytes().div_ceil(4), false)?;
+        let step = StepBuffer::new(gpu, plan.scalars(), step)?;
         let bound = plan.bind_with(&views, Some(Operand::whole(&scratch.raw)), Some(&step))?;
         ready.push((variant, bound, scratch, f64::INFINITY));
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::{Interface, Shader};
+
 /// How a kernel reaches one storage or uniform binding. Binding `i` of a [`Kernel`] is `@binding(i)` of
 /// `@group(0)`; a test holds this list against naga's reflection of the shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +22,7 @@ pub struct Binding {
 pub enum BindingKind {
     /// `var<uniform>`: the parameters of one step, which never change after planning.
     Params,
-    /// `var<uniform>`: the step values, eight words (see [`StepValues`](crate::gpu::StepValues)).
+    /// `var<uniform>`: the step values (see [`StepValues`](crate::gpu::StepValues)).
     Step,
     /// `var<storage, read>`.
     Read,
@@ -45,7 +47,7 @@ impl Binding {
         Self {
             name: "step",
             kind: BindingKind::Step,
-            words: 8,
+            words: 4,
         }
     }
 
@@ -98,8 +100,7 @@ pub struct Kernel {
 /// function-local arrays, so tile sizes and compile-time switches are `const` lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Permutation {
-    /// The kernel.
-    pub kernel: &'static Kernel,
+    text: Text,
     /// The entry point.
     pub entry: &'static str,
     /// Language extensions (`f16`): their `enable` lines must stand before everything else.
@@ -107,11 +108,34 @@ pub struct Permutation {
     /// Library texts that differ between permutations (such as the random generator), put before the
     /// kernel's own sources.
     pub libraries: Vec<&'static str>,
+    /// The files that fill the shader's `//!use $slot` lines: slot, path.
+    pub slots: Vec<(&'static str, &'static str)>,
     /// The `const` lines.
     pub constants: Vec<(&'static str, Constant)>,
     /// The most bytes of workgroup memory that its variables take; wgpu does not hold them against the limit.
     pub workgroup_memory: u32,
     spirv: Option<&'static [u8]>,
+}
+
+/// Where a permutation's WGSL comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Text {
+    /// A shader that names the files it uses.
+    Shader(&'static Shader),
+    /// A kernel whose files and bindings the host lists.
+    Kernel(&'static Kernel),
+}
+
+impl From<&'static Shader> for Text {
+    fn from(shader: &'static Shader) -> Self {
+        Self::Shader(shader)
+    }
+}
+
+impl From<&'static Kernel> for Text {
+    fn from(kernel: &'static Kernel) -> Self {
+        Self::Kernel(kernel)
+    }
 }
 
 /// The workgroup memory of every conforming device: what a permutation may use unless it says otherwise.
@@ -141,12 +165,13 @@ impl From<bool> for Constant {
 impl Permutation {
     /// The kernel with entry point `main` and no constants.
     #[must_use]
-    pub fn new(kernel: &'static Kernel) -> Self {
+    pub fn new(text: impl Into<Text>) -> Self {
         Self {
-            kernel,
+            text: text.into(),
             entry: "main",
             enables: Vec::new(),
             libraries: Vec::new(),
+            slots: Vec::new(),
             constants: Vec::new(),
             workgroup_memory: CORE_WORKGROUP_MEMORY,
             spirv: None,
@@ -172,6 +197,22 @@ impl Permutation {
     pub fn library(mut self, text: &'static str) -> Self {
         self.libraries.push(text);
         self
+    }
+
+    /// Fills the slot `//!use $slot` with a file of the library or of the shader's own.
+    #[must_use]
+    pub fn fill(mut self, slot: &'static str, path: &'static str) -> Self {
+        self.slots.push((slot, path));
+        self
+    }
+
+    /// The name of its shader: the path without its ending.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.text {
+            Text::Shader(shader) => shader.name(),
+            Text::Kernel(kernel) => kernel.name,
+        }
     }
 
     /// Adds a `const` line.
@@ -208,12 +249,36 @@ impl Permutation {
         self.spirv
     }
 
+    /// The WGSL files it is made of, in order, each once.
+    fn texts(&self) -> Result<Vec<&'static str>, String> {
+        match self.text {
+            Text::Shader(shader) => shader.texts(&self.slots),
+            Text::Kernel(kernel) => Ok(self.libraries.iter().chain(kernel.sources).copied().collect()),
+        }
+    }
+
+    /// Parameters, step values and bindings, as the text declares them.
+    ///
+    /// # Errors
+    /// A slot that nothing fills, a file that is not there, or a declaration that cannot be read, in words.
+    pub fn interface(&self) -> Result<Interface, String> {
+        match self.text {
+            Text::Shader(_) => Interface::read(&self.texts()?),
+            Text::Kernel(kernel) => Ok(Interface {
+                bindings: kernel.bindings.to_vec(),
+                ..Interface::default()
+            }),
+        }
+    }
+
     /// The whole WGSL text; empty where there is SPIR-V in its place.
-    #[must_use]
-    pub fn source(&self) -> String {
+    ///
+    /// # Errors
+    /// A slot that nothing fills, or a file that is not there, in words.
+    pub fn source(&self) -> Result<String, String> {
         let mut text = String::new();
         if self.spirv.is_some() {
-            return text;
+            return Ok(text);
         }
         // naga has subgroups without their line, and refuses the line.
         for extension in self.enables.iter().filter(|name| **name != "subgroups") {
@@ -226,17 +291,17 @@ impl Permutation {
                 Constant::Bool(value) => writeln!(text, "const {name}: bool = {value};"),
             };
         }
-        for part in self.libraries.iter().chain(self.kernel.sources) {
+        for part in self.texts()? {
             text.push_str(part);
             text.push('\n');
         }
-        text
+        Ok(text)
     }
 
     /// A short name for labels and error messages: `convert[STOCHASTIC=true]`.
     #[must_use]
     pub fn label(&self) -> String {
-        let mut label = self.kernel.name.to_string();
+        let mut label = self.name().to_string();
         for (i, (name, value)) in self.constants.iter().enumerate() {
             let open = if i == 0 { '[' } else { ',' };
             // Writing to a String cannot fail.

@@ -7,14 +7,17 @@
 mod bf16_unit;
 #[cfg(feature = "tune")]
 mod cache;
-pub(crate) mod copy;
+mod dispatch;
 mod errors;
 mod kernel;
+mod library;
 mod open;
 mod operand;
+mod pieces;
 mod pipeline;
 mod plan;
 mod readback;
+mod shader;
 mod spirv;
 mod step;
 mod tuning;
@@ -25,12 +28,16 @@ use std::sync::{Arc, OnceLock};
 pub use bf16_unit::Bf16Unit;
 #[cfg(feature = "tune")]
 pub use cache::Cache;
-pub use kernel::{Binding, BindingKind, CORE_WORKGROUP_MEMORY, Constant, Kernel, Permutation};
+pub use dispatch::{Dispatch, Parameter, Words};
+pub use kernel::{Binding, BindingKind, CORE_WORKGROUP_MEMORY, Constant, Kernel, Permutation, Text};
+pub use library::{File, LIBRARY, generator};
 pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};
+pub use pieces::{Piece, pieces};
 pub use pipeline::Pipeline;
 pub use plan::{Bound, Plan, PlanRequest, Step, Window, split_rows, spread_groups};
 pub use readback::ReadBack;
+pub use shader::{Interface, Shader};
 pub use step::{StepBuffer, StepValues};
 pub use tuning::Tuning;
 
@@ -173,6 +180,11 @@ impl Gpu {
             matrix_units,
             bf16_unit,
         }))
+    }
+
+    /// Whether both are the same opened device.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The device.

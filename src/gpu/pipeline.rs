@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt as _;
 use futures::future::Shared;
 
-use super::{Binding, BindingKind, Gpu, Permutation};
+use super::{Binding, BindingKind, Gpu, Interface, Permutation};
 use crate::error::{Error, Result};
 
 /// The compiler's message, if there will be one. A browser's futures are not `Send`: a page has one thread.
@@ -20,7 +20,7 @@ pub struct Pipeline {
     label: String,
     raw: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
-    bindings: &'static [Binding],
+    interface: Interface,
     compiled: Compiled,
 }
 
@@ -43,10 +43,22 @@ impl Pipeline {
         &self.layout
     }
 
+    /// Its parameters, step values and bindings.
+    #[must_use]
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
     /// Its bindings.
     #[must_use]
-    pub fn bindings(&self) -> &'static [Binding] {
-        self.bindings
+    pub fn bindings(&self) -> &[Binding] {
+        &self.interface.bindings
+    }
+
+    /// The permutation in a few words.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// Waits until it has compiled.
@@ -107,7 +119,11 @@ impl Gpu {
         self.check_lost("compile")?;
         let device = self.device();
         let label = permutation.label();
-        let bindings = permutation.kernel.bindings;
+        let refused = |message| Error::Compile {
+            kernel: label.clone(),
+            message,
+        };
+        let interface = permutation.interface().map_err(refused)?;
         let (memory, limit) = (
             permutation.workgroup_memory,
             self.limits().max_compute_workgroup_storage_size,
@@ -122,14 +138,12 @@ impl Gpu {
             .spirv_module()
             .map(|module| super::spirv::specialized(module, &permutation.constants))
             .transpose()
-            .map_err(|message| Error::Compile {
-                kernel: label.clone(),
-                message,
-            })?;
+            .map_err(refused)?;
+        let source = permutation.source().map_err(refused)?;
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let entries: Vec<_> = (0u32..)
-            .zip(bindings)
+            .zip(&interface.bindings)
             .map(|(i, binding)| layout_entry(i, *binding))
             .collect();
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -144,7 +158,7 @@ impl Gpu {
         let module = match spirv {
             None => device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(&label),
-                source: wgpu::ShaderSource::Wgsl(permutation.source().into()),
+                source: wgpu::ShaderSource::Wgsl(source.into()),
             }),
             Some(words) => {
                 let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
@@ -190,7 +204,7 @@ impl Gpu {
             label,
             raw,
             layout,
-            bindings,
+            interface,
             compiled,
         };
         // Native back ends have the answer already.

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Binding, BindingKind, Gpu, Operand, OperandSpec, Pipeline, StepBuffer, StepValues};
+use super::dispatch::{Resolved, Source as Memory, Window as View};
+use super::{Binding, BindingKind, Dispatch, Gpu, Operand, OperandSpec, Pipeline, StepBuffer, StepValues};
 use crate::error::{Error, Result};
 
 /// What a caller asks of a plan beside the operation itself.
@@ -87,6 +88,28 @@ pub struct Step {
     pub turns: u64,
 }
 
+impl Step {
+    fn resolved(self) -> Resolved {
+        let view = |window: Window| View {
+            source: match window.source {
+                Source::Operand(at) => Memory::Operand(at),
+                Source::Scratch => Memory::Scratch,
+                Source::Empty => Memory::Absent,
+            },
+            first: window.first,
+            words: window.words,
+            offset_param: window.offset_param,
+        };
+        Resolved {
+            pipeline: self.pipeline,
+            params: self.params,
+            windows: self.windows.into_iter().map(view).collect(),
+            groups: self.groups,
+            work: self.work,
+        }
+    }
+}
+
 /// An operation made ready for one GPU: pipelines, geometry and parameters. Immutable and shareable.
 #[derive(Clone, Debug)]
 pub struct Plan(Arc<Inner>);
@@ -97,18 +120,87 @@ struct Inner {
     op: &'static str,
     variant: &'static str,
     operands: Vec<OperandSpec>,
-    steps: Vec<Step>,
+    dispatches: Vec<Resolved>,
     scratch_words: u64,
     step_values: StepValues,
+    scalars: Vec<&'static str>,
 }
 
+/// The most dispatches that a plan may have: what needs more is larger than any device's memory.
+const MOST_DISPATCHES: usize = 1 << 22;
+
 impl Plan {
-    /// Puts a plan together; operations call this at the end of `Op::plan`.
+    /// Puts a plan together; operations call this at the end of `Op::plan_variant`.
     ///
     /// # Errors
-    /// [`Error::Limit`] when a step has more workgroups in a dimension than the device takes, and
-    /// [`Error::Operands`] when a step's windows do not match its kernel's bindings.
+    /// [`Error::Parameter`] for a name that a shader does not have, or one that was left out; [`Error::Limit`] where a
+    /// dispatch has more workgroups in a dimension, or more turns, than the device takes.
     pub fn new(
+        gpu: &Gpu,
+        op: &'static str,
+        variant: &'static str,
+        operands: Vec<OperandSpec>,
+        dispatches: Vec<Dispatch>,
+        step_values: StepValues,
+    ) -> Result<Self> {
+        let limit = |what, value: u64, limit: u64| match value > limit {
+            true => Err(Error::Limit {
+                op,
+                what,
+                value,
+                limit,
+            }),
+            false => Ok(()),
+        };
+        limit("dispatches", dispatches.len() as u64, MOST_DISPATCHES as u64)?;
+        let most_groups = gpu.limits().max_compute_workgroups_per_dimension.into();
+        let (mut scratch_words, mut scalars) = (0, Vec::new());
+        let mut resolved = Vec::with_capacity(dispatches.len());
+        for dispatch in &dispatches {
+            limit("turns of one invocation's loops", dispatch.turns, gpu.turn_cap())?;
+            for groups in dispatch.groups {
+                limit("workgroups per dimension", groups.into(), most_groups)?;
+            }
+            let dispatch = dispatch.resolve(op, &operands)?;
+            for window in &dispatch.windows {
+                if window.source == Memory::Scratch {
+                    scratch_words = scratch_words.max(window.first + window.words);
+                }
+            }
+            let own = &dispatch.pipeline.interface().scalars;
+            if own.len() > scalars.len() {
+                scalars.clone_from(own);
+            }
+            resolved.push(dispatch);
+        }
+        for dispatch in &resolved {
+            let own = &dispatch.pipeline.interface().scalars;
+            if !scalars.starts_with(own) {
+                return Err(Error::Parameter {
+                    op,
+                    kernel: dispatch.pipeline.label().to_string(),
+                    name: own.join(", "),
+                    problem: "are not the first scalars of the plan's other shaders",
+                });
+            }
+        }
+        Ok(Self(Arc::new(Inner {
+            gpu: gpu.clone(),
+            op,
+            variant,
+            operands,
+            dispatches: resolved,
+            scratch_words,
+            step_values,
+            scalars,
+        })))
+    }
+
+    /// The same from steps that count parameters and operands by position.
+    ///
+    /// # Errors
+    /// See [`Plan::new`].
+    pub fn from_steps(
         gpu: &Gpu,
         op: &'static str,
         variant: &'static str,
@@ -155,9 +247,10 @@ impl Plan {
             op,
             variant,
             operands,
-            steps,
+            dispatches: steps.into_iter().map(Step::resolved).collect(),
             scratch_words,
             step_values,
+            scalars: Vec::new(),
         })))
     }
 
@@ -183,13 +276,19 @@ impl Plan {
     /// several, and [`Bound::record_range`] records some of them.
     #[must_use]
     pub fn steps(&self) -> usize {
-        self.0.steps.len()
+        self.0.dispatches.len()
     }
 
     /// Elementary operations of step `index`, for splitting over submits.
     #[must_use]
     pub fn work(&self, index: usize) -> u64 {
-        self.0.steps.get(index).map_or(0, |step| step.work)
+        self.0.dispatches.get(index).map_or(0, |step| step.work)
+    }
+
+    /// The scalars that its step values must hold, by name.
+    #[must_use]
+    pub fn scalars(&self) -> &[&'static str] {
+        &self.0.scalars
     }
 
     /// Bytes of scratch memory that [`Plan::bind_with`] must be given.
@@ -204,7 +303,7 @@ impl Plan {
     /// # Errors
     /// [`Error::Compile`] with the compiler's message.
     pub async fn ready(&self) -> Result<()> {
-        for step in &self.0.steps {
+        for step in &self.0.dispatches {
             step.pipeline.ready().await?;
         }
         Ok(())
@@ -233,24 +332,29 @@ impl Plan {
         self.check(operands, scratch)?;
         let plan = &*self.0;
         let gpu = &plan.gpu;
-        let uses_step = |step: &Step| {
+        let uses_step = |step: &Resolved| {
             step.pipeline
                 .bindings()
                 .iter()
                 .any(|b| b.kind == BindingKind::Step)
         };
         let step_buffer = match step_buffer {
-            Some(shared) => Some(shared.clone()),
-            None if plan.steps.iter().any(uses_step) => Some(StepBuffer::new(gpu, &plan.step_values)?),
+            Some(shared) => {
+                shared.serves(plan.op, gpu, &plan.scalars)?;
+                Some(shared.clone())
+            }
+            None if plan.dispatches.iter().any(uses_step) => {
+                Some(StepBuffer::new(gpu, &plan.scalars, &plan.step_values)?)
+            }
             None => None,
         };
 
         // All parameter structures share one uniform buffer, each in a slot of its own.
         let slot = u64::from(gpu.limits().min_uniform_buffer_offset_alignment).max(16);
-        let mut offsets = Vec::with_capacity(plan.steps.len());
+        let mut offsets = Vec::with_capacity(plan.dispatches.len());
         let mut words = Vec::new();
-        let mut views = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
+        let mut views = Vec::with_capacity(plan.dispatches.len());
+        for step in &plan.dispatches {
             let mut params = step.params.clone();
             let view = self.views(step, operands, scratch, &mut params)?;
             offsets.push(words.len() as u64 * 4);
@@ -260,9 +364,9 @@ impl Plan {
         }
         let params = gpu.buffer_with("parameters", &words, wgpu::BufferUsages::UNIFORM)?;
 
-        let mut dispatches = Vec::with_capacity(plan.steps.len());
+        let mut dispatches = Vec::with_capacity(plan.dispatches.len());
         gpu.scoped(plan.op, words.len() as u64 * 4, || {
-            for ((step, offset), views) in plan.steps.iter().zip(offsets).zip(views) {
+            for ((step, offset), views) in plan.dispatches.iter().zip(offsets).zip(views) {
                 let mut views = views.into_iter();
                 let entries: Vec<_> = (0u32..)
                     .zip(step.pipeline.bindings())
@@ -290,7 +394,7 @@ impl Plan {
                     layout: step.pipeline.layout(),
                     entries: &entries,
                 });
-                dispatches.push(Dispatch {
+                dispatches.push(Recorded {
                     pipeline: step.pipeline.clone(),
                     bind_group,
                     groups: step.groups,
@@ -307,7 +411,7 @@ impl Plan {
     /// What stands behind each storage binding of `step`, and the offsets its parameters need.
     fn views<'b>(
         &'b self,
-        step: &Step,
+        step: &Resolved,
         operands: &[Operand<'b>],
         scratch: Option<Operand<'b>>,
         params: &mut [u32],
@@ -323,9 +427,9 @@ impl Plan {
         let mut views = Vec::with_capacity(step.windows.len());
         for (binding, window) in storage.zip(&step.windows) {
             let operand = match window.source {
-                Source::Operand(index) => operands.get(index).copied(),
-                Source::Scratch => scratch,
-                Source::Empty => None,
+                Memory::Operand(index) => operands.get(index).copied(),
+                Memory::Scratch => scratch,
+                Memory::Absent => None,
             };
             let Some(operand) = operand.filter(|_| window.words > 0) else {
                 views.push(plan.gpu.placeholder_for(*binding).as_entire_binding());
@@ -357,10 +461,19 @@ impl Plan {
                     limit,
                 });
             }
-            if let Some(param) = window.offset_param
-                && let Some(param) = params.get_mut(param)
-            {
-                *param = ((start - aligned) / element) as u32;
+            match window.offset_param.and_then(|param| params.get_mut(param)) {
+                Some(param) => *param = ((start - aligned) / element) as u32,
+                // The shader has no parameter for it.
+                None if start == aligned => {}
+                None => {
+                    return Err(Error::Alignment {
+                        op: plan.op,
+                        operand: binding.name,
+                        what: "byte offset",
+                        value: start,
+                        multiple: alignment,
+                    });
+                }
             }
             views.push(wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: operand.buffer,
@@ -449,7 +562,7 @@ impl Plan {
 }
 
 #[derive(Debug)]
-struct Dispatch {
+struct Recorded {
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     groups: [u32; 3],
@@ -460,7 +573,7 @@ struct Dispatch {
 #[derive(Debug)]
 pub struct Bound {
     plan: Plan,
-    dispatches: Vec<Dispatch>,
+    dispatches: Vec<Recorded>,
     step_buffer: Option<StepBuffer>,
 }
 

@@ -94,7 +94,7 @@ impl Network {
     pub(super) fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
         let layers = &options.layers;
         let batch = options.batch;
-        let mut program = Program::new(device)?;
+        let mut program = Program::new(device);
         let mut memory = MemoryUse::default();
         let buffer = |program: &mut Program, count: &mut u64, words: u64| {
             *count += words * 4;

@@ -158,11 +158,11 @@ impl Trainer {
         for (step, images) in order.chunks_exact(batch).enumerate() {
             self.upload(split, data.pixels(), images)?;
             self.steps += 1;
-            self.network.program.run(&StepValues {
-                seed: self.options.seed,
-                number: self.steps,
-                scalars: [rate, self.options.momentum, self.options.weight_decay, 0.0],
-            })?;
+            let values = StepValues::new(self.options.seed, self.steps)
+                .with("learning_rate", rate)
+                .with("momentum", self.options.momentum)
+                .with("weight_decay", self.options.weight_decay);
+            self.network.program.run(&values)?;
             let step = step + 1;
             let read = step % self.options.report_every.max(1) == 0 || step == steps;
             let loss = if read { Some(self.loss().await?) } else { None };

@@ -6,7 +6,7 @@ use crate::tensor::HostBuffer;
 
 /// Words of sentinel past the end of every operand: a kernel that writes there fails.
 const GUARD: usize = 16;
-pub(crate) const SENTINEL: u32 = 0xfee1_dead;
+const SENTINEL: u32 = 0xfee1_dead;
 
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,6 +7,7 @@
 //! | composite | inside a bound derived in the operation's file from WGSL's accuracy table |
 //! | random | one of the two neighbours, with the right probability; the bits themselves are exact |
 
+use super::judge::Sums;
 use crate::gpu::{OperandSpec, StepValues};
 
 /// The class of an operation's results.
@@ -83,6 +84,8 @@ pub struct Comparison<'a> {
     pub arithmetic: Arithmetic,
     /// The run's step values.
     pub step: StepValues,
+    /// Where the f64 sums of the case are kept, if it is run more than once.
+    pub sums: Option<&'a Sums>,
 }
 
 /// The outcome of a comparison.

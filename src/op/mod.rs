@@ -2,21 +2,31 @@
 //! results keep, and the cases that hold it to the contract. Knows no kernel.
 
 mod args;
-pub(crate) mod case;
+mod case;
 pub mod contract;
 pub mod data;
+mod judge;
+mod key;
 pub(crate) mod rows;
+pub mod run;
+mod scalar;
+pub(crate) mod variant;
 
 pub(crate) use args::check_f64;
 pub use args::{Arg, Args};
 pub use case::{Case, Effort};
-pub use contract::{Arithmetic, Class, Comparison, Verdict};
+pub use contract::{Arithmetic, Class, Comparison, Stored, Verdict};
+pub use judge::{Judge, Kept, Output, Sum, Sums};
+pub use key::OpKey;
+pub use rows::Within;
+pub use scalar::Scalar;
+pub use variant::Variant;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::Generator;
-use crate::gpu::{Gpu, OperandSpec, Plan, PlanRequest, StepValues};
+use crate::gpu::{Access, Gpu, OperandSpec, Plan, PlanRequest, StepValues};
 use crate::tensor::DType;
 
 /// What an operation costs, for ceilings and for the cap on work per submit.
@@ -48,7 +58,7 @@ impl Work {
 
 /// An operation: a plain value that can be checked, planned on a GPU, and run on the CPU device and on the
 /// reference. All operands are `u32` words laid out as the operation's fields say, the same on every device.
-pub trait Op: std::fmt::Debug + Send + Sync {
+pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
     /// The stem of the trio: `matmul`.
     fn name(&self) -> &'static str;
 
@@ -67,10 +77,21 @@ pub trait Op: std::fmt::Debug + Send + Sync {
     fn check(&self) -> Result<()>;
 
     /// The class of the numerics contract that its results are in.
-    fn class(&self) -> Class;
+    fn class(&self) -> Class {
+        Class::Exact
+    }
 
-    /// What it costs.
-    fn work(&self) -> Work;
+    /// What it costs; by default no arithmetic, and every operand moved once in each direction it is used.
+    fn work(&self) -> Work {
+        let moved = |spec: &OperandSpec| match spec.access {
+            Access::Read | Access::Write => spec.words as f64,
+            Access::Update => 2.0 * spec.words as f64,
+        };
+        Work {
+            bytes: 4.0 * self.operands().iter().map(moved).sum::<f64>(),
+            ..Work::default()
+        }
+    }
 
     /// Seed, step number and scalars that it starts with.
     fn step_values(&self) -> StepValues {
@@ -131,11 +152,12 @@ pub trait Op: std::fmt::Debug + Send + Sync {
                 outcome => return outcome,
             }
         }
+        let value = request.variant.unwrap_or("none").to_string();
         Err(Error::Value {
             op: self.name(),
             what: "variant",
-            value: request.variant.unwrap_or("none").to_string(),
-            expected: "one of the variants that serve this case on this GPU (see Op::variants)",
+            value,
+            expected: variant::EXPECTED,
         })
     }
 
@@ -212,6 +234,28 @@ pub(crate) fn check_limit(op: &'static str, what: &'static str, value: u64, limi
     } else {
         Ok(())
     }
+}
+
+/// Checks types of floats: f32 and bf16 in any mixture, or f64 throughout.
+pub(crate) fn check_floats(op: &'static str, operands: &[(&'static str, DType)]) -> Result<()> {
+    let wide = operands.iter().any(|(_, dtype)| *dtype == DType::F64);
+    for &(operand, got) in operands {
+        let (fits, expected) = match got {
+            DType::F64 => (true, "f64"),
+            DType::F32 | DType::Bf16 if wide => (false, "f64, as the other operands"),
+            DType::F32 | DType::Bf16 => (true, "f32"),
+            DType::U32 | DType::U16 => (false, "f32, bf16, or f64 throughout"),
+        };
+        if !fits {
+            return Err(Error::DType {
+                op,
+                operand,
+                expected,
+                got,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Results are rounded to nearest or stochastically; toward zero is for encoding into blocks.

@@ -162,9 +162,11 @@ pub(crate) fn fail(verdict: &mut Verdict, operand: &'static str, index: usize, e
 
 /// A result of a composite operation: its exact value, and how far the device's f32 may be from it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Within {
-    pub(crate) exact: f64,
-    pub(crate) bound: f64,
+pub struct Within {
+    /// The exact value.
+    pub exact: f64,
+    /// The most that the f32 may differ by.
+    pub bound: f64,
 }
 
 impl Within {
@@ -176,6 +178,35 @@ impl Within {
         };
         // NaN compares false.
         self.exact.abs() + self.bound <= largest
+    }
+
+    /// Judges one element by the bits of its f32, or its bf16 widened.
+    pub(super) fn judge(
+        &self,
+        verdict: &mut Verdict,
+        operand: &'static str,
+        index: u64,
+        (dtype, bits): (DType, u32),
+        ieee: bool,
+    ) {
+        if self.finite(dtype) {
+            match dtype {
+                DType::Bf16 => self.bf16(verdict, operand, index, (bits >> 16) as u16),
+                DType::F64 | DType::F32 | DType::U32 | DType::U16 => self.f32(verdict, operand, index, bits),
+            }
+        } else if ieee {
+            let value = f64::from(f32::from_bits(bits));
+            let right = match self.exact {
+                exact if exact.is_nan() => value.is_nan(),
+                exact if exact.is_infinite() => value == exact,
+                // Some value inside the bound is past the largest finite one: nothing is promised.
+                _ => true,
+            };
+            let ratio = if right { 0.0 } else { f64::INFINITY };
+            verdict.element(operand, index, ratio, || {
+                [self.exact.to_string(), value.to_string(), "the very value".into()]
+            });
+        }
     }
 
     /// Judges the bits of an f32.

@@ -5,8 +5,10 @@ mod dtype;
 pub(crate) mod element;
 mod host;
 mod layout;
+mod view;
 
 pub use csr::{Csr, RowStats};
 pub use dtype::DType;
 pub use host::HostBuffer;
 pub use layout::{Layout, Part};
+pub use view::{MOST_WORDS, View};

@@ -126,7 +126,7 @@ impl OnGpu {
             buffers.push(gpu.buffer_with("peers", words, usage)?);
         }
         let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
-        let step = StepBuffer::new(gpu, &op.step_values())?;
+        let step = StepBuffer::new(gpu, plan.scalars(), &op.step_values())?;
         let views: Vec<_> = buffers.iter().map(Operand::whole).collect();
         let bound = plan.bind_with(&views, Some(Operand::whole(&scratch)), Some(&step))?;
         Ok(Self {

@@ -140,11 +140,7 @@ impl Op for BfpEncode {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
@@ -223,7 +219,7 @@ impl Op for BfpEncode {
                 });
             }
         }
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "bfp_encode",
             variant,
@@ -360,7 +356,7 @@ impl Op for BfpDecode {
                 turns: 1,
             });
         }
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "bfp_decode",
             variant,

@@ -188,11 +188,7 @@ impl Op for BfpMatmul {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
@@ -267,7 +263,7 @@ impl Op for BfpMatmul {
                 });
             }
         }
-        Plan::new(gpu, OP, variant, operands, steps, self.step_values())
+        Plan::from_steps(gpu, OP, variant, operands, steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -158,7 +158,7 @@ impl Op for Ceiling {
             turns: 1,
         };
         let steps = if self.count == 0 { Vec::new() } else { vec![step] };
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "ceiling",
             variant,

@@ -183,11 +183,7 @@ impl Op for ColumnSums {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
@@ -211,7 +207,7 @@ impl Op for ColumnSums {
 
     fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
         let steps = self.steps(gpu, variant == "tree")?;
-        Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
+        Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -267,11 +267,7 @@ impl Op for Convert {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, _gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
@@ -301,7 +297,7 @@ impl Op for Convert {
             Some(len) if variant == "vec4" => self.vec4_steps(gpu, len)?,
             _ => self.word_steps(gpu)?,
         };
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "convert",
             variant,

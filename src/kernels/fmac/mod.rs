@@ -219,11 +219,7 @@ impl Op for Fmac {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
@@ -235,7 +231,7 @@ impl Op for Fmac {
             0 => Vec::new(),
             _ => self.steps(gpu, variant == "integer", any_offset)?,
         };
-        Plan::new(gpu, "fmac", variant, self.operands(), steps, self.step_values())
+        Plan::from_steps(gpu, "fmac", variant, self.operands(), steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -315,11 +315,7 @@ impl Op for FmacMatmul {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
@@ -332,7 +328,7 @@ impl Op for FmacMatmul {
             false => self.steps(gpu, variant == "integer")?,
         };
         let operands = self.operands();
-        Plan::new(gpu, "fmac_matmul", variant, operands, steps, self.step_values())
+        Plan::from_steps(gpu, "fmac_matmul", variant, operands, steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

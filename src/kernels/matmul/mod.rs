@@ -287,6 +287,15 @@ impl Matrix {
     }
 }
 
+// Until its scalars are told apart by their bits.
+impl Eq for Matmul {}
+
+impl std::hash::Hash for Matmul {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        format!("{self:?}").hash(state);
+    }
+}
+
 impl Op for Matmul {
     fn name(&self) -> &'static str {
         OP
@@ -442,11 +451,7 @@ impl Op for Matmul {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
@@ -470,7 +475,7 @@ impl Op for Matmul {
 
     fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
         let steps = plan::steps(self, gpu, variant, any_offset)?;
-        Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
+        Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

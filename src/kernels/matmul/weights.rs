@@ -1,5 +1,8 @@
 //! Right operands that many products read.
 
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
 use super::device::product;
 use super::{Matmul, MatmulOptions};
 use crate::cpu::{Cpu, PackedB};
@@ -18,7 +21,7 @@ pub struct Weights {
     tensor: Tensor,
     transposed: bool,
     left: DType,
-    packed: Option<PackedB>,
+    packed: Option<Arc<PackedB>>,
 }
 
 impl Weights {
@@ -37,7 +40,7 @@ impl Weights {
     /// Bytes that packing took beside the matrix: 0 on a GPU.
     #[must_use]
     pub fn packed_bytes(&self) -> usize {
-        self.packed.as_ref().map_or(0, PackedB::bytes)
+        self.packed.as_ref().map_or(0, |packed| packed.bytes())
     }
 }
 
@@ -70,7 +73,7 @@ impl Device {
         };
         let packed = match (cpu, matrix.parts.first().map(|part| &**part)) {
             (Kind::Cpu(cpu), Some(Storage::Host(words))) if dtype != DType::F64 && left != DType::F64 => {
-                Some(super::cpu::pack_b(cpu, &op, words.words())?)
+                Some(Arc::new(super::cpu::pack_b(cpu, &op, words.words())?))
             }
             _ => None,
         };
@@ -109,19 +112,35 @@ impl Device {
         let mut c = self.zeros(Layout::dense(matmul.c.dtype, &shape))?;
         let mut slots: Vec<Slot<'_>> = vec![a.into(), b.into(), (&mut c).into()];
         slots.extend(bias.map(Slot::from));
+        let packed = packed.clone();
         self.run(&Kept { matmul, packed }, &mut slots)?;
         Ok(c)
     }
 }
 
 /// A product that reads the packed operand where the CPU runs it, and is the product itself everywhere else.
-#[derive(Debug)]
-struct Kept<'a> {
+#[derive(Clone, Debug)]
+struct Kept {
     matmul: Matmul,
-    packed: &'a PackedB,
+    packed: Arc<PackedB>,
 }
 
-impl Op for Kept<'_> {
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.matmul == other.matmul && Arc::ptr_eq(&self.packed, &other.packed)
+    }
+}
+
+impl Eq for Kept {}
+
+impl Hash for Kept {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.matmul.hash(state);
+        Arc::as_ptr(&self.packed).hash(state);
+    }
+}
+
+impl Op for Kept {
     fn name(&self) -> &'static str {
         self.matmul.name()
     }
@@ -170,11 +189,11 @@ impl Op for Kept<'_> {
         let op = self.matmul.at(&args.step);
         if op.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
-            let b = (b.read(), self.packed);
+            let b = (b.read(), &*self.packed);
             super::cpu::matmul_packed(cpu, &op, a.read(), b, c.write(), bias.read())
         } else {
             let [a, b, c] = args.take(self)?;
-            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), self.packed), c.write(), &[])
+            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), &*self.packed), c.write(), &[])
         }
     }
 

@@ -171,7 +171,7 @@ impl Op for Relu {
                 turns: 1,
             });
         }
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "relu",
             variant,
@@ -285,7 +285,7 @@ impl Op for ReluGrad {
                 turns: 1,
             });
         }
-        Plan::new(
+        Plan::from_steps(
             gpu,
             "relu_grad",
             variant,

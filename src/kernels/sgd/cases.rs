@@ -29,35 +29,53 @@ pub(crate) fn cases() -> Vec<Case> {
                 v_ld: (cols + pad).next_multiple_of(8),
                 ..Sgd::new(rows, cols, [g, w, v])
             });
-            cases.push(case(effort, op));
+            cases.push(case(effort, op.clone()));
             if w == DType::F32 {
                 let copy_ld = Some((cols + pad).next_multiple_of(4));
-                cases.push(case(effort, Sgd { copy_ld, ..op }));
+                cases.push(case(
+                    effort,
+                    Sgd {
+                        copy_ld,
+                        ..op.clone()
+                    },
+                ));
                 let keep_f32 = true;
                 cases.push(case(
                     effort,
                     Sgd {
                         copy_ld,
                         keep_f32,
-                        ..op
+                        ..op.clone()
                     },
                 ));
             }
             if w == DType::Bf16 || v == DType::Bf16 {
-                cases.push(case(effort, Sgd { keep_f32: true, ..op }));
+                cases.push(case(
+                    effort,
+                    Sgd {
+                        keep_f32: true,
+                        ..op.clone()
+                    },
+                ));
                 for generator in [Generator::Threefry, Generator::Philox] {
                     let op = Sgd {
                         rounding: Rounding::Stochastic,
                         generator,
-                        ..op
+                        ..op.clone()
                     };
-                    cases.push(case(effort, op));
-                    cases.push(case(effort, Sgd { keep_f32: true, ..op }));
+                    cases.push(case(effort, op.clone()));
+                    cases.push(case(
+                        effort,
+                        Sgd {
+                            keep_f32: true,
+                            ..op.clone()
+                        },
+                    ));
                 }
             }
         }
         let op = values(Sgd::new(rows, cols, [DType::F64; 3]));
-        cases.push(case(effort, op));
+        cases.push(case(effort, op.clone()));
     }
     cases
 }
@@ -66,17 +84,17 @@ fn values(op: Sgd) -> Sgd {
     Sgd {
         w_stream: stream(1, 5),
         v_stream: stream(2, 5),
-        step: StepValues {
-            seed: 0x0123_4567_89ab_cdef,
-            number: 77,
-            scalars: [0.05, 0.9, 0.001, 0.0],
-        },
+        step: StepValues::new(0x0123_4567_89ab_cdef, 77)
+            .with("learning_rate", 0.05)
+            .with("momentum", 0.9)
+            .with("weight_decay", 0.001),
         ..op
     }
 }
 
 fn case(effort: Effort, op: Sgd) -> Case {
-    Case::new(effort, op, move || {
+    let shape = op.clone();
+    Case::new(effort, shape, move || {
         let mut source = Source::new((op.rows * 13 + op.cols) as u64);
         let mut operand = |dtype: DType, ld: usize| {
             let mut value = || source.unit() * 2f32.powi(-(source.below(12) as i32));

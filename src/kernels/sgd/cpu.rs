@@ -1,17 +1,17 @@
 //! Stochastic gradient descent: many elements side by side, one draw for eight roundings.
 
 use super::reference;
+use super::{Rates, Sgd, SgdOperands};
 use crate::cpu::chunks::{Cut, row, row_mut};
 use crate::cpu::random::{HALVES, fill};
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
-use crate::kernels::{Sgd, SgdOperands};
-use crate::tensor::DType;
+use crate::tensor::{DType, View};
 
-pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<'_>) {
+pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operands: SgdOperands<'_>) {
     let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
-    let cut = Cut::new(op.contiguous(), op.rows, op.cols);
+    let cut = Cut::new(op.views().iter().all(View::is_contiguous), op.rows, op.cols);
     let copy_ld = op.copy_ld.unwrap_or(2);
     let g = cut.read(operands.g, op.g, op.g_ld);
     let w = cut.write(operands.w, op.w, op.w_ld);
@@ -32,10 +32,11 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<
                 v_kept: row_mut(v_kept, r, DType::F32, op.cols),
             };
             match op.w {
-                DType::F64 => wide(op, len, step, operands),
+                DType::F64 => wide(op, len, (step, rates), operands),
                 _ => cpu.run(Run {
                     op,
                     step,
+                    rates,
                     base: base as u64,
                     len,
                     operands,
@@ -46,19 +47,20 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, operands: SgdOperands<
 }
 
 /// f64: the reference's own operations.
-fn wide(op: &Sgd, len: usize, step: &StepValues, operands: SgdOperands<'_>) {
+fn wide(op: &Sgd, len: usize, (step, rates): (&StepValues, &Rates), operands: SgdOperands<'_>) {
     let run = Sgd {
         rows: 1,
         cols: len,
-        ..*op
+        ..op.clone()
     };
-    reference::sgd(&run, step, operands);
+    reference::sgd(&run, step, rates, operands);
 }
 
 /// Elements of one row from logical index `base` on.
 struct Run<'a> {
     op: &'a Sgd,
     step: &'a StepValues,
+    rates: &'a Rates,
     base: u64,
     len: usize,
     operands: SgdOperands<'a>,
@@ -76,6 +78,7 @@ impl Kernel for Run<'_> {
         let Self {
             op,
             step,
+            rates,
             base,
             len,
             mut operands,
@@ -103,11 +106,11 @@ impl Kernel for Run<'_> {
             let mut at = first;
             while at + WIDTH <= end {
                 // A constant count, for loops without remainders.
-                update(op, step.scalars, &mut operands, at, WIDTH, random(at - first));
+                update(op, rates, &mut operands, at, WIDTH, random(at - first));
                 at += WIDTH;
             }
             if at < end {
-                update(op, step.scalars, &mut operands, at, end - at, random(at - first));
+                update(op, rates, &mut operands, at, end - at, random(at - first));
             }
         }
     }
@@ -118,7 +121,7 @@ impl Kernel for Run<'_> {
 #[inline(always)]
 fn update(
     op: &Sgd,
-    [rate, momentum, decay, _]: [f32; 4],
+    rates: &Rates,
     operands: &mut SgdOperands<'_>,
     at: usize,
     count: usize,
@@ -128,6 +131,7 @@ fn update(
     load(op.g, operands.g, at, count, &mut g);
     load(op.w, operands.w, at, count, &mut w);
     load(op.v, operands.v, at, count, &mut v);
+    let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay];
     let (mut w_bits, mut v_bits) = ([0u32; WIDTH], [0u32; WIDTH]);
     for i in 0..WIDTH {
         let velocity = momentum * v[i] + (g[i] + decay * w[i]);

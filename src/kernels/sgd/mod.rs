@@ -16,6 +16,7 @@
 
 pub(crate) mod cases;
 mod cpu;
+mod gpu;
 mod reference;
 
 use crate::cpu::Cpu;
@@ -23,22 +24,21 @@ use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, spread_groups};
-use crate::op::rows::{Piece, Within};
-use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, rows};
-use crate::shaders;
-use crate::tensor::DType;
-use crate::tensor::element::{load, load_bits};
+use crate::gpu::{Access, Gpu, OperandSpec, Permutation, Plan, StepValues};
+use crate::op::{
+    Args, Arithmetic, Class, Comparison, Judge, Kept, Op, Output, Variant, Verdict, Within, Work,
+    check_floats,
+};
+use crate::tensor::{DType, View};
 
 /// `v <- mu v + (g + decay w)`, `w <- w - rate v`. Operands: `g`, `w`, `v`, then `copy` if `copy_ld` is given,
-/// then `w_kept` and `v_kept` with `keep_f32`. The learning rate, momentum and weight decay are
-/// `StepValues::scalars[0..3]`.
+/// then `w_kept` and `v_kept` with `keep_f32`. The step values hold the scalars `learning_rate` (rate), `momentum` (mu)
+/// and `weight_decay` (decay).
 ///
-/// Composite class; the bound is derived in `src/ops/sgd.rs`. The arithmetic is f32; stored bf16 is rounded to
+/// Composite class; the bound is derived in `src/kernels/sgd/mod.rs`. The arithmetic is f32; stored bf16 is rounded to
 /// nearest or stochastically, weights and momentum each with a stream of their own at index `row * cols + col`;
 /// `w` takes `v` as it was before rounding.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sgd {
     /// Rows.
     pub rows: usize,
@@ -112,7 +112,10 @@ impl Sgd {
             w_stream: 0,
             v_stream: 1,
             keep_f32: false,
-            step: StepValues::default(),
+            step: StepValues::default()
+                .with("learning_rate", 0.01)
+                .with("momentum", 0.0)
+                .with("weight_decay", 0.0),
         }
     }
 
@@ -177,70 +180,50 @@ impl Sgd {
         })
     }
 
-    fn layouts(&self) -> Vec<(DType, usize)> {
-        let mut all = vec![(self.g, self.g_ld), (self.w, self.w_ld), (self.v, self.v_ld)];
-        all.extend(self.copy_ld.map(|ld| (DType::Bf16, ld)));
-        if self.keep_f32 {
-            all.extend([(DType::F32, self.cols); 2]);
-        }
+    fn g(&self) -> View {
+        View::new(self.g, self.rows, self.cols, self.g_ld)
+    }
+
+    fn w(&self) -> View {
+        View::new(self.w, self.rows, self.cols, self.w_ld)
+    }
+
+    fn v(&self) -> View {
+        View::new(self.v, self.rows, self.cols, self.v_ld)
+    }
+
+    fn copy(&self) -> Option<View> {
+        let view = |ld| View::new(DType::Bf16, self.rows, self.cols, ld);
+        self.copy_ld.map(view)
+    }
+
+    /// The layout of the results before rounding.
+    fn kept(&self) -> Option<View> {
+        let view = View::new(DType::F32, self.rows, self.cols, self.cols);
+        self.keep_f32.then_some(view)
+    }
+
+    /// Every operand's name, access and layout, in order.
+    fn layouts(&self) -> Vec<(&'static str, Access, View)> {
+        let mut all = vec![
+            ("g", Access::Read, self.g()),
+            ("w", Access::Update, self.w()),
+            ("v", Access::Update, self.v()),
+        ];
+        all.extend(self.copy().map(|view| ("copy", Access::Write, view)));
+        let kept = self.kept().into_iter();
+        all.extend(kept.flat_map(|view| ["w_kept", "v_kept"].map(|name| (name, Access::Write, view))));
         all
     }
 
-    pub(crate) fn contiguous(&self) -> bool {
-        rows::contiguous(self.rows, self.cols, &self.layouts())
-    }
-
-    fn dispatch(&self, gpu: &Gpu, piece: &Piece) -> Result<Step> {
-        let ld = |dtype: DType, ld: usize| dtype.words(ld as u64) as u32;
-        let copy = self.copy_ld.unwrap_or(0);
-        let window = |operand: Option<usize>, dtype: DType, ld: usize, param| match operand {
-            Some(operand) => {
-                let (first, words) = piece.window(dtype, ld);
-                Window::of(operand, first, words, param)
-            }
-            None => Window::empty(),
-        };
-        let copies = usize::from(self.copy_ld.is_some());
-        let kept = |i: usize| self.keep_f32.then_some(3 + copies + i);
-        let windows = vec![
-            window(Some(0), self.g, self.g_ld, 10),
-            window(Some(1), self.w, self.w_ld, 11),
-            window(Some(2), self.v, self.v_ld, 12),
-            window(self.copy_ld.map(|_| 3), DType::Bf16, copy, 13),
-            window(kept(0), DType::F32, self.cols, 14),
-            window(kept(1), DType::F32, self.cols, 15),
-        ];
-        let units = piece.rows * piece.cols.div_ceil(8);
-        Ok(Step {
-            pipeline: gpu.pipeline(&permutation(self))?,
-            params: vec![
-                piece.rows as u32,
-                piece.cols as u32,
-                ld(self.g, self.g_ld),
-                ld(self.w, self.w_ld),
-                ld(self.v, self.v_ld),
-                ld(DType::Bf16, copy),
-                piece.base as u32,
-                (piece.base >> 32) as u32,
-                self.w_stream,
-                self.v_stream,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-            ],
-            windows,
-            groups: spread_groups(gpu, units.div_ceil(u64::from(GROUP))),
-            work: units * 32,
-            turns: 1,
-        })
+    fn views(&self) -> Vec<View> {
+        self.layouts().into_iter().map(|(_, _, view)| view).collect()
     }
 
     /// The exact results of one element, and how far f32 may be from them.
-    fn within(&self, [g, w, v]: [f64; 3], step: &StepValues, arithmetic: &Arithmetic) -> [Within; 2] {
-        let [rate, momentum, decay, _] = step.scalars.map(f64::from);
+    fn within([g, w, v]: [f64; 3], rates: &Rates, arithmetic: &Arithmetic) -> [Within; 2] {
+        let [rate, momentum, decay] =
+            [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
         let (u, eta) = (arithmetic.unit, arithmetic.eta);
         let grown = |roundings: f64| (roundings * u.ln_1p()).exp_m1();
         let velocity = momentum * v + (g + decay * w);
@@ -249,16 +232,20 @@ impl Sgd {
         let w_off = rate.abs() * v_off * (1.0 + grown(2.0))
             + grown(2.0) * (w.abs() + (rate * velocity).abs())
             + eta * (3.0 + rate.abs() + velocity.abs());
-        [
-            Within {
-                exact: w - rate * velocity,
-                bound: w_off,
+        let velocity = Within {
+            exact: velocity,
+            bound: v_off,
+        };
+        let weight = Within {
+            exact: w - rate * velocity.exact,
+            // Momentum that may overflow on the way leaves nothing to promise.
+            bound: if velocity.finite(DType::F32) {
+                w_off
+            } else {
+                f64::INFINITY
             },
-            Within {
-                exact: velocity,
-                bound: v_off,
-            },
-        ]
+        };
+        [weight, velocity]
     }
 }
 
@@ -281,44 +268,28 @@ impl Op for Sgd {
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
-        let words = |dtype, ld| rows::words(dtype, self.rows, self.cols, ld);
-        let mut operands = vec![
-            OperandSpec::read("g", words(self.g, self.g_ld)),
-            OperandSpec::update("w", words(self.w, self.w_ld)),
-            OperandSpec::update("v", words(self.v, self.v_ld)),
-        ];
-        if let Some(ld) = self.copy_ld {
-            operands.push(OperandSpec::write("copy", words(DType::Bf16, ld)));
-        }
-        if self.keep_f32 {
-            let elements = self.rows as u64 * self.cols as u64;
-            operands.push(OperandSpec::write("w_kept", elements));
-            operands.push(OperandSpec::write("v_kept", elements));
-        }
-        operands
+        let spec = |(name, access, view): (&'static str, Access, View)| OperandSpec {
+            name,
+            access,
+            words: view.words(),
+        };
+        self.layouts().into_iter().map(spec).collect()
     }
 
     fn check(&self) -> Result<()> {
-        let types = [DType::F32, DType::Bf16, DType::F64];
-        let operands = [
-            ("g", self.g, self.g_ld),
-            ("w", self.w, self.w_ld),
-            ("v", self.v, self.v_ld),
-        ];
-        let expected = "f32, bf16, or f64 throughout";
-        rows::check(OP, self.rows, self.cols, &types, expected, &operands)?;
-        rows::check_f64_alone(OP, &operands)?;
+        for (operand, _, view) in self.layouts() {
+            view.check(OP, operand)?;
+        }
+        let types = [("g", self.g), ("w", self.w), ("v", self.v)];
+        check_floats(OP, &types)?;
         crate::op::check_rounding(OP, self.rounding)?;
-        if let Some(ld) = self.copy_ld {
-            crate::op::check_ld(OP, "copy", DType::Bf16, self.cols, ld)?;
-            if self.w != DType::F32 {
-                return Err(Error::DType {
-                    op: OP,
-                    operand: "w",
-                    expected: "f32, the master of a bf16 copy",
-                    got: self.w,
-                });
-            }
+        if self.copy_ld.is_some() && self.w != DType::F32 {
+            return Err(Error::DType {
+                op: OP,
+                operand: "w",
+                expected: "f32, the master of a bf16 copy",
+                got: self.w,
+            });
         }
         let draws = self.w == DType::Bf16 && self.v == DType::Bf16 && self.rounding == Rounding::Stochastic;
         if draws && self.w_stream == self.v_stream {
@@ -354,172 +325,115 @@ impl Op for Sgd {
     }
 
     fn step_values(&self) -> StepValues {
-        self.step
+        self.step.clone()
     }
 
-    fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
-        if self.w == DType::F64 {
-            Vec::new()
-        } else {
-            vec!["eights"]
-        }
+    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+        Variant::serving(gpu::VARIANTS, self, gpu, any_offset)
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
         crate::op::no_f64_on_gpu(OP, &[("g", self.g), ("w", self.w), ("v", self.v)])
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
-        let steps = rows::pieces(gpu, self.rows, self.cols, &self.layouts())
-            .iter()
-            .map(|piece| self.dispatch(gpu, piece))
-            .collect::<Result<_>>()?;
-        Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+        Variant::plan(gpu::VARIANTS, self, gpu, variant, any_offset)
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
-        let step = args.step;
-        cpu::sgd(cpu, self, &step, self.take(args)?);
+        let step = args.step.clone();
+        cpu::sgd(cpu, self, &step, &Rates::of(&step)?, self.take(args)?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
-        let step = args.step;
-        reference::sgd(self, &step, self.take(args)?);
+        let step = args.step.clone();
+        reference::sgd(self, &step, &Rates::of(&step)?, self.take(args)?);
         Ok(())
     }
 
     fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
-        if self.w == DType::F64 {
-            return crate::op::contract::exact(&self.operands(), comparison);
-        }
-        let mut verdict = Verdict::default();
-        let (before, got) = (comparison.before, comparison.got);
-        verdict.bit_equal = comparison.want[1..] == got[1..];
-        let kept = 3 + usize::from(self.copy_ld.is_some());
-        let mut stored = vec![("w", self.w, self.w_ld, 1), ("v", self.v, self.v_ld, 2)];
-        stored.extend(self.copy_ld.map(|ld| ("copy", DType::Bf16, ld, 3)));
-        for &(name, dtype, ld, i) in &stored {
-            rows::padding(
-                &mut verdict,
-                name,
-                (dtype, self.rows, self.cols, ld),
-                before[i],
-                got[i],
+        let judge = Judge::new(self, comparison);
+        let step = &comparison.step;
+        let rates = match Rates::of(step) {
+            Ok(rates) if self.w != DType::F64 => rates,
+            // In f64 the devices do the reference's own operations.
+            _ => return judge.finish(),
+        };
+        let [g, w, v] = [("g", self.g()), ("w", self.w()), ("v", self.v())].map(|(name, view)| {
+            let words = judge.before(name);
+            move |row, col| view.load(words, row, col)
+        });
+        let both = |row, col| {
+            let inputs = [g(row, col), w(row, col), v(row, col)];
+            Self::within(inputs, &rates, &comparison.arithmetic)
+        };
+        let (w_draw, v_draw) = self.draws(step);
+        let stored = |dtype: DType, rounding, draw: Draw| {
+            move |bits, index| match dtype {
+                DType::Bf16 => u32::from(bf16::encode(bits, rounding, draw.bits(index), false)) << 16,
+                DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
+            }
+        };
+        let (w_rounded, v_rounded) = (
+            stored(self.w, self.rounding, w_draw),
+            stored(self.v, self.rounding, v_draw),
+        );
+        let nearest = stored(DType::Bf16, Rounding::Nearest, w_draw);
+        let of = |operand, view: Option<View>, rounded| {
+            view.map(|view| Kept {
+                operand,
+                view,
+                rounded,
+            })
+        };
+        let weight = |row, col| both(row, col)[0];
+        let velocity = |row, col| both(row, col)[1];
+        let mut judge = judge
+            .composite(
+                Output::new("w", self.w()),
+                weight,
+                of("w_kept", self.kept(), &w_rounded),
+            )
+            .composite(
+                Output::new("v", self.v()),
+                velocity,
+                of("v_kept", self.kept(), &v_rounded),
+            );
+        if let Some(copy) = self.copy() {
+            judge = judge.composite(
+                Output::new("copy", copy),
+                weight,
+                of("w", Some(self.w()), &nearest),
             );
         }
-        let (w_draw, v_draw) = self.draws(&comparison.step);
-        for index in 0..self.rows * self.cols {
-            let (row, col) = (index / self.cols, index % self.cols);
-            let inputs = [
-                load(self.g, before[0], row * self.g_ld + col),
-                load(self.w, before[1], row * self.w_ld + col),
-                load(self.v, before[2], row * self.v_ld + col),
-            ];
-            let [w, v] = self.within(inputs, &comparison.step, &comparison.arithmetic);
-            for &(name, dtype, ld, i) in &stored {
-                let kept_bits = |operand: usize| self.keep_f32.then(|| got[operand][index]);
-                // The f32 that was rounded, where it can be seen: what is stored must be its rounding,
-                // whatever it is.
-                let (within, f32_bits, draw, rounding) = match name {
-                    "v" => (v, kept_bits(kept + 1), v_draw, self.rounding),
-                    "w" => (w, kept_bits(kept), w_draw, self.rounding),
-                    _ => (w, Some(got[1][row * self.w_ld + col]), w_draw, Rounding::Nearest),
-                };
-                let bits = load_bits(dtype, got[i], row * ld + col);
-                if let Some(f32_bits) = f32_bits {
-                    let expected = match dtype {
-                        DType::Bf16 => {
-                            let r16 = draw.bits(index as u64);
-                            u32::from(bf16::encode(f32_bits, rounding, r16, false)) << 16
-                        }
-                        _ => f32_bits,
-                    };
-                    if bits != expected {
-                        let expected = format!("{expected:#010x}, from {f32_bits:#010x}");
-                        rows::fail(&mut verdict, name, index, &expected, bits);
-                    }
-                    if within.finite(DType::F32) {
-                        within.f32(&mut verdict, "kept", index as u64, f32_bits);
-                    }
-                }
-                if !within.finite(dtype) || !v.finite(DType::F32) {
-                    continue;
-                }
-                match dtype {
-                    DType::Bf16 => within.bf16(&mut verdict, name, index as u64, (bits >> 16) as u16),
-                    _ => within.f32(&mut verdict, name, index as u64, bits),
-                }
-            }
+        if let Some(view) = self.kept() {
+            judge = judge
+                .composite(Output::new("w_kept", view), weight, None)
+                .composite(Output::new("v_kept", view), velocity, None);
         }
-        verdict
+        judge.finish()
     }
 }
 
-const GROUP: u32 = 64;
+/// The scalars of one step.
+#[derive(Clone, Copy, Debug)]
+struct Rates {
+    learning_rate: f32,
+    momentum: f32,
+    weight_decay: f32,
+}
 
-static KERNEL: Kernel = Kernel {
-    name: OP,
-    sources: &[
-        shaders::INDEX,
-        shaders::STEP,
-        shaders::BF16,
-        shaders::RANDOM,
-        include_str!("../../../shaders/sgd/sgd.wgsl"),
-    ],
-    bindings: &[
-        Binding::params(16),
-        Binding::step(),
-        Binding::read("g"),
-        Binding::write("w"),
-        Binding::write("v"),
-        Binding::write("copy"),
-        Binding::write("w_kept"),
-        Binding::write("v_kept"),
-    ],
-};
-
-fn permutation(op: &Sgd) -> Permutation {
-    let halves = op.w == DType::Bf16 || op.v == DType::Bf16;
-    Permutation::new(&KERNEL)
-        .library(shaders::generator(op.generator))
-        .constant("GROUP", GROUP)
-        .constant("G_HALF", op.g == DType::Bf16)
-        .constant("W_HALF", op.w == DType::Bf16)
-        .constant("V_HALF", op.v == DType::Bf16)
-        .constant("STOCHASTIC", halves && op.rounding == Rounding::Stochastic)
-        .constant("COPY", op.copy_ld.is_some())
-        .constant("KEEP", op.keep_f32)
+impl Rates {
+    fn of(step: &StepValues) -> Result<Self> {
+        Ok(Self {
+            learning_rate: step.get(OP, "learning_rate")?,
+            momentum: step.get(OP, "momentum")?,
+            weight_decay: step.get(OP, "weight_decay")?,
+        })
+    }
 }
 
 pub(super) fn permutations() -> Vec<Permutation> {
-    let mut all = Vec::new();
-    let types = [DType::F32, DType::Bf16];
-    for bits in 0..16 {
-        let [g, w, v] = [bits & 1, (bits >> 1) & 1, (bits >> 2) & 1].map(|i| types[i]);
-        let op = Sgd {
-            keep_f32: bits >= 8,
-            ..Sgd::new(1, 1, [g, w, v])
-        };
-        let copies = if w == DType::F32 {
-            &[None, Some(2)][..]
-        } else {
-            &[None]
-        };
-        for &copy_ld in copies {
-            let op = Sgd { copy_ld, ..op };
-            all.push(permutation(&op));
-            if w == DType::Bf16 || v == DType::Bf16 {
-                for generator in [Generator::Threefry, Generator::Philox] {
-                    let rounding = Rounding::Stochastic;
-                    all.push(permutation(&Sgd {
-                        generator,
-                        rounding,
-                        ..op
-                    }));
-                }
-            }
-        }
-    }
-    all
+    Variant::permutations(gpu::VARIANTS)
 }

@@ -1,11 +1,11 @@
-use super::{Sgd, SgdOperands};
+use super::{Rates, Sgd, SgdOperands};
 use crate::format::bf16;
 use crate::gpu::StepValues;
 use crate::tensor::DType;
 use crate::tensor::element::{load, store_f64, store_half};
 
 /// `v' = mu v + (g + decay w)`, `w' = w - rate v'`, in f64, stored as `op` says; `w'` uses `v'` before rounding.
-pub(crate) fn sgd(op: &Sgd, step: &StepValues, operands: SgdOperands<'_>) {
+pub(crate) fn sgd(op: &Sgd, step: &StepValues, rates: &Rates, operands: SgdOperands<'_>) {
     let SgdOperands {
         g,
         w,
@@ -14,7 +14,7 @@ pub(crate) fn sgd(op: &Sgd, step: &StepValues, operands: SgdOperands<'_>) {
         w_kept,
         v_kept,
     } = operands;
-    let [rate, momentum, decay, _] = step.scalars.map(f64::from);
+    let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
     let (w_draw, v_draw) = op.draws(step);
     for row in 0..op.rows {
         for col in 0..op.cols {

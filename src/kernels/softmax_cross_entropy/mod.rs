@@ -204,6 +204,15 @@ impl SoftmaxCrossEntropy {
 /// Elementary operations per logit: two exponentials, a division, roundings.
 const WORK: u64 = 8;
 
+// Until its scalars are told apart by their bits.
+impl Eq for SoftmaxCrossEntropy {}
+
+impl std::hash::Hash for SoftmaxCrossEntropy {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        format!("{self:?}").hash(state);
+    }
+}
+
 impl Op for SoftmaxCrossEntropy {
     fn name(&self) -> &'static str {
         OP
@@ -275,11 +284,7 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues {
-            seed: self.draw.seed,
-            number: self.draw.step,
-            ..StepValues::default()
-        }
+        StepValues::new(self.draw.seed, self.draw.step)
     }
 
     fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
@@ -301,7 +306,7 @@ impl Op for SoftmaxCrossEntropy {
             .iter()
             .map(|range| self.step(gpu, range))
             .collect::<Result<_>>()?;
-        Plan::new(gpu, OP, variant, self.operands(), steps, self.step_values())
+        Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

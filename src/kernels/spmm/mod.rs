@@ -249,7 +249,7 @@ impl Op for Spmm {
             0 => Vec::new(),
             _ => self.steps(gpu, variant == "cached", any_offset)?,
         };
-        Plan::new(gpu, OP, variant, self.operands(), steps, StepValues::default())
+        Plan::from_steps(gpu, OP, variant, self.operands(), steps, StepValues::default())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -197,7 +197,7 @@ impl Op for Spmv {
             "merge" | "merge_scalar" => merge::steps(gpu, self, variant == "merge")?,
             _ => self.row_steps(gpu, variant == "vector")?,
         };
-        Plan::new(gpu, OP, variant, self.operands(), steps, StepValues::default())
+        Plan::from_steps(gpu, OP, variant, self.operands(), steps, StepValues::default())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -1,11 +1,12 @@
-// The same, four words per element; operands start on 16 bytes and the count is a multiple of 4 words.
-// After lib/index.wgsl. Constants: GROUP (invocations per workgroup), STRIDE (vectors per invocation).
+// dst[i] = src[i], four words per element; operands start on 16 bytes and the count is a multiple of 4 words.
+// Constants: GROUP (invocations per workgroup), STRIDE (vectors per invocation).
+
+//!use lib/index.wgsl
 
 struct Params {
     count: u32,
     src_offset: u32,
     dst_offset: u32,
-    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

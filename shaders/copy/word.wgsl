@@ -1,11 +1,12 @@
 // dst[i] = src[i], word for word: the plainest kernel, and the one that measures copy bandwidth.
-// After lib/index.wgsl. Constants: GROUP (invocations per workgroup).
+// Constants: GROUP (invocations per workgroup).
+
+//!use lib/index.wgsl
 
 struct Params {
     count: u32,
     src_offset: u32,
     dst_offset: u32,
-    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,0 +1,95 @@
+use super::Sgd;
+use crate::error::Result;
+use crate::format::Rounding;
+use crate::format::random::Generator;
+use crate::gpu::{Dispatch, Gpu, Permutation, Shader, Words, generator, pieces};
+use crate::op::Variant;
+use crate::tensor::DType;
+
+const GROUP: u32 = 64;
+
+static SGD: Shader = Shader::new("sgd/sgd.wgsl", include_str!("../../../shaders/sgd/sgd.wgsl"));
+
+pub(super) const VARIANTS: &[Variant<Sgd>] = &[Variant {
+    name: "eights",
+    serves: |op, _, _| op.w != DType::F64,
+    rank: |_, _| 0,
+    dispatches: |op, gpu, _| dispatches(op, gpu),
+    permutations,
+}];
+
+fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
+    let pipeline = gpu.pipeline(&permutation(op))?;
+    let (g, w, v) = (op.g(), op.w(), op.v());
+    let dispatch = |piece: &crate::gpu::Piece| {
+        let optional = |name, view: Option<_>| view.map_or(Words::absent(), |view| piece.of(name, &view));
+        Dispatch::new(&pipeline)
+            .set("rows", piece.rows)
+            .set("cols", piece.cols)
+            .set("g_ld", g.row_words())
+            .set("w_ld", w.row_words())
+            .set("v_ld", v.row_words())
+            .set("copy_ld", op.copy().map_or(0, |copy| copy.row_words()))
+            .set_wide(["base_lo", "base_hi"], piece.base)
+            .set("w_stream", op.w_stream)
+            .set("v_stream", op.v_stream)
+            .bind("g", piece.of("g", &g))
+            .bind("w", piece.of("w", &w))
+            .bind("v", piece.of("v", &v))
+            .bind("copy", optional("copy", op.copy()))
+            .bind("w_kept", optional("w_kept", op.kept()))
+            .bind("v_kept", optional("v_kept", op.kept()))
+            .linear_groups(gpu, piece.eights().div_ceil(GROUP.into()))
+            .work(piece.eights() * 32)
+            .turns(8)
+    };
+    Ok(pieces(gpu, &op.views()).iter().map(dispatch).collect())
+}
+
+fn permutation(op: &Sgd) -> Permutation {
+    let halves = op.w == DType::Bf16 || op.v == DType::Bf16;
+    Permutation::new(&SGD)
+        .fill("generator", generator(op.generator))
+        .constant("GROUP", GROUP)
+        .constant("G_HALF", op.g == DType::Bf16)
+        .constant("W_HALF", op.w == DType::Bf16)
+        .constant("V_HALF", op.v == DType::Bf16)
+        .constant("STOCHASTIC", halves && op.rounding == Rounding::Stochastic)
+        .constant("COPY", op.copy_ld.is_some())
+        .constant("KEEP", op.keep_f32)
+}
+
+fn permutations() -> Vec<Permutation> {
+    let mut all = Vec::new();
+    let types = [DType::F32, DType::Bf16];
+    for bits in 0..16 {
+        let [g, w, v] = [bits & 1, (bits >> 1) & 1, (bits >> 2) & 1].map(|i| types[i]);
+        let op = Sgd {
+            keep_f32: bits >= 8,
+            ..Sgd::new(1, 1, [g, w, v])
+        };
+        let copies = if w == DType::F32 {
+            &[None, Some(2)][..]
+        } else {
+            &[None]
+        };
+        for &copy_ld in copies {
+            let op = Sgd {
+                copy_ld,
+                ..op.clone()
+            };
+            all.push(permutation(&op));
+            if w == DType::Bf16 || v == DType::Bf16 {
+                for generator in [Generator::Threefry, Generator::Philox] {
+                    let rounding = Rounding::Stochastic;
+                    all.push(permutation(&Sgd {
+                        generator,
+                        rounding,
+                        ..op.clone()
+                    }));
+                }
+            }
+        }
+    }
+    all
+}
