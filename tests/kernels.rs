@@ -1,11 +1,15 @@
 //! Every trio on every device present, against its reference. A device that is missing shows as an ignored
 //! test with the reason; with `FEWBIT_REQUIRE_GPU=1` a missing GPU fails instead.
 
+#![allow(clippy::print_stderr, reason = "a file that cannot be written is told")]
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fewbit::check::{self, Case, Effort, Expected};
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{Gpu, GpuOptions};
+use fewbit::op::Class;
 use fewbit::{Device, wgpu};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -82,13 +86,109 @@ fn main() {
         }));
     }
     // A case's trials stand side by side: they share what the reference made, and drop it together.
+    let digests = Arc::new(Digests::read());
+    let mut titles = Titles::default();
     for case in check::cases(Effort::Full) {
-        let case = Arc::new((case, OnceLock::new()));
+        let title = titles.next(&case);
+        let case = Arc::new((case, title, OnceLock::new()));
         for place in places.iter().filter(|place| place.effort >= case.0.effort) {
-            trials.push(trial(place.clone(), case.clone()));
+            trials.push(trial(place.clone(), case.clone(), digests.clone()));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    let lost = digests.lost(&titles);
+    trials.push(Trial::test(
+        "no case of tests/digests.txt is lost",
+        move || match lost.len() {
+            0 => Ok(()),
+            count => Err(format!("{count} cases are gone: {lost:?}").into()),
+        },
+    ));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    digests.write();
+    conclusion.exit();
+}
+
+/// Numbers the cases of one description, which differ in their data alone.
+#[derive(Default)]
+struct Titles(HashMap<String, usize>);
+
+impl Titles {
+    fn next(&mut self, case: &Case) -> String {
+        let title = format!("{}::{}", case.op.name(), case.op.describe());
+        let number = self.0.entry(title.clone()).or_default();
+        *number += 1;
+        match *number {
+            1 => title,
+            number => format!("{title} #{number}"),
+        }
+    }
+}
+
+/// What the reference makes of every case, and the CPU device of those in the bounded class, by instruction set: lines
+/// of digest, place and title. Results stay what they are unless CHANGELOG.md says otherwise; cases that are not listed
+/// are new. `FEWBIT_DIGESTS=FILE` writes the digests of a run to a file of the same form.
+struct Digests {
+    known: HashMap<String, u64>,
+    seen: Mutex<BTreeMap<String, u64>>,
+}
+
+const REFERENCE: &str = "reference";
+
+impl Digests {
+    fn read() -> Self {
+        let line = |line: &str| {
+            let (digest, title) = line.split_once(' ')?;
+            Some((title.to_string(), u64::from_str_radix(digest, 16).ok()?))
+        };
+        Self {
+            known: include_str!("digests.txt").lines().filter_map(line).collect(),
+            seen: Mutex::default(),
+        }
+    }
+
+    fn check(&self, place: &str, title: &str, digest: u64) -> Result<(), Failed> {
+        let key = format!("{place}::{title}");
+        let known = self.known.get(&key).copied();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(key, digest);
+        match known {
+            Some(known) if known != digest => Err(format!(
+                "{place}: other bits than before: {digest:016x}, in tests/digests.txt {known:016x}"
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Titles of the reference's lines that no case has.
+    fn lost(&self, titles: &Titles) -> Vec<String> {
+        let has = |title: &str| match title
+            .rsplit_once(" #")
+            .map(|(title, number)| (title, number.parse()))
+        {
+            Some((title, Ok(number))) => titles.0.get(title).is_some_and(|count| *count >= number),
+            _ => titles.0.contains_key(title),
+        };
+        let titles = self
+            .known
+            .keys()
+            .filter_map(|key| key.strip_prefix("reference::"));
+        titles.filter(|title| !has(title)).map(str::to_string).collect()
+    }
+
+    fn write(&self) {
+        let Some(path) = std::env::var_os("FEWBIT_DIGESTS") else {
+            return;
+        };
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines: String = seen
+            .iter()
+            .map(|(key, digest)| format!("{digest:016x} {key}\n"))
+            .collect();
+        if let Err(error) = std::fs::write(&path, lines) {
+            eprintln!("{}: {error}", path.display());
+        }
+    }
 }
 
 /// Bytes in one binding of the device that has small ones: eight rows of every quick case fit.
@@ -143,21 +243,17 @@ impl Place {
     }
 }
 
-type Shared = Arc<(Case, OnceLock<fewbit::Result<Expected>>)>;
+type Shared = Arc<(Case, String, OnceLock<fewbit::Result<Expected>>)>;
 
-fn trial(place: Place, shared: Shared) -> Trial {
-    let title = format!(
-        "{}::{}::{}",
-        place.name,
-        shared.0.op.name(),
-        shared.0.op.describe()
-    );
+fn trial(place: Place, shared: Shared, digests: Arc<Digests>) -> Trial {
+    let title = format!("{}::{}", place.name, shared.1);
     Trial::test(title, move || {
-        let (case, expected) = &*shared;
+        let (case, title, expected) = &*shared;
         let expected = expected
             .get_or_init(|| Expected::new(case))
             .as_ref()
             .map_err(ToString::to_string)?;
+        digests.check(REFERENCE, title, expected.digest(case))?;
         let _turn = place
             .turn
             .as_ref()
@@ -167,6 +263,9 @@ fn trial(place: Place, shared: Shared) -> Trial {
         {
             if let Some(failure) = report.verdict.failure {
                 return Err(format!("{}: {failure}", report.variant).into());
+            }
+            if place.device.as_cpu().is_some() && case.op.class() == Class::Bounded {
+                digests.check(&place.name, title, report.digest)?;
             }
         }
         Ok(())

@@ -20,6 +20,20 @@ pub struct Report {
     pub variant: String,
     /// What was found.
     pub verdict: Verdict,
+    /// A digest of every operand that the operation writes, as the run left it.
+    pub digest: u64,
+}
+
+/// FNV-1a over the words of the operands that an operation writes, guard words left out.
+fn digest(case: &Case, operands: &[HostBuffer]) -> u64 {
+    let specs = case.op.operands();
+    let written = specs.iter().zip(operands).filter(|(spec, _)| spec.is_written());
+    let words = written.flat_map(|(spec, buffer)| buffer.words().iter().take(spec.words as usize));
+    words
+        .flat_map(|word| word.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
 }
 
 /// Every built-in case up to an effort.
@@ -68,6 +82,12 @@ impl Expected {
             sums: Sums::default(),
         })
     }
+
+    /// A digest of every operand that the operation writes, as the reference left it.
+    #[must_use]
+    pub fn digest(&self, case: &Case) -> u64 {
+        digest(case, &self.want)
+    }
 }
 
 /// Runs a case on every variant that serves it on a device, judged by the operation's class.
@@ -107,6 +127,7 @@ pub fn run_expecting(device: &Device, case: &Case, expected: &Expected) -> Resul
             reports.push(Report {
                 variant: format!("{variant}{suffix}"),
                 verdict,
+                digest: digest(case, &ran.operands),
             });
         }
     }
@@ -132,6 +153,7 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
         Ok(Report {
             variant: variant.unwrap_or("preferred").to_string(),
             verdict,
+            digest: digest(case, &ran.operands),
         })
     };
     variants.iter().map(report).collect()
@@ -145,7 +167,12 @@ fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<V
     let mut got = expected.before.clone();
     host.run(&*case.op, &mut got, &case.op.step_values())?;
     let verdict = judge(case, expected, &got, device.arithmetic());
-    Ok(vec![Report { variant, verdict }])
+    let digest = digest(case, &got);
+    Ok(vec![Report {
+        variant,
+        verdict,
+        digest,
+    }])
 }
 
 /// Judges results by the operation's class, and checks that nothing outside the operands was written.

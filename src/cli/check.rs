@@ -47,7 +47,7 @@ pub(crate) fn run(common: &Common, args: &CheckArgs, output: &mut Output) -> Res
         interrupted()?;
         bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
         let reports = check::run(&device, case)?;
-        for Report { variant, verdict } in reports {
+        for Report { variant, verdict, .. } in reports {
             let class = case.op.class();
             elements += verdict.compared;
             let text = words(&verdict, class);

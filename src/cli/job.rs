@@ -34,7 +34,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     for case in &awkward {
         interrupted()?;
         bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
-        for Report { variant, verdict } in check::run(&device, case)? {
+        for Report { variant, verdict, .. } in check::run(&device, case)? {
             if let Some(failure) = &verdict.failure {
                 failures.push(format!(
                     "{} [{variant}] {}: {failure}",
