@@ -56,6 +56,7 @@
     )
 )]
 
+#[cfg(feature = "check")]
 pub mod check;
 #[cfg(feature = "compress")]
 pub mod compress;
