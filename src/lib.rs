@@ -63,6 +63,7 @@ pub mod compress;
 pub mod cpu;
 pub mod device;
 pub mod error;
+pub mod file;
 pub mod format;
 pub mod gpu;
 #[cfg(feature = "io")]
