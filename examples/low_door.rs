@@ -8,6 +8,8 @@ use fewbit::ops::{Matmul, Op as _};
 use fewbit::wgpu;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // RUST_LOG=info shows what wgpu and fewbit have to say.
+    env_logger::init();
     // The program's own device; any that wgpu opens will do, with default limits and no features.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;

@@ -35,7 +35,7 @@ for target in aarch64-unknown-linux-gnu x86_64-pc-windows-msvc aarch64-apple-dar
     if ! rustup target list --installed | grep -qx "$target"; then
         rustup target add "$target"
     fi
-    cargo check --release --lib --no-default-features --features cpu,native --target "$target"
+    cargo check --release -p fewbit --lib --no-default-features --features cpu,native --target "$target"
 done
 
 say "Miri on the formats and on the portable CPU kernels"
@@ -44,8 +44,8 @@ if cargo +nightly miri --version >/dev/null 2>&1; then
     # behaviour, and the values are checked by the native run above. By default it also errs by an ulp at random in
     # exp and ln, which results are compared to the bit with.
     export PROPTEST_CASES=4 MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-deterministic-floats"
-    cargo +nightly miri test --no-default-features --test formats
-    cargo +nightly miri test --no-default-features --lib -- cpu::tests
+    cargo +nightly miri test -p fewbit --no-default-features --test formats
+    cargo +nightly miri test -p fewbit --no-default-features --features check --lib -- cpu::tests
 else
     echo "skipped: no nightly with Miri (rustup toolchain install nightly --component miri rust-src)"
 fi

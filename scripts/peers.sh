@@ -63,7 +63,7 @@ fi
 "$python" benches/peers/peers.py --merge "${files[@]}" --out "$out" || failed=1
 cat "$out/peers.md"
 if [ -n "$train" ]; then
-    cargo build --release --bin fewbit
+    cargo build --release -p fewbit-cli
     built=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
     "$python" benches/peers/train.py --fewbit "$built/release/fewbit" --json "$out/train.json" || failed=1
 fi

@@ -56,12 +56,14 @@
     )
 )]
 
+#[cfg(feature = "check")]
 pub mod check;
 #[cfg(feature = "compress")]
 pub mod compress;
 pub mod cpu;
 pub mod device;
 pub mod error;
+pub mod file;
 pub mod format;
 pub mod gpu;
 #[cfg(feature = "io")]

@@ -232,6 +232,66 @@ fn files_come_back_and_damaged_or_stale_ones_mean_defaults() {
 }
 
 #[test]
+fn programs_that_tune_at_once_lose_nothing() {
+    let folder = folder("together");
+    let cache = Cache::at(folder.clone());
+    let Some(gpu) = open(None) else { return };
+    std::thread::scope(|scope| {
+        for op in 0..8 {
+            let (cache, info) = (&cache, gpu.info());
+            scope.spawn(move || {
+                for family in 0..5 {
+                    let mut found = Tuning::default();
+                    found.set(&format!("op{op}"), &format!("family{family}"), "fast");
+                    cache.add_tuning(info, &found).expect("added");
+                }
+            });
+        }
+    });
+    assert_eq!(cache.tuning(gpu.info()).len(), 40);
+    // To find out whether it could be written leaves a file of another version as it is.
+    let path = cache.tuning_path(gpu.info());
+    std::fs::write(&path, "of another version").expect("written");
+    cache.probe_tuning(gpu.info()).expect("writable");
+    assert_eq!(std::fs::read(&path).expect("bytes"), b"of another version");
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// Whoever opens a FIFO waits for its other end.
+#[cfg(unix)]
+#[test]
+fn a_fifo_in_a_caches_place_is_not_waited_for() {
+    let folder = folder("fifo");
+    let cache = Cache::at(folder.clone());
+    let Some(gpu) = open(None) else { return };
+    std::fs::create_dir_all(&folder).expect("made");
+    let (tuning, pipelines) = (cache.tuning_path(gpu.info()), cache.pipelines_path(gpu.info()));
+    for path in [&tuning, &pipelines, &tuning.with_extension("lock")] {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo").success());
+    }
+    let (done, told) = std::sync::mpsc::channel();
+    let (at, of) = (cache.clone(), gpu.clone());
+    std::thread::spawn(move || {
+        let opened = open(Some(at.clone())).expect("a GPU");
+        let refused = [
+            at.save_tuning(of.info(), &Tuning::default()).is_err(),
+            at.add_tuning(of.info(), &Tuning::default()).is_err(),
+            at.probe_tuning(of.info()).is_err(),
+        ];
+        // Where the driver keeps no cache there is nothing to save.
+        let _ = at.save_pipelines(&opened);
+        let _ = done.send((opened.tuning(), refused));
+    });
+    let (found, refused) = told
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .expect("an answer");
+    assert!(found.is_empty());
+    assert_eq!(refused, [true; 3]);
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
 fn the_pool_keeps_no_more_than_its_cap() {
     let Some(gpu) = open(None) else { return };
     let device = Device::from_gpu(gpu);

@@ -322,7 +322,7 @@ pub(crate) fn check_matrix(
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "check"))]
 mod tests {
     use super::*;
     use crate::check::{self, Effort};

@@ -1,12 +1,13 @@
 //! Files that outlive a run, one of each per adapter: tuned variants and compiled pipelines. A file that is
 //! missing, stale or corrupt means defaults, never an error.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::{Gpu, Tuning};
+use crate::file;
 
 /// The layout of the tuning file; another number is another layout, and stale.
 const TUNING_VERSION: u64 = 1;
@@ -57,7 +58,7 @@ impl Cache {
     #[must_use]
     pub fn tuning(&self, info: &wgpu::AdapterInfo) -> Tuning {
         let path = self.tuning_path(info);
-        let Ok(bytes) = std::fs::read(&path) else {
+        let Ok(bytes) = file::read_regular(&path) else {
             return Tuning::default();
         };
         parse_tuning(&bytes, info).unwrap_or_else(|why| {
@@ -88,10 +89,65 @@ impl Cache {
         Ok(path)
     }
 
+    /// Adds what was found to the tuning file of an adapter, and keeps the rest of it: what another program has
+    /// added since this one read it too.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be written, or another program has been adding for ten seconds; the old file
+    /// is then as it was.
+    pub fn add_tuning(&self, info: &wgpu::AdapterInfo, found: &Tuning) -> std::io::Result<PathBuf> {
+        let lock = self.lock(info)?;
+        let mut tuning = self.tuning(info);
+        for (op, family, variant) in found.iter() {
+            tuning.set(op, family, variant);
+        }
+        let saved = self.save_tuning(info, &tuning);
+        drop(lock);
+        saved
+    }
+
+    /// Finds out whether a tuning file could be saved, and changes none.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be written.
+    pub fn probe_tuning(&self, info: &wgpu::AdapterInfo) -> std::io::Result<()> {
+        let path = self.tuning_path(info);
+        self.free(&path)?;
+        file::probe(path)
+    }
+
+    /// Keeps other programs from adding to the tuning file of an adapter until it is dropped.
+    fn lock(&self, info: &wgpu::AdapterInfo) -> std::io::Result<std::fs::File> {
+        let path = self.tuning_path(info).with_extension("lock");
+        self.free(&path)?;
+        let file = std::fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::WouldBlock) if start.elapsed() < Duration::from_secs(10) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    return Err(std::io::Error::other("another program keeps its lock"));
+                }
+                // Some file systems have no locks: then two programs at once may lose what one of them adds.
+                Err(std::fs::TryLockError::Error(error)) => {
+                    log::info!("{}: no lock: {error}", self.folder.display());
+                    return Ok(file);
+                }
+            }
+        }
+    }
+
     /// The driver's data of pipelines compiled before, if the file is whole.
     #[must_use]
     pub fn pipelines(&self, info: &wgpu::AdapterInfo) -> Option<Vec<u8>> {
-        let bytes = std::fs::read(self.pipelines_path(info)).ok()?;
+        let bytes = file::read_regular(self.pipelines_path(info)).ok()?;
         let data = unwrap_pipelines(&bytes, info);
         if data.is_none() {
             log::info!("the cache of pipelines is stale or damaged: it starts anew");
@@ -118,17 +174,19 @@ impl Cache {
         )
     }
 
-    /// Writes beside the file, then renames: a reader, or a run cut short, sees the old file or the new one.
+    /// Writes a file of the folder, whole or not at all.
     fn replace(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        self.free(path)?;
+        file::write(path, bytes)
+    }
+
+    /// Makes the folder. A cache is a file: what else has its name is neither written to nor waited for.
+    fn free(&self, path: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(&self.folder)?;
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        let written = std::fs::File::create(&temporary)
-            .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| std::fs::rename(&temporary, path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&temporary);
+        match file::only_regular(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        written
     }
 }
 

@@ -2,18 +2,22 @@
 //! only (type code 0x08), plain or gzipped; which of the two is told from the bytes, not from the name.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use thiserror::Error;
 
+use crate::file;
 #[cfg(feature = "nn")]
 use crate::nn::data::{DataError, Dataset, Part, Split};
 
 /// Most bytes of data in one file: 2 GiB, forty times MNIST. A gzip of a few megabytes can hold as much.
 pub const MAX_BYTES: usize = 1 << 31;
+
+/// The first byte of a gzip member.
+const GZIP: u8 = 0x1f;
 
 /// The type code of unsigned bytes, the only one read.
 const UNSIGNED_BYTE: u8 = 0x08;
@@ -190,6 +194,45 @@ fn parse_plain(mut reader: impl Read) -> Result<Idx, IdxError> {
     Ok(Idx { dims, data })
 }
 
+/// What the gzip members in a stream hold, one after the other. As gzip does, it skips zeros after the last: tapes
+/// and disk images fill their blocks with them.
+struct Unzipped<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Unzipped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(mut rest) = self.0.take().map(GzDecoder::into_inner) else {
+                break;
+            };
+            if rest.fill_buf()?.first() == Some(&GZIP) {
+                self.0 = Some(GzDecoder::new(rest));
+                continue;
+            }
+            only_zeros(&mut rest)?;
+        }
+        Ok(0)
+    }
+}
+
+fn only_zeros(rest: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let buffer = rest.fill_buf()?;
+        let count = buffer.len();
+        if count == 0 {
+            return Ok(());
+        }
+        if buffer.iter().any(|byte| *byte != 0) {
+            let message = "after the compressed data come bytes that are neither gzip nor zeros";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
+        }
+        rest.consume(count);
+    }
+}
+
 impl Idx {
     /// Reads one array, plain or gzipped, to the end of `reader`.
     ///
@@ -199,8 +242,8 @@ impl Idx {
     pub fn parse(reader: impl Read) -> Result<Self, IdxError> {
         let mut reader = BufReader::new(reader);
         // A plain IDX file starts with two zeros, so one byte tells; `fill_buf` may hold no more than that.
-        if reader.fill_buf()?.first() == Some(&0x1f) {
-            parse_plain(MultiGzDecoder::new(reader))
+        if reader.fill_buf()?.first() == Some(&GZIP) {
+            parse_plain(Unzipped(Some(GzDecoder::new(reader))))
         } else {
             parse_plain(reader)
         }
@@ -216,12 +259,8 @@ impl Idx {
         Self::parse(file).map_err(|error| error.at(path))
     }
 
-    /// Writes the array, plain.
-    ///
-    /// # Errors
-    /// [`IdxError::Dimensions`], [`IdxError::TooLarge`] or [`IdxError::Length`] when `dims` and `data` cannot be
-    /// written (nothing is), else the writer's own error.
-    pub fn write_to(&self, mut writer: impl Write) -> Result<(), IdxError> {
+    /// How many dimensions there are, where they and the data can be written.
+    fn rank(&self) -> Result<u8, IdxError> {
         let count = self.dims.len();
         let rank = match u8::try_from(count) {
             Ok(rank) if rank > 0 => rank,
@@ -235,6 +274,16 @@ impl Idx {
                 found,
             });
         }
+        Ok(rank)
+    }
+
+    /// Writes the array, plain.
+    ///
+    /// # Errors
+    /// [`IdxError::Dimensions`], [`IdxError::TooLarge`] or [`IdxError::Length`] when `dims` and `data` cannot be
+    /// written (nothing is), else the writer's own error.
+    pub fn write_to(&self, mut writer: impl Write) -> Result<(), IdxError> {
+        let rank = self.rank()?;
         writer.write_all(&[0, 0, UNSIGNED_BYTE, rank])?;
         for &dim in &self.dims {
             // `volume` has checked that each fits.
@@ -245,28 +294,35 @@ impl Idx {
         Ok(())
     }
 
-    /// Writes the array to the file `path`, plain; an existing file is replaced.
+    /// Writes the array to the file `path`, plain, whole or not at all ([`file::write`](crate::file::write)).
     ///
     /// # Errors
-    /// As [`Idx::write_to`], inside [`IdxError::File`].
+    /// As [`Idx::write_to`], inside [`IdxError::File`]; an existing file is then as it was.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), IdxError> {
-        let path = path.as_ref();
-        let file = File::create(path).map_err(|error| IdxError::Io(error).at(path))?;
-        self.write_to(BufWriter::new(file))
-            .map_err(|error| error.at(path))
+        self.write_file(path.as_ref(), |writer| self.write_to(writer))
     }
 
-    /// Writes the array to the file `path`, gzipped; an existing file is replaced.
+    /// Writes the array to the file `path`, gzipped; see [`Idx::write`].
     ///
     /// # Errors
-    /// As [`Idx::write_to`], inside [`IdxError::File`].
+    /// See [`Idx::write`].
     pub fn write_gz(&self, path: impl AsRef<Path>) -> Result<(), IdxError> {
-        let path = path.as_ref();
-        let file = File::create(path).map_err(|error| IdxError::Io(error).at(path))?;
-        let mut encoder = GzEncoder::new(BufWriter::new(file), flate2::Compression::default());
-        self.write_to(&mut encoder).map_err(|error| error.at(path))?;
-        let end = encoder.finish().and_then(|mut file| file.flush());
-        end.map_err(|error| IdxError::Io(error).at(path))
+        self.write_file(path.as_ref(), |writer| {
+            let mut encoder = GzEncoder::new(writer, flate2::Compression::default());
+            self.write_to(&mut encoder)?;
+            encoder.finish()?;
+            Ok(())
+        })
+    }
+
+    fn write_file(
+        &self,
+        path: &Path,
+        fill: impl FnOnce(&mut dyn Write) -> Result<(), IdxError>,
+    ) -> Result<(), IdxError> {
+        // Before anything is opened: a device is written to as it stands.
+        let written = self.rank().and_then(|_| file::write_with(path, fill));
+        written.map_err(|error| error.at(path))
     }
 }
 
@@ -307,6 +363,12 @@ fn read_rank(path: &Path, need: usize) -> Result<Idx, IdxError> {
 #[cfg(feature = "nn")]
 pub fn load_mnist(dir: impl AsRef<Path>) -> Result<Dataset, IdxError> {
     let dir = dir.as_ref();
+    // That there is no such folder is not that it lacks four files.
+    let found = std::fs::metadata(dir).map_err(|error| IdxError::Io(error).at(dir))?;
+    if !found.is_dir() {
+        let error = std::io::Error::new(std::io::ErrorKind::NotADirectory, "this is no folder");
+        return Err(IdxError::Io(error).at(dir));
+    }
     let mut missing = Vec::new();
     let mut find = |stem: &str, kind: &str| -> PathBuf {
         let names = names(stem, kind);

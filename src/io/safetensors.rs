@@ -1,5 +1,8 @@
 //! Named tensors in safetensors files: a thin layer over the `safetensors` crate, which does the parsing and
 //! its checks (sizes, overlaps, gaps, overflow). Elements are little-endian and row-major, as in the file.
+//!
+//! Tensors of every element type are read and written as bytes, so that a file passes through whole; only the use
+//! of one whose type fewbit does not compute with is an error.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +10,10 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{SafeTensorError, SafeTensors, TensorView, serialize as serialize_views};
 use thiserror::Error;
 
-/// Element types read and written here.
+use crate::file;
+use crate::format::bf16;
+
+/// Element types of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dtype {
@@ -19,26 +25,25 @@ pub enum Dtype {
     F64,
     /// Unsigned integer, 4 bytes; fewbit keeps packed codes in it.
     U32,
+    /// Any other that the format has: kept, but not computed with.
+    Other(OtherDtype),
+}
+
+/// An element type of the format that fewbit does not compute with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherDtype(safetensors::Dtype);
+
+impl std::hash::Hash for OtherDtype {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        // A type is its name.
+        self.0.to_string().hash(state);
+    }
 }
 
 impl Dtype {
-    /// The name in a file's header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Dtype::Bf16 => "BF16",
-            Dtype::F32 => "F32",
-            Dtype::F64 => "F64",
-            Dtype::U32 => "U32",
-        }
-    }
-
-    /// Bytes of one element.
-    pub fn bytes(self) -> usize {
-        match self {
-            Dtype::Bf16 => 2,
-            Dtype::F32 | Dtype::U32 => 4,
-            Dtype::F64 => 8,
-        }
+    /// Bits of one element.
+    pub fn bits(self) -> usize {
+        self.to_file().bitsize()
     }
 
     fn to_file(self) -> safetensors::Dtype {
@@ -47,23 +52,24 @@ impl Dtype {
             Dtype::F32 => safetensors::Dtype::F32,
             Dtype::F64 => safetensors::Dtype::F64,
             Dtype::U32 => safetensors::Dtype::U32,
+            Dtype::Other(other) => other.0,
         }
     }
 
-    fn from_file(dtype: safetensors::Dtype) -> Option<Self> {
+    fn from_file(dtype: safetensors::Dtype) -> Self {
         match dtype {
-            safetensors::Dtype::BF16 => Some(Dtype::Bf16),
-            safetensors::Dtype::F32 => Some(Dtype::F32),
-            safetensors::Dtype::F64 => Some(Dtype::F64),
-            safetensors::Dtype::U32 => Some(Dtype::U32),
-            _ => None,
+            safetensors::Dtype::BF16 => Dtype::Bf16,
+            safetensors::Dtype::F32 => Dtype::F32,
+            safetensors::Dtype::F64 => Dtype::F64,
+            safetensors::Dtype::U32 => Dtype::U32,
+            other => Dtype::Other(OtherDtype(other)),
         }
     }
 }
 
 impl std::fmt::Display for Dtype {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+        write!(f, "{}", self.to_file())
     }
 }
 
@@ -78,6 +84,39 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
     /// Its elements, little-endian, row-major, without gaps.
     pub bytes: Vec<u8>,
+}
+
+impl NamedTensor {
+    /// The elements as f32: those of F64 rounded to nearest.
+    ///
+    /// # Errors
+    /// [`SafetensorsError::Unsupported`] for elements that are no floats fewbit computes with.
+    pub fn to_f32(&self) -> Result<Vec<f32>, SafetensorsError> {
+        match self.dtype {
+            Dtype::Bf16 => {
+                let (words, _) = self.bytes.as_chunks();
+                Ok(words
+                    .iter()
+                    .map(|&bytes| bf16::widen(u16::from_le_bytes(bytes)))
+                    .collect())
+            }
+            Dtype::F32 => {
+                let (words, _) = self.bytes.as_chunks();
+                Ok(words.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+            }
+            Dtype::F64 => {
+                let (words, _) = self.bytes.as_chunks();
+                Ok(words
+                    .iter()
+                    .map(|&bytes| f64::from_le_bytes(bytes) as f32)
+                    .collect())
+            }
+            Dtype::U32 | Dtype::Other(_) => Err(SafetensorsError::Unsupported {
+                name: self.name.clone(),
+                dtype: self.dtype.to_string(),
+            }),
+        }
+    }
 }
 
 /// Why tensors cannot be read or written.
@@ -95,8 +134,24 @@ pub enum SafetensorsError {
     /// The bytes are no sound safetensors file, or the crate refused to write one.
     #[error("safetensors: {0}")]
     Format(#[from] SafeTensorError),
-    /// An element type that fewbit has no use for.
-    #[error("safetensors: tensor `{name}` has elements of type {dtype}; BF16, F32, F64 and U32 are read")]
+    /// Something in a file with a name.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<SafetensorsError>,
+    },
+    /// One object of the header says two things of one name.
+    #[error("safetensors: the header holds the key `{key}` twice")]
+    Duplicate {
+        /// The key.
+        key: String,
+    },
+    /// Elements that cannot be used as floats.
+    #[error(
+        "safetensors: tensor `{name}` has elements of type {dtype}; BF16, F32 and F64 are used as floats"
+    )]
     Unsupported {
         /// The tensor.
         name: String,
@@ -125,40 +180,85 @@ pub enum SafetensorsError {
     },
 }
 
-/// Reads all tensors of a file held in memory, in the order of their names.
+impl SafetensorsError {
+    fn at(self, path: &Path) -> Self {
+        SafetensorsError::File {
+            path: path.to_path_buf(),
+            source: Box::new(self),
+        }
+    }
+}
+
+/// Reads all tensors of a file held in memory, in the order of their names, whatever their types.
 ///
 /// # Errors
-/// [`SafetensorsError::Format`] or [`SafetensorsError::Unsupported`].
+/// [`SafetensorsError::Format`] or [`SafetensorsError::Duplicate`].
 pub fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, SafetensorsError> {
     let file = SafeTensors::deserialize(bytes)?;
+    // Whose header has been found to be JSON, of the length that stands before it.
+    if let Some((length, rest)) = bytes.split_first_chunk::<8>() {
+        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        unique_keys(&rest[..length.min(rest.len())])?;
+    }
     let mut views = file.tensors();
     views.sort_by(|a, b| a.0.cmp(&b.0));
-    let tensor = |(name, view): (String, TensorView<'_>)| match Dtype::from_file(view.dtype()) {
-        Some(dtype) => Ok(NamedTensor {
-            name,
-            dtype,
-            shape: view.shape().to_vec(),
-            bytes: view.data().to_vec(),
-        }),
-        None => Err(SafetensorsError::Unsupported {
-            name,
-            dtype: view.dtype().to_string(),
-        }),
+    let tensor = |(name, view): (String, TensorView<'_>)| NamedTensor {
+        name,
+        dtype: Dtype::from_file(view.dtype()),
+        shape: view.shape().to_vec(),
+        bytes: view.data().to_vec(),
     };
-    views.into_iter().map(tensor).collect()
+    Ok(views.into_iter().map(tensor).collect())
+}
+
+/// Finds a key that one object of sound JSON holds twice: parsers keep the last and say nothing.
+fn unique_keys(json: &[u8]) -> Result<(), SafetensorsError> {
+    // The keys of every object that is open; `None` for an array.
+    let mut open: Vec<Option<BTreeSet<String>>> = Vec::new();
+    let mut key_follows = false;
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'{' => open.push(Some(BTreeSet::new())),
+            b'[' => open.push(None),
+            b'}' | b']' => drop(open.pop()),
+            b'"' => {
+                let start = at - 1;
+                while json.get(at).is_some_and(|&byte| byte != b'"') {
+                    at += if json[at] == b'\\' { 2 } else { 1 };
+                }
+                at = (at + 1).min(json.len());
+                if key_follows && let Some(Some(keys)) = open.last_mut() {
+                    // Two spellings of one name are one name.
+                    let key: String = serde_json::from_slice(&json[start..at]).unwrap_or_default();
+                    if !keys.insert(key.clone()) {
+                        return Err(SafetensorsError::Duplicate { key });
+                    }
+                }
+            }
+            _ => {}
+        }
+        key_follows = match byte {
+            b'{' | b',' => matches!(open.last(), Some(Some(_))),
+            b' ' | b'\n' | b'\r' | b'\t' => key_follows,
+            _ => false,
+        };
+    }
+    Ok(())
 }
 
 /// Reads all tensors of the file `path`; see [`parse`].
 ///
 /// # Errors
-/// [`SafetensorsError`].
+/// [`SafetensorsError::Io`], or [`SafetensorsError::File`], which names the file and holds what is wrong.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<NamedTensor>, SafetensorsError> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|source| SafetensorsError::Io {
         path: path.to_path_buf(),
         source,
     })?;
-    parse(&bytes)
+    parse(&bytes).map_err(|error| error.at(path))
 }
 
 /// Makes a file in memory. The same tensors give the same bytes, whatever their order.
@@ -182,8 +282,8 @@ pub fn serialize(tensors: &[NamedTensor]) -> Result<Vec<u8>, SafetensorsError> {
         // Checked here because the crate multiplies the sizes unchecked.
         let need = shape
             .iter()
-            .try_fold(dtype.bytes(), |product, &dim| product.checked_mul(dim));
-        if need != Some(bytes.len()) {
+            .try_fold(dtype.bits(), |product, &dim| product.checked_mul(dim));
+        if need.is_none() || need != bytes.len().checked_mul(8) {
             let (name, dtype, shape, found) = (name.clone(), *dtype, shape.clone(), bytes.len());
             return Err(SafetensorsError::Length {
                 name,
@@ -201,24 +301,16 @@ pub fn serialize(tensors: &[NamedTensor]) -> Result<Vec<u8>, SafetensorsError> {
     Ok(serialize_views(views, None)?)
 }
 
-/// Writes tensors to the file `path`; see [`serialize`]. An existing file is replaced only once the new one is
-/// complete, so an interrupted run leaves the old checkpoint whole.
+/// Writes tensors to the file `path`; see [`serialize`] and [`file::write`](crate::file::write): an existing file is
+/// replaced only once the new one is complete, so an interrupted run leaves the old checkpoint whole.
 ///
 /// # Errors
-/// [`SafetensorsError`].
+/// [`SafetensorsError::Io`], or [`SafetensorsError::File`], which names the file and holds what is wrong.
 pub fn write(path: impl AsRef<Path>, tensors: &[NamedTensor]) -> Result<(), SafetensorsError> {
     let path = path.as_ref();
-    let bytes = serialize(tensors)?;
-    let fail = |source| SafetensorsError::Io {
+    let bytes = serialize(tensors).map_err(|error| error.at(path))?;
+    file::write(path, &bytes).map_err(|source| SafetensorsError::Io {
         path: path.to_path_buf(),
         source,
-    };
-    let mut beside = path.as_os_str().to_os_string();
-    beside.push(".partial");
-    let write = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
-    write.map_err(|source| {
-        // Best effort: the error that matters is the one already in hand.
-        let _ = std::fs::remove_file(&beside);
-        fail(source)
     })
 }

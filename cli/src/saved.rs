@@ -1,8 +1,8 @@
 //! Results of `fewbit bench` in a file, and what changed since.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use fewbit::file;
 use serde_json::{Value, json};
 
 use super::Stop;
@@ -18,40 +18,17 @@ pub(crate) struct Target {
 
 impl Target {
     /// # Errors
-    /// Nothing can be written beside the file, or it is a folder.
+    /// Nothing can be written there, or it is a folder.
     pub(crate) fn new(path: &Path) -> Result<Self, Stop> {
         let target = Self {
             path: path.to_path_buf(),
         };
-        if path.is_dir() {
-            return Err(Stop::Input(format!(
-                "{}: this is a folder, not a file",
-                path.display()
-            )));
-        }
-        let temporary = target.temporary();
-        let tried = std::fs::File::create(&temporary).and_then(|_| std::fs::remove_file(&temporary));
-        tried.map_err(|error| target.failed(&error))?;
+        file::probe(path).map_err(|error| target.failed(&error))?;
         Ok(target)
     }
 
-    /// Writes beside the file, then renames: a reader, or a run cut short, sees the old file or the new one.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Stop> {
-        let temporary = self.temporary();
-        let written = std::fs::File::create(&temporary)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&temporary, &self.path));
-        written.map_err(|error| {
-            // What is left of it is of no use, and the error above is the one to report.
-            let _ = std::fs::remove_file(&temporary);
-            self.failed(&error)
-        })
-    }
-
-    fn temporary(&self) -> PathBuf {
-        let mut name = self.path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.tmp", std::process::id()));
-        self.path.with_file_name(name)
+        file::write(&self.path, bytes).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &std::io::Error) -> Stop {

@@ -1,82 +1,24 @@
-//! The `fewbit` program from outside: what `bench` writes, compares and draws, and what it refuses.
+//! What `fewbit bench` writes, compares and draws, and what it refuses.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
 use serde_json::Value;
 
-/// A folder of one test's own, empty.
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
+use super::{fewbit, files, folder, json, ran, refused};
 
 /// `fewbit bench copy --quick` on the CPU device with these arguments in a folder.
 fn bench(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fewbit"))
-        .args([
-            "bench",
-            "copy",
-            "--quick",
-            "--repetitions",
-            "3",
-            "--device",
-            "cpu",
-        ])
-        .args(args)
-        .current_dir(folder)
-        .output()
-        .unwrap()
-}
-
-/// It timed what it was asked to. Other work on the machine may still make it doubt its ceilings, which is an
-/// exit code of 1 and no concern of these tests.
-fn ran(output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        matches!(output.status.code(), Some(0 | 1)),
-        "{:?}: {stderr}",
-        output.status
-    );
-    stderr
-}
-
-/// It was refused, before any device was opened, with a message that contains each of these.
-fn refused(output: &Output, words: &[&str]) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    for word in words {
-        assert!(stderr.contains(word), "{stderr:?} lacks {word:?}");
-    }
-    assert!(
-        output.stdout.is_empty(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
+    let quick = [
+        "bench",
+        "copy",
+        "--quick",
+        "--repetitions",
+        "3",
+        "--device",
+        "cpu",
+    ];
+    fewbit(folder, &quick).args(args).output().unwrap()
 }
 
 #[test]
@@ -206,21 +148,18 @@ fn bench_draws_charts() {
             assert!(text.contains(word), "{name} lacks {word:?}");
         }
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_fewbit"))
-        .args([
-            "bench",
-            "fmac_",
-            "--quick",
-            "--repetitions",
-            "3",
-            "--device",
-            "cpu",
-            "--plot",
-            ".",
-        ])
-        .current_dir(&folder)
-        .output()
-        .unwrap();
+    let quick = [
+        "bench",
+        "fmac_",
+        "--quick",
+        "--repetitions",
+        "3",
+        "--device",
+        "cpu",
+        "--plot",
+        ".",
+    ];
+    let output = fewbit(&folder, &quick).output().unwrap();
     ran(&output);
     let text = std::fs::read_to_string(folder.join("roofline.svg")).unwrap();
     assert!(

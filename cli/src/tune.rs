@@ -56,11 +56,6 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
         output.line(&format!("Forgotten: {}", path.display()));
         return Ok(());
     }
-    let old = gpu.tuning();
-    // Found before anything is timed: a folder that cannot be written.
-    if !args.dry_run {
-        cache.save_tuning(gpu.info(), &old).map_err(failed)?;
-    }
     super::check::float_fmac(&device, output)?;
     let sizes = match (args.sizes.as_slice(), gpu.is_software()) {
         ([], true) => &[256, 512][..],
@@ -80,9 +75,13 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
             "no such kernel has more than one variant here".into(),
         ));
     }
+    // Found before anything is timed: a folder that cannot be written.
+    if !args.dry_run {
+        cache.probe_tuning(gpu.info()).map_err(failed)?;
+    }
 
     // The defaults are what is compared with, whatever an earlier run found.
-    let mut tuning = old;
+    let mut found = Tuning::default();
     let bar = output.bar(cases.len() as u64, "tune");
     let mut lines = Vec::new();
     for case in &cases {
@@ -99,7 +98,7 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
             .filter(|(_, stats)| stats.median + stats.spread + own.spread < own.median)
             .min_by(|a, b| a.1.median.total_cmp(&b.1.median));
         let (chosen, stats) = best.map_or((*default, own), |(variant, stats)| (*variant, stats));
-        tuning.set(case.op.name(), &case.op.family(), chosen);
+        found.set(case.op.name(), &case.op.family(), chosen);
         let gain = own.median / stats.median;
         output.row(
             Row::new(case.op.name(), chosen, &case.op.describe(), true)
@@ -125,7 +124,7 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
         output.line("Nothing was kept (--dry-run).");
         return Ok(());
     }
-    let path = cache.save_tuning(gpu.info(), &tuning).map_err(failed)?;
+    let path = cache.add_tuning(gpu.info(), &found).map_err(failed)?;
     output.line(&format!("Kept for this adapter in {}", path.display()));
     Ok(())
 }

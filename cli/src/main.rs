@@ -1,4 +1,6 @@
-//! Commands of the `fewbit` program.
+//! The `fewbit` program: cross-check every kernel, measure it, and try the formats on real training.
+//!
+//! It uses the public API of the library alone.
 
 mod bench;
 mod ceiling;
@@ -113,7 +115,7 @@ pub(crate) fn interrupted() -> Result<(), Stop> {
     }
 }
 
-pub(crate) fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     // wgpu and drivers are talkative at warning level; RUST_LOG opens them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
