@@ -1,11 +1,7 @@
 //! The house keeps its order: a room uses the rooms before it, never those after, and a kernel no other kernel but
 //! what they share. Comments, doc links and the unit tests of `format` and `tensor` do not count.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of `src/`, in their order; `gpu` and `cpu` do not know each other.
 const ROOMS: [&str; 16] = [
-    "format", "shaders", "error", "file", "tensor", "gpu", "cpu", "op", "device", "kernels", "check", "io", "nn", "compress",
-    "model", "lib",
+    "format", "shaders", "error", "file", "tensor", "gpu", "cpu", "op", "device", "kernels", "check", "io",
+    "nn", "compress", "model", "lib",
 ];
 
 /// What a specification may use: its formats, its operands' layouts, what an operation is, and its own folder.
@@ -129,7 +125,11 @@ fn wrong(path: &Path, kernels: &BTreeSet<String>, found: &mut BTreeSet<String>) 
             }
         }
     }
-    if specification && ["cpu", "gpu", "cases"].iter().any(|file| code.contains(&format!("super::{file}"))) {
+    if specification
+        && ["cpu", "gpu", "cases"]
+            .iter()
+            .any(|file| code.contains(&format!("super::{file}")))
+    {
         found.insert(format!("{name}: a sibling in a specification"));
     }
 }
@@ -151,7 +151,13 @@ fn imports_follow_the_rooms() {
     }
     let known: BTreeSet<_> = EXCEPTIONS.iter().map(|line| (*line).to_string()).collect();
     let fresh: Vec<_> = found.difference(&known).collect();
-    assert!(fresh.is_empty(), "imports against the order of the rooms: {fresh:#?}");
+    assert!(
+        fresh.is_empty(),
+        "imports against the order of the rooms: {fresh:#?}"
+    );
     let gone: Vec<_> = known.difference(&found).collect();
-    assert!(gone.is_empty(), "these exceptions are gone: strike them: {gone:#?}");
+    assert!(
+        gone.is_empty(),
+        "these exceptions are gone: strike them: {gone:#?}"
+    );
 }

@@ -1,10 +1,11 @@
 //! fewbit inside a program that owns its `wgpu::Device`: a matrix product recorded between the program's own
-//! commands, over its own buffers. Run with `cargo run --release --example low_door`.
+//! commands, over its own buffers. Run with `cargo run --release --example embed`.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
 use fewbit::gpu::{Gpu, Operand, PlanRequest, ReadBack};
-use fewbit::ops::{Matmul, Op as _};
+use fewbit::kernels::Matmul;
+use fewbit::op::Op as _;
 use fewbit::wgpu;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
