@@ -19,6 +19,9 @@ pub trait OpKey: Any {
 
     /// Itself, to be told apart by type.
     fn as_any(&self) -> &dyn Any;
+
+    /// Itself as any operation.
+    fn as_op(&self) -> &dyn Op;
 }
 
 impl<T: Op + Clone + Eq + Hash + 'static> OpKey for T {
@@ -36,6 +39,10 @@ impl<T: Op + Clone + Eq + Hash + 'static> OpKey for T {
     }
 
     fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_op(&self) -> &dyn Op {
         self
     }
 }

@@ -10,17 +10,17 @@ mod key;
 pub(crate) mod rows;
 pub mod run;
 mod scalar;
-pub(crate) mod variant;
+mod variant;
 
 pub(crate) use args::check_f64;
 pub use args::{Arg, Args};
 pub use case::{Case, Effort};
 pub use contract::{Arithmetic, Class, Comparison, Stored, Verdict};
-pub use judge::{Judge, Kept, Output, Sum, Sums};
+pub use judge::{Contract, Judge, Kept, Output, Rule, Sum, Sums};
 pub use key::OpKey;
 pub use rows::Within;
 pub use scalar::Scalar;
-pub use variant::Variant;
+pub use variant::{NoVariants, Table, Variant, Variants};
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -76,9 +76,14 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
     /// A typed error that names the operation, the offending value and the limit.
     fn check(&self) -> Result<()>;
 
+    /// The contract that its results keep: the exact class unless it says otherwise.
+    fn contract(&self) -> Contract<'_> {
+        Contract::Exact
+    }
+
     /// The class of the numerics contract that its results are in.
     fn class(&self) -> Class {
-        Class::Exact
+        self.contract().class()
     }
 
     /// What it costs; by default no arithmetic, and every operand moved once in each direction it is used.
@@ -98,9 +103,16 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
         StepValues::default()
     }
 
+    /// Its variants on a GPU.
+    fn table(&self) -> &'static dyn Table {
+        &NoVariants
+    }
+
     /// The variants that serve this operation on this GPU, the preferred one first; with `any_offset`, only
     /// those whose operands may start at any multiple of 4 bytes.
-    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str>;
+    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+        self.table().serving(self.as_op(), gpu, any_offset)
+    }
 
     /// Cases that a tuner may treat alike: the best variant of one is taken for all. By default only the very
     /// same case.
@@ -122,7 +134,9 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// A limit of this device, or a compile error.
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan>;
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+        self.table().plan(self.as_op(), gpu, variant, any_offset)
+    }
 
     /// Makes it ready for a GPU: the variant that the request names; else the one that a tuner found fastest on
     /// this adapter (see [`Gpu::set_tuning`]), then the preferred ones in turn. A variant that does not compile
@@ -178,10 +192,9 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
         Arithmetic::GPU
     }
 
-    /// Judges a device's results by the operation's class. The default is the exact class: every word of
-    /// every written operand equals the reference's, padding included.
+    /// Judges a device's results by the operation's contract.
     fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
-        contract::exact(&self.operands(), comparison)
+        self.contract().judge(self.as_op(), comparison)
     }
 }
 

@@ -24,33 +24,47 @@ impl<O> std::fmt::Debug for Variant<O> {
     }
 }
 
-impl<O: Op> Variant<O> {
-    /// The names of those that serve, the preferred one first; what [`Op::variants`] returns.
-    #[must_use]
-    pub fn serving(table: &'static [Self], op: &O, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
-        let mut rows: Vec<_> = table
-            .iter()
-            .filter(|row| (row.serves)(op, gpu, any_offset))
-            .collect();
+/// The variants of one type of operation: `static VARIANTS: Variants<Axpby> = Variants(&[..]);`.
+#[derive(Debug)]
+pub struct Variants<O: 'static>(pub &'static [Variant<O>]);
+
+/// What an operation gives as its table of variants ([`Op::table`]): [`Variants`] of its own type.
+pub trait Table: Sync {
+    /// The names of the variants that serve, the preferred one first.
+    fn serving(&self, op: &dyn Op, gpu: &Gpu, any_offset: bool) -> Vec<&'static str>;
+
+    /// The plan of the variant of this name.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a name that no row has or a variant that does not serve; whatever planning finds.
+    fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, any_offset: bool) -> Result<Plan>;
+
+    /// Every permutation that some variant's dispatches may take.
+    fn permutations(&self) -> Vec<Permutation>;
+}
+
+impl<O: Op> Table for Variants<O> {
+    fn serving(&self, op: &dyn Op, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+        let Some(op) = op.as_any().downcast_ref::<O>() else {
+            return Vec::new();
+        };
+        let serves = |row: &&Variant<O>| (row.serves)(op, gpu, any_offset);
+        let mut rows: Vec<_> = self.0.iter().filter(serves).collect();
         rows.sort_by_key(|row| (row.rank)(op, gpu));
         rows.into_iter().map(|row| row.name).collect()
     }
 
-    /// The plan of the variant of this name; what [`Op::plan_variant`] returns.
-    ///
-    /// # Errors
-    /// [`Error::Value`] for a name that no row has or a variant that does not serve; whatever planning finds.
-    pub fn plan(
-        table: &'static [Self],
-        op: &O,
-        gpu: &Gpu,
-        variant: &'static str,
-        any_offset: bool,
-    ) -> Result<Plan> {
-        let row = table.iter().find(|row| row.name == variant);
-        let row = row.filter(|row| (row.serves)(op, gpu, any_offset));
-        let row = row.ok_or_else(|| unknown(op, variant))?;
-        let dispatches = (row.dispatches)(op, gpu, any_offset)?;
+    fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, any_offset: bool) -> Result<Plan> {
+        let unknown = || Error::Value {
+            op: op.name(),
+            what: "variant",
+            value: variant.to_string(),
+            expected: EXPECTED,
+        };
+        let own = op.as_any().downcast_ref::<O>().ok_or_else(unknown)?;
+        let serves = |row: &&Variant<O>| row.name == variant && (row.serves)(own, gpu, any_offset);
+        let row = self.0.iter().find(serves).ok_or_else(unknown)?;
+        let dispatches = (row.dispatches)(own, gpu, any_offset)?;
         Plan::new(
             gpu,
             op.name(),
@@ -61,22 +75,33 @@ impl<O: Op> Variant<O> {
         )
     }
 
-    /// The permutations of all rows.
-    #[must_use]
-    pub fn permutations(table: &'static [Self]) -> Vec<Permutation> {
-        table.iter().flat_map(|row| (row.permutations)()).collect()
+    fn permutations(&self) -> Vec<Permutation> {
+        self.0.iter().flat_map(|row| (row.permutations)()).collect()
+    }
+}
+
+/// No variants: an operation that no GPU runs.
+#[derive(Debug)]
+pub struct NoVariants;
+
+impl Table for NoVariants {
+    fn serving(&self, _: &dyn Op, _: &Gpu, _: bool) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn plan(&self, op: &dyn Op, _: &Gpu, variant: &str, _: bool) -> Result<Plan> {
+        Err(Error::Value {
+            op: op.name(),
+            what: "variant",
+            value: variant.to_string(),
+            expected: EXPECTED,
+        })
+    }
+
+    fn permutations(&self) -> Vec<Permutation> {
+        Vec::new()
     }
 }
 
 /// What a name of a variant must be.
 pub(super) const EXPECTED: &str = "one of the variants that serve this case on this GPU (see Op::variants)";
-
-/// The error for a variant that there is not, or that does not serve.
-fn unknown(op: &dyn Op, variant: &str) -> Error {
-    Error::Value {
-        op: op.name(),
-        what: "variant",
-        value: variant.to_string(),
-        expected: EXPECTED,
-    }
-}

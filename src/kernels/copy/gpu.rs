@@ -1,14 +1,14 @@
 use super::Copy;
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Permutation, Shader, Words, split_rows};
-use crate::op::Variant;
+use crate::op::{Variant, Variants};
 
 const GROUP: u32 = 64;
 
 static WORD: Shader = Shader::new("copy/word.wgsl", include_str!("../../../shaders/copy/word.wgsl"));
 static VEC4: Shader = Shader::new("copy/vec4.wgsl", include_str!("../../../shaders/copy/vec4.wgsl"));
 
-pub(super) const VARIANTS: &[Variant<Copy>] = &[
+pub(super) static VARIANTS: Variants<Copy> = Variants(&[
     Variant {
         name: "vec4x4",
         serves: vectors,
@@ -30,7 +30,7 @@ pub(super) const VARIANTS: &[Variant<Copy>] = &[
         dispatches: |op, gpu, _| dispatches(op, gpu, None),
         permutations: || vec![permutation(None)],
     },
-];
+]);
 
 fn vectors(op: &Copy, _gpu: &Gpu, any_offset: bool) -> bool {
     op.words.is_multiple_of(4) && !any_offset

@@ -7,8 +7,8 @@ mod reference;
 
 use crate::cpu::Cpu;
 use crate::error::Result;
-use crate::gpu::{Gpu, OperandSpec, Permutation, Plan};
-use crate::op::{Args, Op, Variant};
+use crate::gpu::{OperandSpec, Permutation};
+use crate::op::{Args, Op, Table};
 use crate::tensor::View;
 
 /// `dst = src`, bit for bit. Operands: `src`, `dst`.
@@ -44,12 +44,8 @@ impl Op for Copy {
         View::words_of(self.words).check(self.name(), "src")
     }
 
-    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
-        Variant::serving(gpu::VARIANTS, self, gpu, any_offset)
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
-        Variant::plan(gpu::VARIANTS, self, gpu, variant, any_offset)
+    fn table(&self) -> &'static dyn Table {
+        &gpu::VARIANTS
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -68,5 +64,5 @@ impl Op for Copy {
 }
 
 pub(super) fn permutations() -> Vec<Permutation> {
-    Variant::permutations(gpu::VARIANTS)
+    gpu::VARIANTS.permutations()
 }

@@ -3,20 +3,20 @@ use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::random::Generator;
 use crate::gpu::{Dispatch, Gpu, Permutation, Shader, Words, generator, pieces};
-use crate::op::Variant;
+use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 
 const GROUP: u32 = 64;
 
 static SGD: Shader = Shader::new("sgd/sgd.wgsl", include_str!("../../../shaders/sgd/sgd.wgsl"));
 
-pub(super) const VARIANTS: &[Variant<Sgd>] = &[Variant {
+pub(super) static VARIANTS: Variants<Sgd> = Variants(&[Variant {
     name: "eights",
     serves: |op, _, _| op.w != DType::F64,
     rank: |_, _| 0,
     dispatches: |op, gpu, _| dispatches(op, gpu),
     permutations,
-}];
+}]);
 
 fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
     let pipeline = gpu.pipeline(&permutation(op))?;

@@ -24,11 +24,8 @@ use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Access, Gpu, OperandSpec, Permutation, Plan, StepValues};
-use crate::op::{
-    Args, Arithmetic, Class, Comparison, Judge, Kept, Op, Output, Variant, Verdict, Within, Work,
-    check_floats,
-};
+use crate::gpu::{Access, Gpu, OperandSpec, Permutation, StepValues};
+use crate::op::{Args, Arithmetic, Contract, Judge, Kept, Op, Output, Table, Within, Work, check_floats};
 use crate::tensor::{DType, View};
 
 /// `v <- mu v + (g + decay w)`, `w <- w - rate v`. Operands: `g`, `w`, `v`, then `copy` if `copy_ld` is given,
@@ -303,8 +300,14 @@ impl Op for Sgd {
         Ok(())
     }
 
-    fn class(&self) -> Class {
-        Class::Composite
+    fn contract(&self) -> Contract<'_> {
+        // In f64 the devices do the reference's own operations.
+        match self.w {
+            DType::F64 => Contract::Exact,
+            DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => {
+                Contract::composite(|judge| self.judge(judge))
+            }
+        }
     }
 
     fn work(&self) -> Work {
@@ -328,16 +331,12 @@ impl Op for Sgd {
         self.step.clone()
     }
 
-    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
-        Variant::serving(gpu::VARIANTS, self, gpu, any_offset)
+    fn table(&self) -> &'static dyn Table {
+        &gpu::VARIANTS
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
         crate::op::no_f64_on_gpu(OP, &[("g", self.g), ("w", self.w), ("v", self.v)])
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
-        Variant::plan(gpu::VARIANTS, self, gpu, variant, any_offset)
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -351,22 +350,24 @@ impl Op for Sgd {
         reference::sgd(self, &step, &Rates::of(&step)?, self.take(args)?);
         Ok(())
     }
+}
 
-    fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
-        let judge = Judge::new(self, comparison);
-        let step = &comparison.step;
-        let rates = match Rates::of(step) {
-            Ok(rates) if self.w != DType::F64 => rates,
-            // In f64 the devices do the reference's own operations.
-            _ => return judge.finish(),
+impl Sgd {
+    /// Holds weights, momentum and their copies to the bound.
+    fn judge<'j>(&self, judge: Judge<'j>) -> Judge<'j> {
+        let step = judge.step();
+        let Ok(rates) = Rates::of(step) else {
+            // Without its scalars the operation did not run either.
+            return judge;
         };
+        let arithmetic = judge.arithmetic();
         let [g, w, v] = [("g", self.g()), ("w", self.w()), ("v", self.v())].map(|(name, view)| {
             let words = judge.before(name);
             move |row, col| view.load(words, row, col)
         });
         let both = |row, col| {
             let inputs = [g(row, col), w(row, col), v(row, col)];
-            Self::within(inputs, &rates, &comparison.arithmetic)
+            Self::within(inputs, &rates, arithmetic)
         };
         let (w_draw, v_draw) = self.draws(step);
         let stored = |dtype: DType, rounding, draw: Draw| {
@@ -412,7 +413,7 @@ impl Op for Sgd {
                 .composite(Output::new("w_kept", view), weight, None)
                 .composite(Output::new("v_kept", view), velocity, None);
         }
-        judge.finish()
+        judge
     }
 }
 
@@ -435,5 +436,5 @@ impl Rates {
 }
 
 pub(super) fn permutations() -> Vec<Permutation> {
-    Variant::permutations(gpu::VARIANTS)
+    gpu::VARIANTS.permutations()
 }
