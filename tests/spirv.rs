@@ -182,7 +182,7 @@ fn stand_in() -> Result<Gpu, Failed> {
     Err("no adapter has f16 matrices in subgroups of 8 (scripts/mesa26.sh has)".into())
 }
 
-/// Every case of matmul whose operands f16 holds exactly, small dispatches and large.
+/// Every case of matmul whose operands f16 holds exactly, small dispatches and large, short and long.
 #[allow(
     clippy::print_stdout,
     reason = "how close to the bound it came, under --nocapture"
@@ -191,8 +191,11 @@ fn products() -> Result<(), Failed> {
     let gpu = stand_in()?;
     let mut ran = 0;
     let mut worst: f64 = 0.0;
-    for cap in [fewbit::gpu::DEFAULT_WORK_CAP, 20_000] {
+    let (usual, turns) = (fewbit::gpu::DEFAULT_WORK_CAP, gpu.turn_cap());
+    // 4,000 turns: 56 k of one dispatch.
+    for (cap, turns) in [(usual, turns), (20_000, turns), (usual, 4000)] {
         gpu.set_work_cap(cap);
+        gpu.set_turn_cap(turns);
         for case in cases() {
             if !case.op.variants(&gpu, false).contains(&"bf16") {
                 continue;
@@ -219,7 +222,7 @@ fn products() -> Result<(), Failed> {
             }
             let verdict = check::judge(&case, &expected, &got, case.op.arithmetic("bf16"));
             if let Some(failure) = verdict.failure {
-                return Err(format!("{case:?}, cap {cap}: {failure}").into());
+                return Err(format!("{case:?}, caps {cap} and {turns}: {failure}").into());
             }
             worst = worst.max(verdict.worst_ratio);
             ran += 1;

@@ -1,7 +1,7 @@
 // f32 or packed bf16 -> block floating point, in two dispatches: `exponents`, four blocks per invocation, then
 // `codes`, 32 columns (m whole words) per invocation: no two invocations write one word.
 // After lib/index.wgsl, lib/step.wgsl, lib/rounding.wgsl, lib/block.wgsl, a generator and lib/random.wgsl.
-// Constants: GROUP, SRC_BF16, STOCHASTIC.
+// Constants: GROUP, SRC_BF16, STOCHASTIC. The turns of its loops are counted in src/kernels/bfp/mod.rs.
 
 struct Params {
     rows: u32,

@@ -1,7 +1,7 @@
 // f32 or packed bf16 -> block floating point in one dispatch: a group encodes 512 columns of one row, which are
 // whole blocks, whole words of exponents and whole words of codes; each lane eight columns, which lie in one block.
 // After lib/index.wgsl, lib/step.wgsl, lib/rounding.wgsl, lib/block.wgsl, a generator, lib/random.wgsl and one of
-// lib/src_*.wgsl. Constants: SRC_BF16, STOCHASTIC.
+// lib/src_*.wgsl. Constants: SRC_BF16, STOCHASTIC. src/kernels/bfp/mod.rs counts the turns of its loops.
 
 struct Params {
     rows: u32,

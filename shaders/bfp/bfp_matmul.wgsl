@@ -102,6 +102,39 @@ fn stored(bits: u32, row: u32, col: u32) -> u32 {
     return bf16_round_nearest(bits);
 }
 
+// Adds the products of four rows' and four columns' codes number k, if there are any.
+fn add_products(dots: ptr<function, array<vec4<i32>, 4>>, row: u32, b_rows: vec4<u32>, k: u32, end: u32) {
+    if k >= end {
+        return;
+    }
+    let bit = (k & 31u) * params.bits;
+    let at = (k / 32u) * params.bits + bit / 32u;
+    let offset = bit & 31u;
+    let b = vec4<i32>(
+        b_value(b_rows.x, at, offset),
+        b_value(b_rows.y, at, offset),
+        b_value(b_rows.z, at, offset),
+        b_value(b_rows.w, at, offset),
+    );
+    (*dots)[0] += a_value(a_row(row), at, offset) * b;
+    (*dots)[1] += a_value(a_row(row + 1u), at, offset) * b;
+    (*dots)[2] += a_value(a_row(row + 2u), at, offset) * b;
+    (*dots)[3] += a_value(a_row(row + 3u), at, offset) * b;
+}
+
+// Bit c: the row's or column c's block is marked NaN.
+fn marks(a_byte: u32, b_bytes: vec4<u32>) -> u32 {
+    let marked = (b_bytes == vec4<u32>(255u)) | (vec4<u32>(a_byte) == vec4<u32>(255u));
+    let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), marked);
+    return bits.x | bits.y | bits.z | bits.w;
+}
+
+// The exponents of the scales of one row's four outputs: 2^(a - 127 - (m-2)) times 2^(b - 127 - (m-2)).
+fn scales(a_byte: u32, b_bytes: vec4<u32>) -> vec4<i32> {
+    return min(vec4<i32>(b_bytes) + vec4<i32>(i32(a_byte) - 254 - 2 * (i32(params.bits) - 2)), vec4<i32>(254));
+}
+
+// Its loops: the blocks, four codes of each a turn; then four rows of four columns, twice.
 @compute @workgroup_size(GROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -123,20 +156,11 @@ fn main(
     for (var block = 0u; block < blocks; block++) {
         var dots = array<vec4<i32>, 4>();
         let end = min((block + 1u) * params.block, params.k);
-        for (var k = block * params.block; k < end; k++) {
-            let bit = (k & 31u) * params.bits;
-            let at = (k / 32u) * params.bits + bit / 32u;
-            let offset = bit & 31u;
-            let b = vec4<i32>(
-                b_value(b_rows.x, at, offset),
-                b_value(b_rows.y, at, offset),
-                b_value(b_rows.z, at, offset),
-                b_value(b_rows.w, at, offset),
-            );
-            dots[0] += a_value(a_row(row), at, offset) * b;
-            dots[1] += a_value(a_row(row + 1u), at, offset) * b;
-            dots[2] += a_value(a_row(row + 2u), at, offset) * b;
-            dots[3] += a_value(a_row(row + 3u), at, offset) * b;
+        for (var k = block * params.block; k < end; k += 4u) {
+            add_products(&dots, row, b_rows, k, end);
+            add_products(&dots, row, b_rows, k + 1u, end);
+            add_products(&dots, row, b_rows, k + 2u, end);
+            add_products(&dots, row, b_rows, k + 3u, end);
         }
         let b_bytes = vec4<u32>(
             b_exponent(b_rows.x, block),
@@ -144,15 +168,18 @@ fn main(
             b_exponent(b_rows.z, block),
             b_exponent(b_rows.w, block),
         );
-        for (var r = 0u; r < 4u; r++) {
-            let a_byte = a_exponent(a_row(row + r), block);
-            for (var j = 0u; j < 4u; j++) {
-                spoiled |= select(0u, 1u << (4u * r + j), a_byte == 255u || b_bytes[j] == 255u);
-            }
-            // 2^(a - 127 - (m-2)) times 2^(b - 127 - (m-2)).
-            let s = vec4<i32>(b_bytes) + vec4<i32>(i32(a_byte) - 254 - 2 * (i32(params.bits) - 2));
-            sums[r] += scaled(dots[r], min(s, vec4<i32>(254)));
-        }
+        let bytes = vec4<u32>(
+            a_exponent(a_row(row), block),
+            a_exponent(a_row(row + 1u), block),
+            a_exponent(a_row(row + 2u), block),
+            a_exponent(a_row(row + 3u), block),
+        );
+        spoiled |= marks(bytes.x, b_bytes) | (marks(bytes.y, b_bytes) << 4u)
+            | (marks(bytes.z, b_bytes) << 8u) | (marks(bytes.w, b_bytes) << 12u);
+        sums[0] += scaled(dots[0], scales(bytes.x, b_bytes));
+        sums[1] += scaled(dots[1], scales(bytes.y, b_bytes));
+        sums[2] += scaled(dots[2], scales(bytes.z, b_bytes));
+        sums[3] += scaled(dots[3], scales(bytes.w, b_bytes));
     }
     for (var r = 0u; r < 4u; r++) {
         if row + r >= params.m {

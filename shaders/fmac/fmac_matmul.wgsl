@@ -25,15 +25,25 @@ struct Params {
     a_offset: u32,
     b_offset: u32,
     c_offset: u32,
+    sums_offset: u32,
+    first_k: u32, // of this dispatch, a multiple of eight; `k` counts from there
+    flags: u32,
     unused_a: u32,
     unused_b: u32,
+    unused_c: u32,
 }
+
+const FIRST: u32 = 1u; // the accumulators start at zero, not at `sums`
+const LAST: u32 = 2u; // they end in `c`, not in `sums`
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> a: array<u32>;
 @group(0) @binding(3) var<storage, read> b: array<u32>;
 @group(0) @binding(4) var<storage, read_write> c: array<u32>;
+// The accumulators between two dispatches of one product, f32 bits as they are: sixteen words for each tile. A chunk
+// may go on from one to the next.
+@group(0) @binding(5) var<storage, read_write> sums: array<u32>;
 
 const ONE: u32 = 0x3f800000u;
 const HIGH: u32 = 0xffff0000u;
@@ -264,6 +274,17 @@ fn ordinary4(f: Four) -> bool {
         && fmac_ordinary_factors(f.l2) && fmac_ordinary_factors(f.l3);
 }
 
+fn sums_at(at: u32) -> vec4<u32> {
+    return vec4<u32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]);
+}
+
+fn put_sums(at: u32, values: vec4<u32>) {
+    sums[at] = values.x;
+    sums[at + 1u] = values.y;
+    sums[at + 2u] = values.z;
+    sums[at + 3u] = values.w;
+}
+
 @compute @workgroup_size(GROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -287,8 +308,14 @@ fn main(
     let lo = params.base_lo + local;
     let hi = params.base_hi + select(0u, 1u, lo < local);
 
+    let at = params.sums_offset + tile * 16u;
     var acc = Four();
-    var left_in_chunk = params.chunk;
+    if (params.flags & FIRST) == 0u {
+        acc = Four(sums_at(at), sums_at(at + 4u), sums_at(at + 8u), sums_at(at + 12u));
+    }
+    let last = (params.flags & LAST) != 0u;
+    // Turns of loops: 42 for eight k (51 in chunks), 6 beside. src/kernels/fmac/product.rs counts on that.
+    var left_in_chunk = params.chunk - params.first_k % params.chunk;
     for (var k = 0u; k < params.k; k += 8u) {
         let left = min(params.k - k, 8u);
         let left_b = max(left, 4u) - 4u; // of the second four
@@ -298,14 +325,14 @@ fn main(
         let yb = load_b(b_start, col0, cols, k + 4u, left_b);
         let y = Steps(ya.l0, ya.l1, ya.l2, ya.l3, yb.l0, yb.l1, yb.l2, yb.l3);
 
-        // Which of the eight steps end a chunk; the last step of all always does. Steps past it add 0 * 0 to
+        // Which of the eight steps end a chunk; the last step of all always does, and only there are fewer than eight. Steps past it add 0 * 0 to
         // a value that is bf16 already, which changes nothing however it is rounded.
         var ends = 0xffu;
         if CHUNKED {
             ends = 0u;
             for (var i = 0u; i < left; i++) {
                 left_in_chunk -= 1u;
-                if left_in_chunk == 0u || k + i + 1u == params.k {
+                if left_in_chunk == 0u || (last && k + i + 1u == params.k) {
                     ends |= 1u << i;
                     left_in_chunk = params.chunk;
                 }
@@ -317,7 +344,7 @@ fn main(
                 && fmac_ordinary_sums(acc.l0) && fmac_ordinary_sums(acc.l1)
                 && fmac_ordinary_sums(acc.l2) && fmac_ordinary_sums(acc.l3);
         }
-        let place = Place(lo, hi, k, ends);
+        let place = Place(lo, hi, params.first_k + k, ends);
         if ordinary {
             acc.l0 = row_float(acc.l0, xa.l0, xb.l0, y, row_draws(place, 0u), ends);
             acc.l1 = row_float(acc.l1, xa.l1, xb.l1, y, row_draws(place, 1u), ends);
@@ -336,7 +363,14 @@ fn main(
         }
     }
 
-    let place = Place(lo, hi, params.k, 1u);
+    if !last {
+        put_sums(at, acc.l0);
+        put_sums(at + 4u, acc.l1);
+        put_sums(at + 8u, acc.l2);
+        put_sums(at + 12u, acc.l3);
+        return;
+    }
+    let place = Place(lo, hi, params.first_k + params.k, 1u);
     var word = params.c_offset + batch * params.c_batch + row0 * params.c_ld + col0 / 2u;
     for (var row = 0u; row < rows; row++) {
         store(word, cols, acc.l0, place, row);

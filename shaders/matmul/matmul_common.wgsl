@@ -1,6 +1,8 @@
 // What the variants of matmul share: parameters, decoding of the operands, the epilogue.
 // After lib/step.wgsl, lib/bf16.wgsl, a generator, lib/random.wgsl and one of matmul_load_*.wgsl.
 // Constants: A_BF16, B_BF16 (else f32), A_TRANSPOSED (stored [K, M]), B_TRANSPOSED (stored [N, K]), STOCHASTIC.
+// The turns of all loops, here and in the variants, are counted in src/kernels/matmul/form.rs (coop.rs, split.rs): a loop
+// added here is added there.
 //
 // Everything moves in runs of eight stored elements: a run is decoded to f32 in one place, `run_a` and `run_b`,
 // which is where other formats plug in. Masks are needed along K only: elements past K (padding, the next row,

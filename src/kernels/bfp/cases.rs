@@ -104,6 +104,12 @@ pub(crate) fn cases() -> Vec<Case> {
             false,
         ));
     }
+    // As many blocks as a lane's loops can go through on software adapters, and rows and columns of several groups.
+    if let Ok(format) = BfpFormat::new(8, 4) {
+        for (m, n, k) in [(3, 5, 119_000), (33, 70, 1000)] {
+            cases.push(product(Effort::Full, BfpMatmul::new(m, n, k, format), false));
+        }
+    }
     cases
 }
 

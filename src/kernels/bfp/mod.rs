@@ -23,6 +23,7 @@ use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
+use crate::kernels::turns::looped;
 use crate::op::rows::words;
 use crate::op::{Args, Class, Op, Work, check_ld, check_limit};
 use crate::shaders;
@@ -145,11 +146,14 @@ impl Op for BfpEncode {
 
     fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
         // A group takes 512 columns of one row: lanes past its end idle.
-        if gpu.is_software() || self.cols < 256 {
+        let mut variants = if gpu.is_software() || self.cols < 256 {
             vec!["runs", "shared"]
         } else {
             vec!["shared", "runs"]
-        }
+        };
+        // A cap on turns below what is usual leaves no room for the longest blocks.
+        variants.retain(|variant| *variant != "runs" || self.turns("exponents_of") <= gpu.turn_cap());
+        variants
     }
 
     fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
@@ -215,7 +219,7 @@ impl Op for BfpEncode {
                     ],
                     groups: spread_groups(gpu, groups),
                     work: count * self.cols as u64,
-                    turns: 1,
+                    turns: self.turns(permutation.entry),
                 });
             }
         }
@@ -245,6 +249,22 @@ impl Op for BfpEncode {
 }
 
 impl BfpEncode {
+    /// The turns of the loops of one entry point.
+    fn turns(&self, entry: &str) -> u64 {
+        let (block, cols) = (u64::from(self.format.block()), self.cols as u64);
+        match entry {
+            // Four blocks and their columns, as far as there are any.
+            "exponents_of" => looped(4, 1) + (4 * block).min(cols),
+            // A column a turn.
+            "codes_of" => looped(32, 0),
+            // Eight columns for the largest and for the codes; the lanes of a block; the words of all codes.
+            _ => {
+                let words = (16 * u64::from(self.format.bits())).div_ceil(u64::from(GROUP));
+                2 * looped(8, 0) + looped(block / 8, 0) + looped(words, 0)
+            }
+        }
+    }
+
     /// The same operation with a step's seed and number.
     fn at(&self, step: &StepValues) -> Self {
         Self {
@@ -353,7 +373,7 @@ impl Op for BfpDecode {
                     (count * (self.cols as u64).div_ceil(u64::from(width))).div_ceil(u64::from(GROUP)),
                 ),
                 work: count * self.cols as u64,
-                turns: 1,
+                turns: 0,
             });
         }
         Plan::from_steps(

@@ -8,6 +8,7 @@ use crate::format::random::{Draw, Generator};
 use crate::format::{Rounding, bf16};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
+use crate::kernels::turns::looped;
 use crate::op::contract::{Bound, Stored};
 use crate::op::rows::words;
 use crate::op::{Args, Class, Comparison, Op, Verdict, Work, check_ld};
@@ -126,6 +127,13 @@ impl BfpMatmul {
             DType::Bf16 => f64::from(bf16::widen(bf16::half(c[element / 2], element as u32))),
             _ => f64::from(f32::from_bits(c[element])),
         }
+    }
+
+    /// The turns of the kernel's loops: the blocks, each by four codes at a time; then four rows of four columns, twice.
+    fn turns(&self) -> u64 {
+        let fours = self.format.block().min(self.k as u32).div_ceil(4);
+        let blocks = self.format.blocks_per_row(self.k) as u64;
+        looped(blocks, looped(fours.into(), 0)) + looped(4, 2 * looped(4, 0))
     }
 
     /// The same operation with a step's seed and number.
@@ -259,7 +267,7 @@ impl Op for BfpMatmul {
                         (count.div_ceil(4) * wide.div_ceil(4)).div_ceil(u64::from(GROUP)),
                     ),
                     work: count * wide * self.k.max(1) as u64,
-                    turns: 1,
+                    turns: self.turns(),
                 });
             }
         }

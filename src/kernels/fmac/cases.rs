@@ -205,5 +205,27 @@ fn matmul() -> Vec<Case> {
     let draw = roundings(7)[1].1;
     let odd = FmacMatmul::new(257, 515, 129).with_rounding(Rounding::Stochastic, draw);
     add(Effort::Full, odd, Data::Ordinary);
+    // Sums so long that an invocation's loops pass the cap on turns of software adapters: rounded at every step, in
+    // chunks, and in one chunk longer than what one dispatch does.
+    for (k, chunk, add_c) in [(180_001, 1, true), (180_000, 24, false), (180_003, 70_000, true)] {
+        for (rounding, draw) in roundings(5).into_iter().take(2) {
+            let op = FmacMatmul {
+                chunk,
+                add_c,
+                ..FmacMatmul::new(2, 3, k).with_rounding(rounding, draw)
+            };
+            add(Effort::Full, op, Data::Wide);
+        }
+    }
+    let two = FmacMatmul {
+        batch: 2,
+        trans_a: true,
+        trans_b: true,
+        a_ld: 6,
+        b_ld: 20_002,
+        chunk: 15_000,
+        ..FmacMatmul::new(5, 7, 20_001).with_rounding(Rounding::Stochastic, draw)
+    };
+    add(Effort::Full, two, Data::Awkward);
     cases
 }

@@ -133,7 +133,8 @@ impl Fmac {
             ],
             groups: spread_groups(gpu, (rows * cols.div_ceil(8)).div_ceil(u64::from(GROUP))),
             work: rows * cols * 2,
-            turns: 1,
+            // No loops.
+            turns: 0,
         })
     }
 

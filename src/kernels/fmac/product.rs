@@ -1,7 +1,11 @@
 //! `fmac_matmul`: a matrix product whose accumulator is bf16.
 //!
 //! Variants as in [`Fmac`](super::Fmac): "float" where [`probe_float_fmac`](super::probe_float_fmac) found
-//! the GPU's f32 additions, and their order inside a chunk, to be the reference's; "integer" everywhere.
+//! the GPU's f32 additions, and their order inside a chunk, to be the reference's; "integer" everywhere. Where an
+//! invocation's loops would pass the cap on turns, K is cut over dispatches, which changes no bit: accumulators go
+//! from one to the next as they are.
+
+use std::ops::Range;
 
 use super::{ROUNDINGS, rounding_words, span, variants};
 use crate::cpu::Cpu;
@@ -10,10 +14,13 @@ use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
+use crate::kernels::turns::{Turns, looped};
 use crate::op::check_rounding;
 use crate::op::{Args, Class, Op, Work};
 use crate::shaders;
 use crate::tensor::DType;
+
+const OP: &str = "fmac_matmul";
 
 /// `C[M, N] <- A[M, K] B[K, N] (+ C)` in bf16, `batch` times, with a bf16 accumulator. Operands: `a`, `b`,
 /// `c`.
@@ -124,36 +131,57 @@ impl FmacMatmul {
         })
     }
 
-    /// Rows `first_row .. first_row + rows` (all of them unless `products` is 1) of some products.
-    fn dispatch(
-        &self,
-        gpu: &Gpu,
-        integer: bool,
-        first: u64,
-        products: u64,
-        first_row: u64,
-        rows: u64,
-    ) -> Result<Step> {
+    /// The turns of the kernel's loops: for eight k the step itself, the steps that end a chunk, and four rows of eight
+    /// steps in integers; at the end the rows.
+    fn turns(&self) -> Turns {
+        let ends = if self.chunk > 1 { looped(8, 0) } else { 0 };
+        Turns {
+            fixed: 1 + looped(u64::from(ROWS), 0),
+            per_slab: 1 + ends + looped(u64::from(ROWS), looped(8, 0)),
+            slab: 8,
+        }
+    }
+
+    /// One dispatch.
+    fn dispatch(&self, gpu: &Gpu, integer: bool, part: &Part) -> Result<Step> {
         let (m, n, k) = (self.m as u64, self.n as u64, self.k as u64);
+        let Part {
+            first,
+            products,
+            first_row,
+            rows,
+            ks,
+        } = part;
+        let (first, products, first_row, rows) = (*first, *products, *first_row, *rows);
+        let depth = ks.end - ks.start;
         let [a_ld, b_ld, c_ld] = [self.a_ld, self.b_ld, self.c_ld].map(|ld| ld as u64 / 2);
         let (a_rows, _) = self.a_shape();
-        let (b_rows, b_cols) = self.b_shape();
+        let (b_rows, _) = self.b_shape();
         let (a_batch, b_batch, c_batch) = (a_rows * a_ld, b_rows * b_ld, m * c_ld);
+        // Pieces of K start at multiples of eight: at whole words where K lies along rows.
         let (a_first, a_words) = if self.trans_a {
-            let start = first * a_batch + first_row / 2;
-            (start, span(products * k, rows, self.a_ld))
+            let start = first * a_batch + ks.start * a_ld + first_row / 2;
+            (start, span((products - 1) * k + depth, rows, self.a_ld))
         } else {
-            let start = first * a_batch + first_row * a_ld;
-            (start, span((products - 1) * m + rows, k, self.a_ld))
+            let start = first * a_batch + first_row * a_ld + ks.start / 2;
+            (start, span((products - 1) * m + rows, depth, self.a_ld))
+        };
+        let (b_first, b_words) = if self.trans_b {
+            let start = first * b_batch + ks.start / 2;
+            (start, span(products * n, depth, self.b_ld))
+        } else {
+            let start = first * b_batch + ks.start * b_ld;
+            (start, span((products - 1) * k + depth, n, self.b_ld))
         };
         let base = (first * m + first_row) * n;
+        let (starts, ends) = (ks.start == 0, ks.end == k);
         Ok(Step {
             pipeline: gpu.pipeline(&self.permutation(integer))?,
             params: vec![
                 products as u32,
                 rows as u32,
                 n as u32,
-                k as u32,
+                depth as u32,
                 a_ld as u32,
                 b_ld as u32,
                 c_ld as u32,
@@ -169,56 +197,98 @@ impl FmacMatmul {
                 0,
                 0,
                 0,
+                ks.start as u32,
+                if starts { FIRST } else { 0 } | if ends { LAST } else { 0 },
+                0,
+                0,
                 0,
             ],
             windows: vec![
                 Window::of(0, a_first, a_words, 15),
-                Window::of(1, first * b_batch, span(products * b_rows, b_cols, self.b_ld), 16),
+                Window::of(1, b_first, b_words, 16),
                 Window::of(
                     2,
                     first * c_batch + first_row * c_ld,
                     span((products - 1) * m + rows, n, self.c_ld),
                     17,
                 ),
+                if starts && ends {
+                    Window::empty()
+                } else {
+                    Window::scratch(0, tiles(products, rows, n) * TILE_WORDS, 18)
+                },
             ],
             groups: spread_groups(gpu, tiles(products, rows, n).div_ceil(u64::from(GROUP))),
-            work: products * rows * n * (k + 1),
-            turns: 1,
+            work: products * rows * n * (depth + 1),
+            turns: self.turns().of(depth),
         })
     }
 
     fn steps(&self, gpu: &Gpu, integer: bool) -> Result<Vec<Step>> {
-        let (batch, m, n) = (self.batch as u64, self.m as u64, self.n as u64);
-        let work_per_row = n * (self.k as u64 + 1);
+        let (batch, m, n, k) = (self.batch as u64, self.m as u64, self.n as u64, self.k as u64);
+        let depth = k.min(self.turns().deepest(OP, gpu)?);
+        let work_per_row = n * (depth + 1);
         let bytes = |rows: u64, ld: usize| rows * ld as u64 * 2;
         let (a_bytes, b_bytes) = (
             bytes(self.a_shape().0, self.a_ld),
             bytes(self.b_shape().0, self.b_ld),
         );
-        let widest = a_bytes.max(b_bytes).max(bytes(m, self.c_ld));
-        let mut steps = Vec::new();
+        // Where K is cut, what lies between dispatches must fit a binding too.
+        let sums = |rows: u64| match depth < k {
+            true => tiles(1, rows, n) * TILE_WORDS * 4,
+            false => 0,
+        };
+        let widest = a_bytes.max(b_bytes).max(bytes(m, self.c_ld)).max(sums(m));
+        let mut parts = Vec::new();
         let whole = split_rows(gpu, 1, 1, widest, 1).len() == 1
             && m * work_per_row <= gpu.work_cap()
             && widest + 512 <= gpu.limits().max_storage_buffer_binding_size;
         if whole {
             for range in split_rows(gpu, batch, m * work_per_row, widest, 1) {
-                steps.push(self.dispatch(gpu, integer, range.start, range.end - range.start, 0, m)?);
+                parts.push((range.start, range.end - range.start, 0, m));
             }
-            return Ok(steps);
+        } else {
+            // A transposed A is seen whole by every run of rows.
+            let a_row = if self.trans_a { 0 } else { self.a_ld };
+            let pair_bytes = (2 * bytes(1, a_row.max(self.c_ld))).max(sums(2));
+            for product in 0..batch {
+                // In pairs of rows: a column of a transposed A is half a word.
+                let pairs = m.div_ceil(2);
+                for range in split_rows(gpu, pairs, 2 * work_per_row, pair_bytes, u64::from(ROWS / 2)) {
+                    let (first, end) = (range.start * 2, (range.end * 2).min(m));
+                    parts.push((product, 1, first, end - first));
+                }
+            }
         }
-        // A transposed A is seen whole by every run of rows.
-        let a_row = if self.trans_a { 0 } else { self.a_ld };
-        let row_bytes = a_row.max(self.c_ld) as u64 * 2;
-        for product in 0..batch {
-            // In pairs of rows: a column of a transposed A is half a word.
-            let pairs = m.div_ceil(2);
-            for range in split_rows(gpu, pairs, 2 * work_per_row, 2 * row_bytes, u64::from(ROWS / 2)) {
-                let (first, end) = (range.start * 2, (range.end * 2).min(m));
-                steps.push(self.dispatch(gpu, integer, product, 1, first, end - first)?);
+        let mut steps = Vec::new();
+        for (first, products, first_row, rows) in parts {
+            // K = 0 still writes C.
+            for piece in 0..k.div_ceil(depth.max(1)).max(1) {
+                let ks = piece * depth..((piece + 1) * depth).min(k);
+                let part = Part {
+                    first,
+                    products,
+                    first_row,
+                    rows,
+                    ks,
+                };
+                steps.push(self.dispatch(gpu, integer, &part)?);
             }
         }
         Ok(steps)
     }
+}
+
+/// What one dispatch does.
+struct Part {
+    /// The first product, and how many.
+    first: u64,
+    products: u64,
+    /// The first row, and how many: all of them unless `products` is 1.
+    first_row: u64,
+    rows: u64,
+    /// The steps of each sum: from one multiple of eight to another, or to the end.
+    ks: Range<u64>,
 }
 
 fn tiles(products: u64, rows: u64, n: u64) -> u64 {
@@ -227,7 +297,7 @@ fn tiles(products: u64, rows: u64, n: u64) -> u64 {
 
 impl Op for FmacMatmul {
     fn name(&self) -> &'static str {
-        "fmac_matmul"
+        OP
     }
 
     fn describe(&self) -> String {
@@ -267,7 +337,6 @@ impl Op for FmacMatmul {
     }
 
     fn check(&self) -> Result<()> {
-        const OP: &str = "fmac_matmul";
         const EXTENT: u64 = u32::MAX as u64 / 2;
         for (what, value) in [("batch", self.batch), ("m", self.m), ("n", self.n), ("k", self.k)] {
             crate::op::check_limit(OP, what, value as u64, EXTENT)?;
@@ -328,7 +397,7 @@ impl Op for FmacMatmul {
             false => self.steps(gpu, variant == "integer")?,
         };
         let operands = self.operands();
-        Plan::from_steps(gpu, "fmac_matmul", variant, operands, steps, self.step_values())
+        Plan::from_steps(gpu, OP, variant, operands, steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -348,10 +417,14 @@ impl Op for FmacMatmul {
     }
 }
 
+const FIRST: u32 = 1;
+const LAST: u32 = 2;
 const GROUP: u32 = 64;
 /// Outputs of one invocation: rows and columns (fixed in the shader).
 const ROWS: u32 = 4;
 const COLS: u32 = 4;
+/// Words that carry an invocation's sums from one dispatch to the next.
+const TILE_WORDS: u64 = 16;
 
 static KERNEL: Kernel = Kernel {
     name: "fmac_matmul",
@@ -363,11 +436,12 @@ static KERNEL: Kernel = Kernel {
         include_str!("../../../shaders/fmac/fmac_matmul.wgsl"),
     ],
     bindings: &[
-        Binding::params(20),
+        Binding::params(24),
         Binding::step(),
         Binding::read("a"),
         Binding::read("b"),
         Binding::write("c"),
+        Binding::write("sums"),
     ],
 };
 

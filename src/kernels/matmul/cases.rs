@@ -330,6 +330,33 @@ pub(crate) fn cases() -> Vec<Case> {
             .transposed(false, true),
         Values::Unit,
     );
+
+    // Sums so long that a lane's loops pass the cap on turns of software adapters: eight k a turn, and in tiles one k a
+    // turn. (512 k a turn would need gigabytes: a small cap stands in for them.)
+    add(
+        full,
+        Matmul::new(1, 3, 530_000).transposed(false, true).bias(F32),
+        Values::Integers,
+    );
+    add(
+        full,
+        Matmul::new(2, 1, 530_000)
+            .types(Bf16, Bf16, Bf16)
+            .transposed(true, false)
+            .scaled(0.5, -1.0),
+        Values::Unit,
+    );
+    let long = Matmul::new(9, 10, 70_000);
+    add(full, long.bias(F32).relu(), Values::Integers);
+    add(full, long.types(Bf16, Bf16, Bf16).scaled(0.5, -1.0), Values::Unit);
+    add(
+        full,
+        Matmul::new(9, 70, 70_000)
+            .types(Bf16, F32, F32)
+            .transposed(true, true)
+            .batch(2),
+        Values::Unit,
+    );
     cases
 }
 

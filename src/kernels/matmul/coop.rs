@@ -1,8 +1,10 @@
 //! The matrix-unit variant of matmul: which GPUs have a unit that WGSL can name, and its kernels.
 
 use super::Matmul;
+use super::form::{EMIT, EMIT_ROWS};
 use super::plan::{VEC4_BINDINGS, WORD_BINDINGS};
 use crate::gpu::{Gpu, Kernel, Permutation};
+use crate::kernels::turns::{Turns, looped};
 use crate::shaders;
 use crate::tensor::DType;
 
@@ -61,6 +63,28 @@ impl Unit {
     /// Rows and columns that one workgroup makes.
     pub(super) fn tile(self) -> u32 {
         8 * self.size
+    }
+
+    /// The turns of the kernel's loops, where a group fills its list in the last slab and starts again without it.
+    pub(super) fn turns(self) -> Turns {
+        /// Outliers that the list holds, and k of a slab: CAPACITY and TILE_K in the shader.
+        const CAPACITY: u64 = 64;
+        const DEPTH: u64 = 32;
+        let (size, subgroup) = (u64::from(self.size), u64::from(self.subgroup));
+        let each = (4 * size).div_ceil(subgroup);
+        // Of each operand's runs both halves are listed; then the unit's steps.
+        let slab = 1 + 2 * each * 2 * looped(4, 0) + looped(DEPTH / size, 0);
+        // `plain`, eight k a turn: runs of both operands, eight elements each; then the k.
+        let plain = 1 + looped((2 * size).div_ceil(subgroup), looped(4, 0)) + looped(8, 0);
+        // `finish`: runs of a matrix, for each the outliers.
+        let runs = (size * size / 8).div_ceil(subgroup);
+        let finish = looped(runs, looped(CAPACITY, looped(4, 0)) + EMIT);
+        Turns {
+            // The sample, both loops' ends, the list's order, eight matrices, and the rows of `plain`.
+            fixed: looped(each, 0) + 2 + looped(CAPACITY, 0) + 8 * finish + EMIT_ROWS,
+            per_slab: slab + DEPTH / 8 * plain,
+            slab: DEPTH,
+        }
     }
 
     /// What the kernel's variables take: two f16 slabs, f32 sums, counters, outliers. wgpu does not check.

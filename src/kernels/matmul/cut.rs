@@ -1,4 +1,4 @@
-//! How a product is cut into dispatches that fit bindings, counts of workgroups and the cap on work.
+//! How a product is cut into dispatches that fit bindings, counts of workgroups and the caps on work and turns.
 
 use std::ops::Range;
 
@@ -26,8 +26,8 @@ fn down(value: u64, multiple: u64) -> u64 {
 }
 
 /// `tall` and `wide` are the rows and columns that one workgroup makes; with `sums` every dispatch leaves f32 sums,
-/// whether K is cut or not, which must fit a binding too.
-pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2], sums: bool) -> Result<Cut> {
+/// whether K is cut or not, which must fit a binding too. No dispatch takes more than `deepest` k, a multiple of eight.
+pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2], sums: bool, deepest: u64) -> Result<Cut> {
     let limits = gpu.limits();
     // A window may start up to one alignment before its first word, and vectors reach past its last.
     let binding = limits.max_storage_buffer_binding_size.saturating_sub(512);
@@ -41,7 +41,7 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2], sums: bool) ->
         ks: k,
     };
     let fits = |cut: &Cut| fits(op, cut, binding) && !(sums && sum_bytes(cut) > binding);
-    let whole = fits(&all) && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
+    let whole = fits(&all) && k <= deepest && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
     let per_batch = m.saturating_mul(n).saturating_mul(k.max(1));
     if whole && per_batch <= gpu.work_cap() {
         let mut batches = (gpu.work_cap() / per_batch)
@@ -82,7 +82,10 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2], sums: bool) ->
         unit(!op.b.transposed, packed),
         unit(!op.a.transposed || op.b.transposed, false),
     );
-    let mut cut = all;
+    let mut cut = Cut {
+        ks: k.min(deepest),
+        ..all
+    };
     if op.a.transposed {
         cut.ks = cut.ks.min(limited(a_row));
     } else {
@@ -171,4 +174,10 @@ fn fits(op: &Matmul, cut: &Cut, binding: u64) -> bool {
 pub(super) fn ranges(of: u64, part: u64) -> impl Iterator<Item = Range<u64>> {
     let part = part.max(1);
     (0..of.div_ceil(part)).map(move |i| i * part..((i + 1) * part).min(of))
+}
+
+/// The parts of a range.
+pub(super) fn within(range: &Range<u64>, part: u64) -> impl Iterator<Item = Range<u64>> {
+    let first = range.start;
+    ranges(range.end - first, part).map(move |part| first + part.start..first + part.end)
 }

@@ -16,7 +16,7 @@
 //! Every variant but `bf16`, `coop` and `vec_subgroup` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
 //! are multiples of 16 bytes, single words otherwise (asked for with `any_offset`). Products that pass a
 //! binding or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums
-//! in scratch memory.
+//! in scratch memory; over K too where a lane's loops would pass the cap on turns.
 
 pub(crate) mod cases;
 mod cpu;
@@ -31,6 +31,7 @@ mod bf16;
 mod compare;
 mod coop;
 mod cut;
+mod form;
 mod plan;
 mod split;
 

@@ -3,17 +3,18 @@
 use std::ops::Range;
 
 use super::coop::{self, Unit};
-use super::cut::{cut, ranges};
-use super::split::{parts, reduction, reduction_step, split_parts, split_step, sums_then_reduction};
-use super::{Matmul, bf16};
+use super::cut::{cut, ranges, within};
+use super::form::{Form, GROUP, TILED64};
+use super::split::{
+    part_depth, parts, reduction, reduction_step, split_parts, split_step, sums_then_reduction,
+};
+use super::{Matmul, OP, bf16};
 use crate::error::Result;
 use crate::format::random::Generator;
-use crate::gpu::{Bf16Unit, Binding, Gpu, Kernel, Permutation, Step, Window};
+use crate::gpu::{Binding, Gpu, Kernel, Permutation, Step, Window};
 use crate::shaders;
 use crate::tensor::DType;
 
-/// Lanes per group of the direct variant, each with eight columns.
-const GROUP: u64 = 64;
 const BETA: u32 = 1;
 const BIAS_F32: u32 = 2;
 const BIAS_BF16: u32 = 4;
@@ -104,99 +105,6 @@ kernels!(
     "../../../shaders/matmul/matmul_vec_subgroup.wgsl"
 );
 
-/// The form of one variant.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
-    Direct,
-    Tiled {
-        tile: u32,
-        /// Depth of the slabs. Two of each operand are kept: 16 KiB of f32 for 64 x 16 and 128 x 8.
-        depth: u32,
-        /// Whether K may be split over groups.
-        split: bool,
-    },
-    Coop(Unit),
-    Bf16(Bf16Unit),
-    Vec {
-        swap: bool,
-        vectors: u32,
-        out_lanes: u32,
-        k_lanes: u32,
-        /// Whether lanes add up within subgroups; OUT_LANES is 1 then.
-        subgroups: bool,
-    },
-}
-
-const TILED64: Form = Form::Tiled {
-    tile: 64,
-    depth: 16,
-    split: false,
-};
-
-impl Form {
-    fn of(op: &Matmul, variant: &'static str, gpu: &Gpu) -> Self {
-        let swap = op.m > 8;
-        let vectors = (if swap { op.n } else { op.m }).next_power_of_two() as u32;
-        let vec = |out_lanes, k_lanes| Self::Vec {
-            swap,
-            vectors,
-            out_lanes,
-            k_lanes,
-            subgroups: variant == "vec_subgroup",
-        };
-        match variant {
-            "tiled64" => TILED64,
-            "split_k" => Self::Tiled {
-                tile: 64,
-                depth: 16,
-                split: true,
-            },
-            "tiled128" if gpu.limits().max_compute_workgroup_storage_size >= 32 << 10 => Self::Tiled {
-                tile: 128,
-                depth: 16,
-                split: false,
-            },
-            "tiled128" => Self::Tiled {
-                tile: 128,
-                depth: 8,
-                split: false,
-            },
-            "vec" => vec(4, 64),
-            "vec_serial" => vec(16, 1),
-            "vec_subgroup" => vec(1, 64),
-            "coop" => Unit::of(gpu).map_or(Self::Direct, Self::Coop),
-            "bf16" => gpu.bf16_unit().map_or(Self::Direct, Self::Bf16),
-            _ => Self::Direct,
-        }
-    }
-
-    /// Rows and columns that one workgroup makes.
-    fn tile(self) -> [u64; 2] {
-        match self {
-            Self::Direct => [8, 8 * GROUP],
-            Self::Tiled { tile, .. } => [tile.into(); 2],
-            Self::Coop(unit) => [unit.tile().into(); 2],
-            Self::Bf16(unit) => [(8 * unit.size).into(); 2],
-            Self::Vec {
-                swap: true,
-                out_lanes,
-                ..
-            } => [8 * u64::from(out_lanes), 8],
-            Self::Vec { out_lanes, .. } => [8, 8 * u64::from(out_lanes)],
-        }
-    }
-
-    fn groups(self, rows: u64, cols: u64, batches: u64) -> [u32; 3] {
-        let [tall, wide] = self.tile();
-        let (x, y) = (rows.div_ceil(tall) as u32, cols.div_ceil(wide) as u32);
-        match self {
-            // The vec kernel counts its groups along x, whichever operand is thick.
-            Self::Vec { swap: false, .. } => [y, x, batches as u32],
-            _ => [x, y, batches as u32],
-        }
-    }
-}
-
 /// Whether kernels may ask for a subgroup's number: browsers have that behind an extension of their own.
 fn has_subgroups(gpu: &Gpu) -> bool {
     gpu.features().contains(wgpu::Features::SUBGROUP) && cfg!(not(target_arch = "wasm32"))
@@ -250,6 +158,11 @@ pub(super) fn variants(op: &Matmul, gpu: &Gpu, any_offset: bool) -> Vec<&'static
             names.insert(if last { names.len() } else { 0 }, name);
         }
     }
+    // A cap on turns below what is usual leaves no room for some. Where it leaves none, planning says so.
+    let runs = |name: &'static str| Form::of(op, name, gpu).turns().deepest(OP, gpu).is_ok();
+    if names.iter().any(|name| runs(name)) {
+        names.retain(|name| runs(name));
+    }
     names
 }
 
@@ -267,11 +180,11 @@ fn permutation(
         (Form::Direct, false) => Permutation::new(&DIRECT_WORD),
         (Form::Tiled { .. }, true) => Permutation::new(&TILED_VEC4),
         (Form::Tiled { .. }, false) => Permutation::new(&TILED_WORD),
-        (Form::Vec { subgroups: true, .. }, vec4) => {
+        (Form::Vec { subgroups: 0, .. }, true) => Permutation::new(&VEC_VEC4),
+        (Form::Vec { subgroups: 0, .. }, false) => Permutation::new(&VEC_WORD),
+        (Form::Vec { .. }, vec4) => {
             Permutation::new(if vec4 { &SUBGROUP_VEC4 } else { &SUBGROUP_WORD }).enable("subgroups")
         }
-        (Form::Vec { .. }, true) => Permutation::new(&VEC_VEC4),
-        (Form::Vec { .. }, false) => Permutation::new(&VEC_WORD),
     };
     let common = base
         .library(shaders::generator(stochastic.unwrap_or_default()))
@@ -296,7 +209,7 @@ fn permutation(
             subgroups,
         } => {
             let common = common.constant("SWAP", swap).constant("VECTORS", vectors);
-            if subgroups {
+            if subgroups > 0 {
                 common.constant("LANES", k_lanes)
             } else {
                 common
@@ -330,7 +243,7 @@ pub(crate) fn permutations() -> Vec<Permutation> {
                 vectors,
                 out_lanes,
                 k_lanes,
-                subgroups: out_lanes == 1,
+                subgroups: u32::from(out_lanes == 1),
             });
         }
     }
@@ -380,29 +293,35 @@ pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: b
     if matches!(form, Form::Bf16(_)) {
         return sums_then_reduction(op, gpu, &pipeline, form);
     }
-    let cut = cut(op, gpu, form.tile(), false)?;
+    let deepest = form.turns().deepest(OP, gpu)?;
+    let cut_to = |deepest| cut(op, gpu, form.tile(), false, deepest);
     let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
     let split = matches!(form, Form::Tiled { split: true, .. });
+    let cut = cut_to(deepest)?;
+    // Groups that share a sum go as deep as their part of it only.
+    let shared = if split { cut_to(u64::MAX)? } else { cut };
     let mut steps = Vec::new();
-    for batches in ranges(op.batch as u64, cut.batches) {
-        if split && (cut.rows, cut.cols, cut.ks) == (m, n, k) {
-            let batch_count = batches.end - batches.start;
+    for outer in ranges(op.batch as u64, shared.batches) {
+        if split && (shared.rows, shared.cols, shared.ks) == (m, n, k) {
+            let batch_count = outer.end - outer.start;
             let parts = split_parts(op, gpu, batch_count);
-            if parts > 1 {
-                let whole = [&batches, &(0..m), &(0..n), &(0..k)];
+            if parts > 1 && part_depth(k, parts) <= deepest {
+                let whole = [&outer, &(0..m), &(0..n), &(0..k)];
                 let mut partial = step(op, &pipeline, form, whole)?;
-                split_step(&mut partial, [m, n, k], batch_count, parts);
+                split_step(&mut partial, form, [m, n, k], batch_count, parts);
                 let end = reduction_step(op, gpu, whole, &partial)?;
                 steps.extend([partial, end]);
                 continue;
             }
         }
-        for cols in ranges(n, cut.cols) {
-            for rows in ranges(m, cut.rows) {
-                // K = 0 still has an epilogue.
-                for ks in ranges(k.max(1), cut.ks) {
-                    let ks = ks.start..ks.end.min(k);
-                    steps.push(step(op, &pipeline, form, [&batches, &rows, &cols, &ks])?);
+        for batches in within(&outer, cut.batches) {
+            for cols in ranges(n, cut.cols) {
+                for rows in ranges(m, cut.rows) {
+                    // K = 0 still has an epilogue.
+                    for ks in ranges(k.max(1), cut.ks) {
+                        let ks = ks.start..ks.end.min(k);
+                        steps.push(step(op, &pipeline, form, [&batches, &rows, &cols, &ks])?);
+                    }
                 }
             }
         }
@@ -496,6 +415,6 @@ pub(super) fn step(
         ],
         groups: form.groups(len(rows), len(cols), len(batches)),
         work: partials * len(ks).max(1),
-        turns: 1,
+        turns: form.turns().of(len(ks)),
     })
 }

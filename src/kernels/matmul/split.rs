@@ -5,14 +5,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Matmul;
-use super::cut::{cut, ranges};
+use super::cut::{cut, ranges, within};
+use super::form::{EMIT, Form};
 use super::plan::{
-    BIAS, C, FIRST, FLAGS, Form, PARTIAL_OFFSET, PARTIALS, SPLIT_DEPTH, SPLITS, WORD_BINDINGS, step,
+    BIAS, C, FIRST, FLAGS, PARTIAL_OFFSET, PARTIALS, SPLIT_DEPTH, SPLITS, WORD_BINDINGS, step,
 };
+use super::{Matmul, OP};
 use crate::error::Result;
 use crate::format::random::Generator;
 use crate::gpu::{Gpu, Kernel, Permutation, Pipeline, Step, Window};
+use crate::kernels::turns::looped;
 use crate::shaders;
 
 /// Groups that the split variant aims at: enough for the largest GPU to have two or three on every processor.
@@ -54,8 +56,18 @@ pub(super) fn parts(op: &Matmul, m: u64, n: u64, batches: u64) -> u64 {
     wanted.min(op.terms() as u64 / SPLIT_K).max(1)
 }
 
-/// The parts that K is cut into, as far as the device's limits go: the partial sums lie in one binding, and the
-/// groups of all parts in one dimension, as the reduction's do.
+/// Turns of the reduction's loops.
+const fn reduction_turns(parts: u64) -> u64 {
+    looped(parts, 0) + EMIT
+}
+
+/// The k of each part but the last: whole slabs, so that only the last one is masked.
+pub(super) fn part_depth(k: u64, parts: u64) -> u64 {
+    k.div_ceil(parts).next_multiple_of(16)
+}
+
+/// The parts that K is cut into, as far as the device's limits go: the partial sums lie in one binding, the groups of
+/// all parts in one dimension, as the reduction's do, and the reduction goes through all parts in one loop.
 pub(super) fn split_parts(op: &Matmul, gpu: &Gpu, batches: u64) -> u64 {
     let limits = gpu.limits();
     let groups = u64::from(limits.max_compute_workgroups_per_dimension);
@@ -68,13 +80,14 @@ pub(super) fn split_parts(op: &Matmul, gpu: &Gpu, batches: u64) -> u64 {
     parts(op, m, n, batches)
         .min(memory)
         .min(groups / batches.max(1))
+        .min(gpu.turn_cap().saturating_sub(reduction_turns(0)))
         .max(1)
 }
 
 /// Turns a whole step into one whose groups sum `parts` parts of K each.
-pub(super) fn split_step(step: &mut Step, [m, n, k]: [u64; 3], batches: u64, parts: u64) {
-    // Parts are whole slabs, so that only the last one is masked.
-    let depth = k.div_ceil(parts).next_multiple_of(16);
+pub(super) fn split_step(step: &mut Step, form: Form, [m, n, k]: [u64; 3], batches: u64, parts: u64) {
+    let depth = part_depth(k, parts);
+    step.turns = form.turns().of(depth.min(k));
     step.params[FLAGS] = FIRST;
     step.params[SPLITS] = parts as u32;
     step.params[SPLIT_DEPTH] = depth as u32;
@@ -91,32 +104,47 @@ pub(super) fn sums_then_reduction(
     pipeline: &Arc<Pipeline>,
     form: Form,
 ) -> Result<Vec<Step>> {
-    let cut = cut(op, gpu, REDUCTION_TILE, true)?;
+    let deepest = form.turns().deepest(OP, gpu)?;
+    let cut_to = |deepest| cut(op, gpu, REDUCTION_TILE, true, deepest);
     let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
-    let whole = (cut.rows, cut.cols, cut.ks) == (m, n, k);
+    let (shared, limited) = (cut_to(u64::MAX)?, cut_to(deepest)?);
+    let whole = (shared.rows, shared.cols, shared.ks) == (m, n, k);
     let mut steps = Vec::new();
-    for batches in ranges(op.batch as u64, cut.batches) {
-        let batch_count = batches.end - batches.start;
+    for outer in ranges(op.batch as u64, shared.batches) {
         let parts = if whole {
-            split_parts(op, gpu, batch_count)
+            split_parts(op, gpu, outer.end - outer.start)
         } else {
             1
         };
-        for cols in ranges(n, cut.cols) {
-            for rows in ranges(m, cut.rows) {
-                let [tall, wide] = [&rows, &cols].map(|range| range.end - range.start);
-                for ks in ranges(k.max(1), cut.ks) {
-                    let ks = ks.start..ks.end.min(k);
-                    let mut sums = step(op, pipeline, form, [&batches, &rows, &cols, &ks])?;
-                    split_step(&mut sums, [tall, wide, ks.end - ks.start], batch_count, parts);
-                    if ks.start > 0 {
-                        sums.params[FLAGS] = 0;
+        // Groups that share a sum go as deep as their part of it only.
+        let (cut, parts) = match part_depth(shared.ks, parts) <= deepest {
+            true => (shared, parts),
+            false => (limited, 1),
+        };
+        for batches in within(&outer, cut.batches) {
+            let batch_count = batches.end - batches.start;
+            for cols in ranges(n, cut.cols) {
+                for rows in ranges(m, cut.rows) {
+                    let [tall, wide] = [&rows, &cols].map(|range| range.end - range.start);
+                    for ks in ranges(k.max(1), cut.ks) {
+                        let ks = ks.start..ks.end.min(k);
+                        let mut sums = step(op, pipeline, form, [&batches, &rows, &cols, &ks])?;
+                        split_step(
+                            &mut sums,
+                            form,
+                            [tall, wide, ks.end - ks.start],
+                            batch_count,
+                            parts,
+                        );
+                        if ks.start > 0 {
+                            sums.params[FLAGS] = 0;
+                        }
+                        steps.push(sums);
                     }
-                    steps.push(sums);
-                }
-                if let Some(last) = steps.last() {
-                    let end = reduction_step(op, gpu, [&batches, &rows, &cols, &(0..k)], last)?;
-                    steps.push(end);
+                    if let Some(last) = steps.last() {
+                        let end = reduction_step(op, gpu, [&batches, &rows, &cols, &(0..k)], last)?;
+                        steps.push(end);
+                    }
                 }
             }
         }
@@ -145,6 +173,7 @@ pub(super) fn reduction_step(
         cols.div_ceil(wide) as u32,
         batches as u32,
     ];
+    end.turns = reduction_turns(u64::from(partial.params[SPLITS]));
     end.work = batches * rows * cols * u64::from(partial.params[SPLITS]);
     Ok(end)
 }

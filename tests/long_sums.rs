@@ -1,0 +1,83 @@
+//! The cap on turns of an invocation's loops: what passes it is split over dispatches, or refused by a typed error. Run
+//! on the first adapter present; with `FEWBIT_REQUIRE_GPU=1` a missing adapter fails. That results stay right is
+//! tests/kernels.rs's part.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it left out"
+)]
+
+use fewbit::Error;
+use fewbit::format::block::BfpFormat;
+use fewbit::gpu::{AdapterChoice, Gpu, GpuOptions, PlanRequest};
+use fewbit::ops::{BfpMatmul, FmacMatmul, Matmul, Op};
+
+fn open() -> Option<Gpu> {
+    let options = GpuOptions {
+        adapter: AdapterChoice::Any,
+        ..GpuOptions::default()
+    };
+    match Gpu::open_blocking(&options) {
+        Ok(gpu) => Some(gpu),
+        Err(error) => {
+            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
+            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Dispatches of a plan, or the limit that it passes and by what.
+fn steps(gpu: &Gpu, op: &dyn Op, variant: &'static str) -> Result<usize, (u64, u64)> {
+    let request = PlanRequest {
+        variant: Some(variant),
+        ..PlanRequest::default()
+    };
+    match op.plan(gpu, &request) {
+        Ok(plan) => Ok(plan.steps()),
+        Err(Error::Limit {
+            what: "turns of one invocation's loops",
+            value,
+            limit,
+            ..
+        }) => Err((value, limit)),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn products_of_blocks_past_the_cap_are_refused() {
+    let Some(gpu) = open() else { return };
+    let format = BfpFormat::new(8, 4).expect("a format");
+    gpu.set_turn_cap(60_000);
+    // Four turns for each block, and 46.
+    let fits = BfpMatmul::new(1, 1, 8 * 14_988, format);
+    let passes = BfpMatmul::new(1, 1, 8 * 14_988 + 1, format);
+    assert_eq!(steps(&gpu, &fits, "tiles"), Ok(1));
+    assert_eq!(steps(&gpu, &passes, "tiles"), Err((60_002, 60_000)));
+}
+
+#[test]
+fn sums_past_the_cap_are_split_along_k() {
+    let Some(gpu) = open() else { return };
+    gpu.set_turn_cap(256);
+    // 154 turns beside those of K: 102 of eight k, or 5 slabs of sixteen at 18.
+    for (variant, deepest) in [("direct", 816), ("tiled64", 80), ("vec_serial", 816)] {
+        for (k, want) in [(deepest, 1), (deepest + 1, 2), (10 * deepest, 10)] {
+            assert_eq!(
+                steps(&gpu, &Matmul::new(9, 5, k), variant),
+                Ok(want),
+                "{variant} {k}"
+            );
+        }
+    }
+    // 42 turns for eight k, and 6.
+    for (k, want) in [(40, 1), (41, 2), (401, 11)] {
+        assert_eq!(steps(&gpu, &FmacMatmul::new(9, 5, k), "integer"), Ok(want), "{k}");
+    }
+    gpu.set_turn_cap(64);
+    assert_eq!(steps(&gpu, &Matmul::new(9, 9, 9), "direct"), Err((155, 64)));
+}
