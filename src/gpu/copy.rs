@@ -83,7 +83,12 @@ pub(crate) fn plan(gpu: &Gpu, words: u64, width: Width, variant: &'static str) -
                 ],
                 groups: spread_groups(gpu, count.div_ceil(per_group)),
                 work: count * element,
-                turns: 1,
+                // copy_vec4.wgsl's loop; copy.wgsl has none.
+                turns: if width == Width::Word {
+                    0
+                } else {
+                    width.words() / element + 1
+                },
             }
         })
         .collect();

@@ -190,6 +190,16 @@ impl Sgd {
         rows::contiguous(self.rows, self.cols, &self.layouts())
     }
 
+    /// Turns of an invocation's loops: eight columns of one row, which share two draws at most for each of w and v.
+    fn turns(&self) -> u64 {
+        let draw = match self.rounding {
+            Rounding::Stochastic => shaders::draw_turns(self.generator),
+            _ => 0,
+        };
+        let drawn = [self.w, self.v].into_iter().filter(|&dtype| dtype == DType::Bf16);
+        8 + 1 + 2 * draw * drawn.count() as u64
+    }
+
     fn dispatch(&self, gpu: &Gpu, piece: &Piece) -> Result<Step> {
         let ld = |dtype: DType, ld: usize| dtype.words(ld as u64) as u32;
         let copy = self.copy_ld.unwrap_or(0);
@@ -234,7 +244,7 @@ impl Sgd {
             windows,
             groups: spread_groups(gpu, units.div_ceil(u64::from(GROUP))),
             work: units * 32,
-            turns: 1,
+            turns: self.turns(),
         })
     }
 
