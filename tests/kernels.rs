@@ -57,11 +57,13 @@ fn main() {
             Ok(gpu) => places.push(Place::new(small, Device::from_gpu(gpu), Effort::Quick)),
             Err(error) => trials.push(missing(&small, &error.to_string())),
         }
-        // The weakest conforming device, and work cut into many small dispatches.
+        // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
+        // of an invocation's loops.
         let name = format!("{name}-core-tiny-cap");
         match pollster::block_on(Gpu::open_adapter(adapter, true)) {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
+                gpu.set_turn_cap(256);
                 places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick));
             }
             Err(error) => trials.push(missing(&name, &error.to_string())),

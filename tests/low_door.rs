@@ -13,7 +13,7 @@ use fewbit::gpu::{
     AdapterChoice, Binding, Gpu, GpuOptions, Kernel, Operand, OperandSpec, Permutation, Plan, PlanRequest,
     ReadBack, Step, StepValues, Window, spread_groups,
 };
-use fewbit::ops::{Args, Class, Convert, Copy, Op, Work};
+use fewbit::ops::{Args, Ceiling, CeilingKind, Class, Convert, Copy, Op, Spmv, Work};
 use fewbit::tensor::DType;
 use fewbit::{Device, Error, Result, wgpu};
 
@@ -224,6 +224,41 @@ fn every_bad_operand_is_a_typed_error() {
     ));
     let f64 = Convert::contiguous(DType::F64, DType::F32, 4).plan(&gpu, &PlanRequest::default());
     assert!(matches!(f64, Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn more_turns_than_a_loop_may_make_are_refused() {
+    let Some((device, queue)) = foreign() else { return };
+    let gpu = Gpu::from_wgpu(&device, &queue);
+    gpu.set_turn_cap(100);
+    let refused = |op: &dyn Op, variant, turns| {
+        let request = PlanRequest {
+            variant,
+            ..PlanRequest::default()
+        };
+        let plan = op.plan(&gpu, &request);
+        let expected = matches!(plan, Err(Error::Limit { value, limit: 100, .. }) if value == turns);
+        assert!(expected, "{}: {plan:?}", op.describe());
+    };
+    // Chains are what is measured: they cannot be cut.
+    let chains = Ceiling {
+        kind: CeilingKind::Integer,
+        count: 1,
+        steps: 100,
+        src_words: 0,
+    };
+    refused(&chains, None, 101);
+    // One row that no variant can walk in so few turns; where it is not known to be short, nothing else can be said.
+    let row = Spmv {
+        rows: 1,
+        cols: 9,
+        nnz: 1 << 20,
+        index: DType::U32,
+        values: DType::F32,
+        x: DType::F32,
+        longest_row: None,
+    };
+    refused(&row, Some("scalar"), (1 << 20) + 1);
 }
 
 #[test]

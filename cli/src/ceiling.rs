@@ -208,9 +208,12 @@ fn yardsticks(device: &Device, work: &Work, parallel: bool, updates: bool) -> Ve
             });
         }
         let words = (bytes / 4).next_multiple_of(16).min(1 << 30);
+        // So many that none of them makes more turns than it may.
+        let turns = device.as_gpu().map_or(u64::MAX, |gpu| gpu.turn_cap() - 1);
+        let readers = count.max((words / 4).div_ceil(turns) as u32);
         let read = Ceiling {
             kind: CeilingKind::Read,
-            count: count.min(words as u32 / 4),
+            count: readers.min(words as u32 / 4),
             steps: 0,
             src_words: words,
         };

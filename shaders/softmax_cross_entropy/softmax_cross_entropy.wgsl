@@ -1,43 +1,5 @@
-// Cross entropy of softmax(logits) with one class per row, and its gradient: one row per invocation.
-//     m = max z, s = sum exp(z - m), loss = log s - (z_label - m), grad = (exp(z - m) / s - onehot) * scale
-// A label that is no class leaves its row out: loss and gradient are +0.
-// After lib/index.wgsl, lib/step.wgsl, lib/bf16.wgsl, a generator and lib/random.wgsl.
-// Constants: GROUP, LOGITS_HALF, GRAD_HALF, STOCHASTIC, KEEP (also write the gradient before rounding).
-
-struct Params {
-    rows: u32,
-    classes: u32,
-    logits_ld: u32, // words from one row to the next
-    grad_ld: u32,
-    base_lo: u32, // logical index of the first gradient element
-    base_hi: u32,
-    stream: u32,
-    scale: u32, // bits of an f32
-    logits_offset: u32,
-    labels_offset: u32,
-    loss_offset: u32,
-    grad_offset: u32,
-    kept_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> logits: array<u32>;
-@group(0) @binding(3) var<storage, read> labels: array<u32>;
-@group(0) @binding(4) var<storage, read_write> loss: array<u32>;
-@group(0) @binding(5) var<storage, read_write> grad: array<u32>;
-@group(0) @binding(6) var<storage, read_write> kept: array<u32>;
-
-fn logit(at: u32, col: u32) -> f32 {
-    if LOGITS_HALF {
-        let word = logits[at + col / 2u];
-        return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (col & 1u) == 1u));
-    }
-    return bitcast<f32>(logits[at + col]);
-}
+// One row per invocation, all its classes. After softmax_common.wgsl.
+// Turns: three loops over the classes, and in the last the loops of the draws, one for every eight.
 
 @compute @workgroup_size(GROUP)
 fn main(
@@ -50,10 +12,7 @@ fn main(
         return;
     }
     let start = params.logits_offset + row * params.logits_ld;
-    let to = params.grad_offset + row * params.grad_ld;
     let label = labels[params.labels_offset + row];
-    let counts = label < params.classes;
-
     var top = logit(start, 0u);
     for (var col = 1u; col < params.classes; col++) {
         top = max(top, logit(start, col));
@@ -63,46 +22,9 @@ fn main(
         sum += exp(logit(start, col) - top);
     }
     var loss_bits = 0u;
-    if counts {
+    if label < params.classes {
         loss_bits = bitcast<u32>(log(sum) - (logit(start, label) - top));
     }
     loss[params.loss_offset + row] = loss_bits;
-
-    let scale = bitcast<f32>(params.scale);
-    var block = vec4<u32>();
-    var word = 0u;
-    for (var col = 0u; col < params.classes; col++) {
-        var bits = 0u;
-        if counts {
-            let p = exp(logit(start, col) - top) / sum;
-            bits = bitcast<u32>((p - select(0.0, 1.0, col == label)) * scale);
-        }
-        let local = row * params.classes + col;
-        if KEEP {
-            kept[params.kept_offset + local] = bits;
-        }
-        if !GRAD_HALF {
-            grad[to + col] = bits;
-            continue;
-        }
-        var code: u32;
-        if STOCHASTIC {
-            let lo = params.base_lo + local;
-            let hi = params.base_hi + select(0u, 1u, lo < local);
-            if col == 0u || (lo & 7u) == 0u {
-                block = random_block(step.seed, draw_counter(lo, hi, params.stream, step.number));
-            }
-            code = bf16_round_stochastic(bits, half_word(block, lo & 7u));
-        } else {
-            code = bf16_round_nearest(bits);
-        }
-        if (col & 1u) == 0u {
-            word = code;
-            if col + 1u == params.classes {
-                grad[to + col / 2u] = word;
-            }
-        } else {
-            grad[to + col / 2u] = word | (code << 16u);
-        }
-    }
+    differentiate(row, label, 0u, params.classes, top, sum);
 }

@@ -6,7 +6,9 @@
 // them at once: what moves is one row of B per entry. Loads past N reach only outputs that are not stored.
 //
 // Where entries or rows of B pass a binding, they are cut into windows: each dispatch adds the products whose entry
-// and whose row of B both lie in its own, and the sums so far wait in f32 beside C.
+// and whose row of B both lie in its own, and the sums so far wait in f32 beside C. Where a row has more entries than
+// one dispatch may walk, each adds those of a part: `skip` entries of every row in the window are others', and of the
+// rest it takes `take`.
 
 struct Params {
     rows: u32, // of C, in this dispatch
@@ -24,7 +26,11 @@ struct Params {
     src_offset: u32,
     dst_offset: u32,
     partial_offset: u32,
-    unused: u32,
+    skip: u32,
+    take: u32,
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
 }
 
 const FIRST: u32 = 1u; // no products before this dispatch's
@@ -42,11 +48,14 @@ struct Run {
     hi: vec4<f32>,
 }
 
-// A row's entries inside the window: first, and one past the last, counted from the window's start.
+// A row's entries inside the window that are this dispatch's: first, and one past the last, counted from the window's
+// start.
 fn entries_of(row: u32) -> vec2<u32> {
     let ends = vec2<u32>(row_ptr[params.row_ptr_offset + row], row_ptr[params.row_ptr_offset + row + 1u]);
     let base = vec2<u32>(params.entry_base);
-    return min(max(ends, base) - base, vec2<u32>(params.entry_count));
+    let inside = min(max(ends, base) - base, vec2<u32>(params.entry_count));
+    let first = inside.x + min(params.skip, inside.y - inside.x);
+    return vec2<u32>(first, first + min(params.take, inside.y - first));
 }
 
 // Columns col .. col + 8 of a row of B.

@@ -218,7 +218,8 @@ impl Dispatch {
     }
 
     /// The most turns that one invocation makes, all its loops counted together (a nested loop's turns each time), as
-    /// if every lane beside it made as many: see [`Gpu::turn_cap`]. Without loops it is 0.
+    /// if every lane beside it made as many, and the last look at a loop's condition with them: see
+    /// [`looped`](super::looped) and [`Gpu::turn_cap`]. Without loops it is 0.
     pub fn turns(mut self, turns: u64) -> Self {
         self.turns = turns;
         self

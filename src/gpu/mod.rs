@@ -21,6 +21,7 @@ mod shader;
 mod spirv;
 mod step;
 mod tuning;
+mod turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -40,6 +41,7 @@ pub use readback::ReadBack;
 pub use shader::{Interface, Shader};
 pub use step::{StepBuffer, StepValues};
 pub use tuning::Tuning;
+pub use turns::{Turns, looped};
 
 use crate::error::Result;
 use errors::Lost;

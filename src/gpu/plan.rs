@@ -84,7 +84,8 @@ pub struct Step {
     /// Elementary operations, for the cap on work per submit.
     pub work: u64,
     /// The most turns that one invocation makes, all its loops counted together (a nested loop's turns each time),
-    /// as if every lane beside it made as many: see [`Gpu::turn_cap`].
+    /// as if every lane beside it made as many: see [`Gpu::turn_cap`]. The turn in which a loop is left counts too:
+    /// what runs n times makes n + 1.
     pub turns: u64,
 }
 

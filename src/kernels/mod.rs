@@ -13,7 +13,6 @@ pub(crate) mod sgd;
 pub(crate) mod softmax_cross_entropy;
 pub(crate) mod spmm;
 pub(crate) mod spmv;
-mod turns;
 
 pub use bfp::{BfpDecode, BfpEncode, BfpMatmul};
 pub use ceiling::{Ceiling, CeilingKind};

@@ -1,5 +1,7 @@
 //! Helpers of elementwise kernels over rows with leading dimensions, and judges of values inside a bound.
 
+use std::ops::Range;
+
 use super::Verdict;
 use crate::error::{Error, Result};
 use crate::format::bf16;
@@ -12,6 +14,13 @@ pub(crate) fn words(dtype: DType, rows: usize, cols: usize, ld: usize) -> u64 {
         return 0;
     }
     (rows as u64 - 1) * dtype.words(ld as u64) + dtype.words(cols as u64)
+}
+
+/// Cuts a range into the fewest runs of at most `most` (at least one), all but the last as long as that.
+pub(crate) fn cut(range: Range<u64>, most: u64) -> impl Iterator<Item = Range<u64>> + Clone {
+    let (most, count) = (most.max(1), range.end - range.start);
+    (0..count.div_ceil(most))
+        .map(move |i| range.start + i * most..(range.start + (i + 1) * most).min(range.end))
 }
 
 /// Whether all operands are one contiguous run of `rows * cols` elements.
@@ -55,7 +64,7 @@ pub(crate) fn pieces(gpu: &Gpu, rows: usize, cols: usize, operands: &[(DType, us
     if contiguous(rows, cols, operands) {
         let (work, bytes) = per_row(&|_| 8);
         let len = rows as u64 * cols as u64;
-        let cut = |range: std::ops::Range<u64>| {
+        let cut = |range: Range<u64>| {
             let (base, end) = (range.start * 8, (range.end * 8).min(len));
             let cols = end - base;
             Piece {
@@ -69,7 +78,7 @@ pub(crate) fn pieces(gpu: &Gpu, rows: usize, cols: usize, operands: &[(DType, us
         return eights.into_iter().map(cut).collect();
     }
     let (work, bytes) = per_row(&|ld| ld as u64);
-    let cut = |range: std::ops::Range<u64>| Piece {
+    let cut = |range: Range<u64>| Piece {
         rows: range.end - range.start,
         cols: cols as u64,
         base: range.start * cols as u64,

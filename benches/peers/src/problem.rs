@@ -310,6 +310,7 @@ impl Problem {
                         b_ld: n,
                         c: F32,
                         c_ld: n,
+                        longest_row: row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
                     };
                     let result = vec![0; rows * n];
                     let words = vec![row_ptr.clone(), columns, floats(values), floats(x), result];

@@ -23,7 +23,7 @@ use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
-use crate::kernels::turns::looped;
+use crate::gpu::looped;
 use crate::op::rows::words;
 use crate::op::{Args, Class, Op, Work, check_ld, check_limit};
 use crate::shaders;

@@ -8,7 +8,7 @@ use crate::format::random::{Draw, Generator};
 use crate::format::{Rounding, bf16};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
-use crate::kernels::turns::looped;
+use crate::gpu::looped;
 use crate::op::contract::{Bound, Stored};
 use crate::op::rows::words;
 use crate::op::{Args, Class, Comparison, Op, Verdict, Work, check_ld};

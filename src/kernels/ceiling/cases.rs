@@ -26,10 +26,10 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     [
         chains(CeilingKind::MultiplyAdd, 0, 3),
-        chains(CeilingKind::MultiplyAdd, 1000, 333),
-        chains(CeilingKind::Bf16Dot, 1000, 333),
+        chains(CeilingKind::MultiplyAdd, 1000, 233),
+        chains(CeilingKind::Bf16Dot, 1000, 233),
         chains(CeilingKind::Integer, 1, 0),
-        chains(CeilingKind::Integer, 1000, 333),
+        chains(CeilingKind::Integer, 1000, 233),
         read(100, 4096, Effort::Quick),
         read(7, 1020, Effort::Quick),
         read(4096, 1 << 20, Effort::Full),

@@ -155,7 +155,12 @@ impl Op for Ceiling {
             windows: vec![src, Window::of(1, 0, count, 6)],
             groups: spread_groups(gpu, count.div_ceil(u64::from(GROUP))),
             work: count * u64::from(self.steps) * 16 + self.src_words,
-            turns: 1,
+            // One loop, over the steps or over every `count`-th vector. Chains are what is measured and reads are as
+            // many as keep an adapter busy: what passes the cap on turns is refused.
+            turns: match self.kind {
+                CeilingKind::Read => (self.src_words / 4).div_ceil(count.max(1)) + 1,
+                _ => u64::from(self.steps) + 1,
+            },
         };
         let steps = if self.count == 0 { Vec::new() } else { vec![step] };
         Plan::from_steps(

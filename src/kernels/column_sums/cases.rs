@@ -45,7 +45,27 @@ pub(crate) fn cases() -> Vec<Case> {
     let (rounding, draw) = (Rounding::Stochastic, Draw { generator, ..draw });
     let op = ColumnSums::new(DType::F32, DType::Bf16, 33, 65, 66);
     cases.push(case(Effort::Quick, ColumnSums { rounding, draw, ..op }, true));
+    if !cfg!(miri) {
+        cases.extend(long(ColumnSums { rounding, draw, ..op }));
+    }
     cases
+}
+
+/// More rows than 65,535 per invocation, where software adapters leave a loop: of `columns`, then of `tree` as well.
+/// Whole numbers, for in a bound of so many terms the missing ones would hide.
+fn long(stochastic: ColumnSums) -> [Case; 3] {
+    let nearest = |from, rows, cols| ColumnSums::new(from, DType::F32, rows, cols, 2);
+    let rounded = ColumnSums {
+        rows: 140_000,
+        cols: 2,
+        x_ld: 2,
+        ..stochastic
+    };
+    [
+        case(Effort::Quick, nearest(DType::Bf16, 140_000, 2), true),
+        case(Effort::Quick, rounded, true),
+        case(Effort::Full, nearest(DType::F32, 540_000, 1), true),
+    ]
 }
 
 fn case(effort: Effort, op: ColumnSums, integers: bool) -> Case {

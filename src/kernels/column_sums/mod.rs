@@ -71,6 +71,23 @@ impl ColumnSums {
         Self { draw, ..*self }
     }
 
+    /// Turns of an invocation's loops: over its share of the rows, over the sums of the other lanes, and in the draws
+    /// of the two roundings.
+    fn turns(&self, rows: u64, tree: bool) -> u64 {
+        let lanes = lanes(tree);
+        let draws = match (self.to, self.rounding) {
+            (DType::Bf16, Rounding::Stochastic) => 2 * shaders::draw_turns(self.draw.generator),
+            _ => 0,
+        };
+        rows.div_ceil(lanes) + 1 + if tree { lanes } else { 0 } + draws
+    }
+
+    /// The most rows that one dispatch may sum.
+    fn most_rows(&self, gpu: &Gpu, tree: bool) -> u64 {
+        let left = gpu.turn_cap().saturating_sub(self.turns(0, tree));
+        left.max(1).saturating_mul(lanes(tree))
+    }
+
     fn steps(&self, gpu: &Gpu, tree: bool) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         if self.cols == 0 {
@@ -78,8 +95,12 @@ impl ColumnSums {
         }
         let pipeline = gpu.pipeline(&permutation(self, tree))?;
         let ld = self.from.words(self.x_ld as u64);
-        // Rows are cut where the matrix is larger than a binding, or two columns of it larger than the cap.
-        let mut row_ranges = split_rows(gpu, self.rows as u64, 2, ld * 4, 1);
+        // Rows are cut where the matrix is larger than a binding, or two columns of it larger than a cap.
+        let most = self.most_rows(gpu, tree);
+        let mut row_ranges: Vec<_> = split_rows(gpu, self.rows as u64, 2, ld * 4, 1)
+            .into_iter()
+            .flat_map(|range| rows::cut(range, most))
+            .collect();
         if row_ranges.is_empty() {
             // No rows at all: the sums are zero, and one dispatch must say so.
             row_ranges.push(0..0);
@@ -128,7 +149,7 @@ impl ColumnSums {
                     windows: vec![x, partial, y],
                     groups: spread_groups(gpu, cols.div_ceil(2).div_ceil(u64::from(PAIRS))),
                     work: rows.max(1) * cols,
-                    turns: 1,
+                    turns: self.turns(rows, tree),
                 });
             }
         }
@@ -302,6 +323,11 @@ impl Op for ColumnSums {
 const PAIRS: u32 = 32;
 const LANES: u32 = 8;
 
+/// Invocations that share the rows of two columns.
+fn lanes(tree: bool) -> u64 {
+    if tree { LANES.into() } else { 1 }
+}
+
 static KERNEL: Kernel = Kernel {
     name: "column_sums",
     sources: &[
@@ -325,7 +351,7 @@ fn permutation(op: &ColumnSums, tree: bool) -> Permutation {
     Permutation::new(&KERNEL)
         .library(shaders::generator(op.draw.generator))
         .constant("PAIRS", PAIRS)
-        .constant("LANES", if tree { LANES } else { 1 })
+        .constant("LANES", lanes(tree) as u32)
         .constant("X_HALF", op.from == DType::Bf16)
         .constant("Y_HALF", half)
         .constant("STOCHASTIC", half && op.rounding == Rounding::Stochastic)

@@ -93,6 +93,20 @@ impl Convert {
         )
     }
 
+    /// Turns of an invocation's loops. Word by word, eight columns of one row share two draws at most; vectors are
+    /// written out, with one draw. Decoding has no loop.
+    fn turns(&self, vec4: bool) -> u64 {
+        let draw = match self.rounding {
+            Rounding::Stochastic => shaders::draw_turns(self.draw.generator),
+            _ => 0,
+        };
+        match (self.encodes(), vec4) {
+            (true, true) => draw,
+            (true, false) => 8 + 1 + 2 * draw,
+            (false, _) => 0,
+        }
+    }
+
     fn dispatch(&self, gpu: &Gpu, rows: u64, cols: u64, first: [u64; 3]) -> Result<Step> {
         let [base, src, dst] = first;
         let (src_words, dst_words) = (
@@ -124,7 +138,7 @@ impl Convert {
             windows: vec![Window::of(0, src, src_words, 7), Window::of(1, dst, dst_words, 8)],
             groups: spread_groups(gpu, (rows * units).div_ceil(u64::from(GROUP))),
             work: src_words + dst_words,
-            turns: 1,
+            turns: self.turns(false),
         })
     }
 
@@ -153,7 +167,7 @@ impl Convert {
                 ],
                 groups: spread_groups(gpu, units.div_ceil(u64::from(GROUP))),
                 work: units * (src + dst),
-                turns: 1,
+                turns: self.turns(true),
             });
         }
         let tail = len % 8;

@@ -47,9 +47,9 @@ fn permutation(stride: Option<u32>) -> Permutation {
 
 fn dispatches(op: &Copy, gpu: &Gpu, stride: Option<u32>) -> Result<Vec<Dispatch>> {
     let pipeline = gpu.pipeline(&permutation(stride))?;
-    let (element, stride) = match stride {
-        Some(stride) => (4, u64::from(stride)),
-        None => (1, 1),
+    let (element, stride, turns) = match stride {
+        Some(stride) => (4, u64::from(stride), u64::from(stride) + 1),
+        None => (1, 1, 0),
     };
     let dispatch = |range: std::ops::Range<u64>| {
         let count = range.end - range.start;
@@ -60,7 +60,7 @@ fn dispatches(op: &Copy, gpu: &Gpu, stride: Option<u32>) -> Result<Vec<Dispatch>
             .bind("dst", Words::of("dst", words))
             .linear_groups(gpu, count.div_ceil(u64::from(GROUP) * stride))
             .work(count * element)
-            .turns(stride)
+            .turns(turns)
     };
     let ranges = split_rows(gpu, op.words / element, element, element * 4, u64::from(GROUP));
     Ok(ranges.into_iter().map(dispatch).collect())

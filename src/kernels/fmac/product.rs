@@ -14,7 +14,7 @@ use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
-use crate::kernels::turns::{Turns, looped};
+use crate::gpu::{Turns, looped};
 use crate::op::check_rounding;
 use crate::op::{Args, Class, Op, Work};
 use crate::shaders;

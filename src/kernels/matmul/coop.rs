@@ -4,7 +4,7 @@ use super::Matmul;
 use super::form::{EMIT, EMIT_ROWS};
 use super::plan::{VEC4_BINDINGS, WORD_BINDINGS};
 use crate::gpu::{Gpu, Kernel, Permutation};
-use crate::kernels::turns::{Turns, looped};
+use crate::gpu::{Turns, looped};
 use crate::shaders;
 use crate::tensor::DType;
 

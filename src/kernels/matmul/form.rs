@@ -3,7 +3,7 @@
 use super::Matmul;
 use super::coop::Unit;
 use crate::gpu::{Bf16Unit, Gpu};
-use crate::kernels::turns::{Turns, looped};
+use crate::gpu::{Turns, looped};
 
 /// Lanes per group of the direct variant, each with eight columns.
 pub(super) const GROUP: u64 = 64;

@@ -14,7 +14,7 @@ use super::{Matmul, OP};
 use crate::error::Result;
 use crate::format::random::Generator;
 use crate::gpu::{Gpu, Kernel, Permutation, Pipeline, Step, Window};
-use crate::kernels::turns::looped;
+use crate::gpu::looped;
 use crate::shaders;
 
 /// Groups that the split variant aims at: enough for the largest GPU to have two or three on every processor.

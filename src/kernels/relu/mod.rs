@@ -168,7 +168,7 @@ impl Op for Relu {
                 windows,
                 groups: groups(gpu, self.dtype, &piece),
                 work: piece.rows * self.dtype.words(piece.cols) * 2,
-                turns: 1,
+                turns: 0,
             });
         }
         Plan::from_steps(
@@ -282,7 +282,7 @@ impl Op for ReluGrad {
                 windows,
                 groups: groups(gpu, self.dtype, &piece),
                 work: piece.rows * self.dtype.words(piece.cols) * 3,
-                turns: 1,
+                turns: 0,
             });
         }
         Plan::from_steps(

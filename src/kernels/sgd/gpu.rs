@@ -41,7 +41,7 @@ fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
             .bind("v_kept", optional("v_kept", op.kept()))
             .linear_groups(gpu, piece.eights().div_ceil(GROUP.into()))
             .work(piece.eights() * 32)
-            .turns(8)
+            .turns(8 + 1)
     };
     Ok(pieces(gpu, &op.views()).iter().map(dispatch).collect())
 }

@@ -1,7 +1,9 @@
 //! `softmax_cross_entropy`: the loss of a classifier and its gradient, one pass over the logits' rows.
 //!
 //! One variant, `row`: one row per invocation, two exponentials per logit, nothing stored between the passes.
-//! A classifier's last layer is the smallest of a network: there is nothing to gain beyond it.
+//! A classifier's last layer is the smallest of a network: there is nothing to gain beyond it. Rows of more classes
+//! than one dispatch may walk (or one binding holds) are walked in parts, with the running maximum and sum in scratch
+//! memory: the same operations in the same order, and so the same bits and the same bound.
 //!
 //! # The bound
 //! WGSL: exp within 3 + 2 abs(x) ulp, division within 2.5 ulp, log within 2^-21 absolutely in [0.5, 2] and within
@@ -23,7 +25,10 @@
 
 pub(crate) mod cases;
 mod cpu;
+mod parts;
 mod reference;
+
+use std::ops::Range;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -31,7 +36,7 @@ use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, split_rows, spread_groups};
+use crate::gpu::{Window, spread_groups};
 use crate::op::rows::Within;
 use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, rows};
 use crate::shaders;
@@ -107,26 +112,30 @@ impl SoftmaxCrossEntropy {
         }
     }
 
-    fn step(&self, gpu: &Gpu, range: &std::ops::Range<u64>) -> Result<Step> {
+    /// One dispatch: classes `cols` of `range` of the rows.
+    fn step(
+        &self,
+        gpu: &Gpu,
+        permutation: &Permutation,
+        range: &Range<u64>,
+        cols: &Range<u64>,
+        turns: u64,
+    ) -> Result<Step> {
         let rows = range.end - range.start;
-        let cols = self.classes as u64;
-        let base = range.start * cols;
-        let span = |dtype: DType, ld| rows::words(dtype, rows as usize, self.classes, ld);
-        let (logits_ld, grad_ld) = (
-            self.logits.words(self.logits_ld as u64),
-            self.grad.words(self.grad_ld as u64),
-        );
+        let classes = self.classes as u64;
+        let base = range.start * classes;
+        let ld = |dtype: DType, ld: usize| dtype.words(ld as u64) as u32;
         let kept = match self.keep_f32 {
-            true => Window::of(4, base, rows * cols, 12),
+            true => Self::window((4, DType::F32, self.classes), range, cols, 12),
             false => Window::empty(),
         };
         Ok(Step {
-            pipeline: gpu.pipeline(&permutation(self))?,
+            pipeline: gpu.pipeline(permutation)?,
             params: vec![
                 rows as u32,
-                cols as u32,
-                logits_ld as u32,
-                grad_ld as u32,
+                classes as u32,
+                ld(self.logits, self.logits_ld),
+                ld(self.grad, self.grad_ld),
                 base as u32,
                 (base >> 32) as u32,
                 self.draw.stream,
@@ -136,20 +145,20 @@ impl SoftmaxCrossEntropy {
                 0,
                 0,
                 0,
-                0,
-                0,
+                cols.start as u32,
+                cols.end as u32,
                 0,
             ],
             windows: vec![
-                Window::of(0, range.start * logits_ld, span(self.logits, self.logits_ld), 8),
+                Self::window((0, self.logits, self.logits_ld), range, cols, 8),
                 Window::of(1, range.start, rows, 9),
                 Window::of(2, range.start, rows, 10),
-                Window::of(3, range.start * grad_ld, span(self.grad, self.grad_ld), 11),
+                Self::window((3, self.grad, self.grad_ld), range, cols, 11),
                 kept,
             ],
             groups: spread_groups(gpu, rows.div_ceil(u64::from(GROUP))),
-            work: rows * cols * WORK,
-            turns: 1,
+            work: rows * (cols.end - cols.start) * WORK,
+            turns,
         })
     }
 
@@ -300,12 +309,7 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
-        let widest = self.logits_ld.max(self.grad_ld) as u64 * 4;
-        let ranges = split_rows(gpu, self.rows as u64, self.classes as u64 * WORK, widest, 1);
-        let steps = ranges
-            .iter()
-            .map(|range| self.step(gpu, range))
-            .collect::<Result<_>>()?;
+        let steps = self.steps(gpu)?;
         Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
 
@@ -413,6 +417,7 @@ static KERNEL: Kernel = Kernel {
         shaders::STEP,
         shaders::BF16,
         shaders::RANDOM,
+        include_str!("../../../shaders/softmax_cross_entropy/softmax_common.wgsl"),
         include_str!("../../../shaders/softmax_cross_entropy/softmax_cross_entropy.wgsl"),
     ],
     bindings: &[
@@ -426,9 +431,9 @@ static KERNEL: Kernel = Kernel {
     ],
 };
 
-fn permutation(op: &SoftmaxCrossEntropy) -> Permutation {
+fn permutation(op: &SoftmaxCrossEntropy, kernel: &'static Kernel) -> Permutation {
     let half = op.grad == DType::Bf16;
-    Permutation::new(&KERNEL)
+    Permutation::new(kernel)
         .library(shaders::generator(op.draw.generator))
         .constant("GROUP", GROUP)
         .constant("LOGITS_HALF", op.logits == DType::Bf16)
@@ -439,23 +444,27 @@ fn permutation(op: &SoftmaxCrossEntropy) -> Permutation {
 
 pub(super) fn permutations() -> Vec<Permutation> {
     let mut all = Vec::new();
+    let mut add = |op: &SoftmaxCrossEntropy| {
+        all.push(permutation(op, &KERNEL));
+        all.extend(parts::PASSES.map(|pass| permutation(op, &parts::PARTS).entry(pass)));
+    };
     for logits in [DType::F32, DType::Bf16] {
         for keep_f32 in [false, true] {
             let op = SoftmaxCrossEntropy::new(1, 1, logits, DType::F32);
             let op = SoftmaxCrossEntropy { keep_f32, ..op };
-            all.push(permutation(&op));
+            add(&op);
             let op = SoftmaxCrossEntropy {
                 grad: DType::Bf16,
                 ..op
             };
-            all.push(permutation(&op));
+            add(&op);
             for generator in [Generator::Threefry, Generator::Philox] {
                 let draw = Draw {
                     generator,
                     ..Draw::default()
                 };
                 let rounding = Rounding::Stochastic;
-                all.push(permutation(&SoftmaxCrossEntropy { rounding, draw, ..op }));
+                add(&SoftmaxCrossEntropy { rounding, draw, ..op });
             }
         }
     }

@@ -66,6 +66,20 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
             }
         }
     }
+    // As in spmv: more entries in a row than software adapters make turns, in rows of unknown and known lengths.
+    for (types, pad) in [(plain, [3, 5]), (packed, [0, 0])] {
+        let (rows, cols, n) = (2, 150, 3);
+        let shape = Shape { rows, cols, n, pad };
+        if !cfg!(miri) {
+            cases.push(case(
+                quick,
+                &shape,
+                Rows::Regular(70_000),
+                types,
+                Values::Integers,
+            ));
+        }
+    }
     let aside = Shape {
         rows: 50,
         cols: 90,
@@ -147,10 +161,11 @@ fn case(effort: Effort, shape: &Shape, fill: Rows, types: [DType; 4], values: Va
     let ld = |dtype: DType, pad: usize| (n + pad).next_multiple_of(dtype.row_multiple());
     let (b_ld, c_ld) = (ld(b, pad[0]), ld(c, pad[1]));
     let made = move || generate(rows, cols, fill, [index, value, F32], values);
+    let row_ptr = &made()[0];
     let op = Spmm {
         rows,
         cols,
-        nnz: made()[0][rows] as usize,
+        nnz: row_ptr[rows] as usize,
         n,
         index,
         values: value,
@@ -158,6 +173,11 @@ fn case(effort: Effort, shape: &Shape, fill: Rows, types: [DType; 4], values: Va
         b_ld,
         c,
         c_ld,
+        // Where it is not known, each row may be as long as all together.
+        longest_row: match pad {
+            [0, 0] => row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
+            _ => None,
+        },
     };
     let words = op.operands()[3].words as usize;
     Case::new(effort, op, move || {

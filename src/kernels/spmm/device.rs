@@ -18,7 +18,7 @@ impl Device {
             nnz,
             index,
             values,
-            ..
+            longest_row,
         } = a.layout()
         else {
             let expected = "a sparse matrix (CSR)".to_string();
@@ -62,6 +62,7 @@ impl Device {
             b_ld,
             c: to,
             c_ld,
+            longest_row,
         };
         let mut slots = vec![Slot::In(a, 0), Slot::In(a, 1), Slot::In(a, 2), b.into()];
         slots.push((&mut c).into());

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::op::contract::Stored;
-use crate::op::rows::words;
+use crate::op::rows::{self, words};
 use crate::op::{Args, Class, Comparison, Op, Verdict, Work, check_ld};
 use crate::shaders;
 use crate::tensor::DType;
@@ -55,6 +55,9 @@ pub struct Spmm {
     pub c: DType,
     /// Elements from one row of C to the next: at least `n`, even for bf16.
     pub c_ld: usize,
+    /// Entries of A's longest row, where known, never fewer: a GPU walks rows of more than so many entries in parts
+    /// ([`Gpu::turn_cap`]). Without it any row is taken to hold all entries.
+    pub longest_row: Option<usize>,
 }
 
 impl Spmm {
@@ -92,8 +95,13 @@ impl Spmm {
         }
         // Even, so that windows of 16-bit entries begin on whole words.
         let entries_fit = binding / 4 / 2 * 2;
+        // Columns may stand in a row more than once: it may hold more entries than A has columns.
+        let longest = self.longest_row.map_or(nnz, |longest| nnz.min(longest as u64));
+        let part = form.most_entries(gpu.turn_cap());
+        let parts = |entries: &Range<u64>| ranges(longest.min(entries.end - entries.start), part);
         let windows: Vec<_> = ranges(nnz, entries_fit)
             .flat_map(|entries| ranges(cols, b_rows).map(move |b| (entries.clone(), b)))
+            .flat_map(|(entries, b)| parts(&entries).map(move |part| (entries.clone(), b.clone(), part)))
             .collect();
         let widest = 4 * if windows.len() > 1 { c_ld.max(n) } else { c_ld };
         if widest > binding {
@@ -105,10 +113,15 @@ impl Spmm {
         let mut steps = Vec::new();
         for range in split_rows(gpu, self.rows as u64, mean * n, widest, rows_per_group) {
             let rows = range.end - range.start;
-            for (i, (entries, b)) in windows.iter().enumerate() {
+            for (i, (entries, b, part)) in windows.iter().enumerate() {
                 let (first, last) = (i == 0, i + 1 == windows.len());
                 let count = entries.end - entries.start;
-                let part = |operand: usize, dtype: DType, param: usize| {
+                // The last part takes what is left, and so all of a row that is longer than was said.
+                let take = match part.end == longest.min(count) {
+                    true => u32::MAX.into(),
+                    false => part.end - part.start,
+                };
+                let entry = |operand: usize, dtype: DType, param: usize| {
                     Window::of(operand, dtype.words(entries.start), dtype.words(count), param)
                 };
                 let b_words = words(self.b, (b.end - b.start) as usize, self.n, self.b_ld);
@@ -130,6 +143,10 @@ impl Spmm {
                         0,
                         0,
                         0,
+                        part.start,
+                        take,
+                        0,
+                        0,
                         0,
                     ]
                     .map(|value| value as u32)
@@ -143,8 +160,8 @@ impl Spmm {
                             words(self.c, rows as usize, self.n, self.c_ld),
                             13,
                         ),
-                        part(1, self.index, 10),
-                        part(2, self.values, 11),
+                        entry(1, self.index, 10),
+                        entry(2, self.values, 11),
                         if first && last {
                             Window::empty()
                         } else {
@@ -153,7 +170,7 @@ impl Spmm {
                     ],
                     groups: spread_groups(gpu, rows.div_ceil(rows_per_group) * tiles),
                     work: rows * mean * n,
-                    turns: 1,
+                    turns: form.turns(part.end - part.start),
                 });
             }
         }
@@ -163,8 +180,8 @@ impl Spmm {
 
 /// `0..of` in runs of at most `part`; one empty run of nothing.
 fn ranges(of: u64, part: u64) -> impl Iterator<Item = Range<u64>> + Clone {
-    let part = part.max(1);
-    (0..of.div_ceil(part).max(1)).map(move |i| i * part..((i + 1) * part).min(of))
+    let nothing = (of == 0).then_some(0..0);
+    rows::cut(0..of, part).chain(nothing)
 }
 
 impl Op for Spmm {
@@ -294,6 +311,8 @@ impl Op for Spmm {
 
 /// Lanes of a workgroup of the `lanes` variant.
 const GROUP: u32 = 64;
+/// Turns of the loop over a lane's columns in `emit`.
+const EMIT: u64 = 8 + 1;
 const FIRST: u64 = 1;
 const LAST: u64 = 2;
 
@@ -305,7 +324,7 @@ fn across(n: usize) -> u32 {
 macro_rules! bindings {
     ($b:expr, $c:expr) => {
         &[
-            Binding::params(16),
+            Binding::params(20),
             Binding::read("row_ptr"),
             $b,
             $c,
@@ -377,6 +396,27 @@ struct Form {
 }
 
 impl Form {
+    /// Turns of an invocation that takes so many of its row's entries: they, and the eight columns that `emit` adds to
+    /// those before. spmm_cached.wgsl walks them in loops of ACROSS at a time, which end with a turn each.
+    fn turns(self, entries: u64) -> u64 {
+        let runs = match self.cached {
+            true => 2 * entries.div_ceil(self.across.into()),
+            false => 0,
+        };
+        entries + runs + 1 + EMIT
+    }
+
+    /// The most entries of a row that stay under a cap on turns; at least one.
+    fn most_entries(self, cap: u64) -> u64 {
+        let left = cap.saturating_sub(1 + EMIT);
+        if !self.cached {
+            return left.max(1);
+        }
+        let across = u64::from(self.across);
+        let (runs, rest) = (left / (across + 2), left % (across + 2));
+        (runs * across + rest.saturating_sub(2)).max(1)
+    }
+
     fn permutation(self) -> Permutation {
         let kernels = if self.cached { &CACHED } else { &LANES };
         let (b, c) = (usize::from(self.b_vec4), usize::from(self.c_vec4));

@@ -34,6 +34,8 @@ pub(crate) enum Rows {
 pub(crate) enum Values {
     Unit,
     Integers,
+    /// The same, with entries of -1, 0 and 1: millions of products are still exact.
+    Signs,
     /// Fractions, with infinities in x at columns that no entry names.
     InfinitiesAside,
 }
@@ -42,14 +44,20 @@ pub(crate) enum Values {
 /// the larger ones only for those who want them.
 pub(crate) fn cases(most: Effort) -> Vec<Case> {
     let quick = Effort::Quick;
+    let plain = [U32, F32, F32];
+    // More entries in a row than the 65,535 turns after which software adapters leave a loop, duplicates among them;
+    // whole numbers, for in a bound of so many terms the missing ones would hide.
+    let long = Rows::Regular(70_000);
     let mut cases = Vec::new();
+    if !cfg!(miri) {
+        cases.push(unhinted(quick, 3, 150, long, plain, Values::Integers));
+    }
     let mut add = |effort, rows: usize, cols: usize, fill, types, values| {
         // Miri would take an hour to make the larger ones.
         if effort <= most && !(cfg!(miri) && rows.max(cols) > 100) {
             cases.push(case(effort, rows, cols, fill, types, values));
         }
     };
-    let plain = [U32, F32, F32];
     for (rows, cols, fill) in [
         (0, 5, Rows::Regular(3)),
         (5, 0, Rows::Regular(0)),
@@ -86,6 +94,11 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
         }
     }
     add(quick, 50, 90, Rows::Regular(9), plain, Values::InfinitiesAside);
+    add(quick, 3, 150, long, plain, Values::Integers);
+    add(quick, 3, 150, long, [U16, Bf16, Bf16], Values::Integers);
+    // As many for each of the vector variant's lanes.
+    let long = Rows::Regular(2_200_000);
+    add(Effort::Full, 1, 150, long, [U16, Bf16, F32], Values::Signs);
     // More rows than one dispatch dimension has workgroups of one row each.
     add(
         Effort::Full,
@@ -154,6 +167,27 @@ pub(crate) fn of_density(n: usize, per_million: u32, bf16: bool) -> Case {
 }
 
 fn case(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3], values: Values) -> Case {
+    let (op, made) = product(rows, cols, fill, types, values);
+    Case::new(effort, op, made)
+}
+
+/// The same of rows whose lengths are not known: each may hold all entries.
+fn unhinted(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3], values: Values) -> Case {
+    let (op, made) = product(rows, cols, fill, types, values);
+    let op = Spmv {
+        longest_row: None,
+        ..op
+    };
+    Case::new(effort, op, made)
+}
+
+fn product(
+    rows: usize,
+    cols: usize,
+    fill: Rows,
+    types: [DType; 3],
+    values: Values,
+) -> (Spmv, impl Fn() -> Vec<Vec<u32>> + Send + Sync + 'static) {
     let words = generate(rows, cols, fill, types, values);
     let nnz = words[0][rows] as usize;
     let op = Spmv {
@@ -166,10 +200,11 @@ fn case(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3],
         longest_row: words[0].windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
     };
     debug_assert_eq!(op.operands().len(), 5);
-    Case::new(effort, op, move || {
+    let made = move || {
         let [row_ptr, col_idx, values, x] = generate(rows, cols, fill, types, values);
         vec![row_ptr, col_idx, values, x, Vec::new()]
-    })
+    };
+    (op, made)
 }
 
 /// `row_ptr`, `col_idx`, `values` and a vector; `types` are those of the last three.
@@ -211,10 +246,16 @@ pub(crate) fn generate(
         row_ptr.push(col_idx.len() as u32);
     }
     let mut number = |_| match values {
-        Values::Integers => source.small_integer(),
+        Values::Integers | Values::Signs => source.small_integer(),
         Values::Unit | Values::InfinitiesAside => source.unit(),
     };
-    let entries: Vec<f32> = (0..col_idx.len()).map(&mut number).collect();
+    let mut entries: Vec<f32> = (0..col_idx.len()).map(&mut number).collect();
+    if values == Values::Signs {
+        entries
+            .iter_mut()
+            .filter(|entry| **entry != 0.0)
+            .for_each(|entry| *entry = entry.signum());
+    }
     let mut x: Vec<f32> = (0..cols).map(&mut number).collect();
     if values == Values::InfinitiesAside {
         x[3] = f32::INFINITY;

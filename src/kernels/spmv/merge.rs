@@ -21,16 +21,51 @@ fn items(op: &Spmv) -> u64 {
     op.rows as u64 + op.nnz as u64
 }
 
-/// What the binary searches of a share cost beside its items.
+/// What the binary search of a share costs beside its items: at most 31 turns, for items are counted in 31 bits, and
+/// one to leave it.
 const SEARCH: u64 = 32;
 
 fn share(gpu: &Gpu, op: &Spmv, staged: bool) -> u64 {
     if staged {
         return u64::from(STAGED_GROUP * ITEMS);
     }
-    // Below the cap on work per dispatch, for devices that allow very little.
-    let cap = (gpu.work_cap() / 2).max(1);
+    // Below the caps on work per dispatch and on turns, for devices that allow very little.
+    let cap = (gpu.work_cap() / 2)
+        .min(gpu.turn_cap().saturating_sub(SEARCH + 1))
+        .max(1);
     items(op).div_ceil(MOST_SHARES).max(SHORTEST_SHARE).min(cap)
+}
+
+/// Turns of an invocation that walks its share of `share` items.
+fn turns(share: u64, staged: bool) -> u64 {
+    if !staged {
+        // spmv_merge_scalar.wgsl: the search, then an item a turn.
+        return SEARCH + share + 1;
+    }
+    // spmv_merge.wgsl: the search, the share's row ends and products (the two loops end with a turn each that others
+    // of the workgroup need not make), the search among them, the items, the carries up to each invocation.
+    let group = u64::from(STAGED_GROUP);
+    let staging = (share + 1).div_ceil(group) + 1 + 2;
+    let search = u64::from(share.ilog2()) + 2;
+    SEARCH + staging + search + u64::from(ITEMS) + 1 + u64::from(STAGED_GROUP.ilog2()) + 1
+}
+
+/// Turns of an invocation of spmv_carry.wgsl, where all of `shares` shares may lie in one row.
+fn carry_turns(shares: u64, staged: bool) -> u64 {
+    if !staged {
+        return shares + 1;
+    }
+    // Its workgroup's own carries, the search for the end of the run, a part of the rest, the tree.
+    let group = u64::from(STAGED_GROUP);
+    let rest = shares.saturating_sub(1).div_ceil(group) + 1;
+    shares.min(group) + 1 + SEARCH + rest + u64::from(STAGED_GROUP.ilog2()) + 1
+}
+
+/// Whether both dispatches of a variant stay under the cap on turns.
+pub(super) fn walks(gpu: &Gpu, op: &Spmv, staged: bool) -> bool {
+    let share = share(gpu, op, staged);
+    let shares = items(op).div_ceil(share);
+    turns(share, staged).max(carry_turns(shares, staged)) <= gpu.turn_cap()
 }
 
 /// Bytes that one window may span: it may start up to one alignment before its first word.
@@ -124,7 +159,7 @@ pub(super) fn steps(gpu: &Gpu, op: &Spmv, staged: bool) -> Result<Vec<Step>> {
                     },
                 ),
                 work: count * (share + SEARCH),
-                turns: 1,
+                turns: turns(share, staged),
             });
         }
         carries(gpu, op, shares, staged, &mut steps)?;
@@ -153,7 +188,7 @@ fn carries(gpu: &Gpu, op: &Spmv, shares: u64, staged: bool, steps: &mut Vec<Step
                 ],
                 groups: spread_groups(gpu, (end - first).div_ceil(group)),
                 work: end - first,
-                turns: 1,
+                turns: carry_turns(shares, staged),
             });
         }
     }

@@ -48,9 +48,9 @@ pub struct Spmv {
     pub values: DType,
     /// Type of x: `F32` or packed `Bf16`.
     pub x: DType,
-    /// Entries of the longest row, where known ([`RowStats::max`](crate::tensor::RowStats)): it decides between
-    /// kernels and changes no result's class. Without it rows are taken to be alike, which a single long row
-    /// makes slow, never wrong.
+    /// Entries of the longest row, where known ([`RowStats::max`](crate::tensor::RowStats)), never fewer: it decides
+    /// between kernels, and which of them may walk a whole row ([`Gpu::turn_cap`]). Without it rows are taken to be
+    /// alike in speed, and any of them to hold all entries.
     pub longest_row: Option<usize>,
 }
 
@@ -174,12 +174,20 @@ impl Op for Spmv {
             true => ["merge_scalar", "merge"],
             false => ["merge", "merge_scalar"],
         };
-        // Where nothing fits its bindings, binding reports the limit.
-        match (merge::serves(gpu, self), merge::fits_one_binding(gpu, self)) {
-            (true, false) => merges.to_vec(),
-            (true, true) if self.is_skewed() => [merges, rows].concat(),
-            (true, true) => [rows, merges].concat(),
-            (false, _) => rows.to_vec(),
+        let able: Vec<_> = rows
+            .into_iter()
+            .filter(|&variant| self.row_turns(variant == "vector") <= gpu.turn_cap())
+            .collect();
+        let merges: Vec<_> = merges
+            .into_iter()
+            .filter(|&variant| merge::serves(gpu, self) && merge::walks(gpu, self, variant == "merge"))
+            .collect();
+        match merge::fits_one_binding(gpu, self) {
+            // Binding reports the limit, or the plan where rows are too long.
+            _ if able.is_empty() && merges.is_empty() => rows.to_vec(),
+            false if !merges.is_empty() => merges,
+            true if able.first() == rows.first() && !self.is_skewed() => [able, merges].concat(),
+            _ => [merges, able].concat(),
         }
     }
 
@@ -241,6 +249,16 @@ impl Op for Spmv {
 }
 
 impl Spmv {
+    /// Turns of a row's invocations: its entries (spmv.wgsl), or a share of them and the tree (spmv_vector.wgsl).
+    fn row_turns(&self, vector: bool) -> u64 {
+        // Columns may stand in a row more than once: it may hold more entries than there are columns.
+        let longest = self.longest_row.map_or(self.nnz, |longest| longest.min(self.nnz)) as u64;
+        match vector {
+            true => longest.div_ceil(LANES.into()) + 1 + u64::from(LANES.ilog2()) + 1,
+            false => longest + 1,
+        }
+    }
+
     fn row_steps(&self, gpu: &Gpu, vector: bool) -> Result<Vec<Step>> {
         let rows_per_group = u64::from(if vector { GROUP / LANES } else { GROUP });
         let pipeline = gpu.pipeline(&permutation(vector, self.index, self.values, self.x))?;
@@ -261,7 +279,7 @@ impl Spmv {
                 ],
                 groups: spread_groups(gpu, rows.div_ceil(rows_per_group)),
                 work: rows * (mean + 1),
-                turns: 1,
+                turns: self.row_turns(vector),
             });
         }
         Ok(steps)

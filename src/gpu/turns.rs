@@ -1,33 +1,38 @@
-//! Turns of shaders' loops: see [`Step::turns`](crate::gpu::Step).
+//! Turns of shaders' loops: see [`Dispatch::turns`](super::Dispatch::turns).
 
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use super::Gpu;
 
 /// Turns of a loop whose body is run `times` times and takes `inside` turns in loops of its own each time. The last
 /// look at the condition, which leaves the loop, is a turn too.
-pub(super) const fn looped(times: u64, inside: u64) -> u64 {
+#[must_use]
+pub const fn looped(times: u64, inside: u64) -> u64 {
     times * (1 + inside) + 1
 }
 
 /// The turns of one invocation of a kernel that sums along K.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turns {
+pub struct Turns {
     /// Whatever K is.
-    pub(super) fixed: u64,
+    pub fixed: u64,
     /// For every slab of K.
-    pub(super) per_slab: u64,
+    pub per_slab: u64,
     /// The k of a slab: a multiple of eight.
-    pub(super) slab: u64,
+    pub slab: u64,
 }
 
 impl Turns {
     /// Turns of a dispatch of `depth` k.
-    pub(super) fn of(self, depth: u64) -> u64 {
+    #[must_use]
+    pub fn of(self, depth: u64) -> u64 {
         self.fixed + depth.div_ceil(self.slab) * self.per_slab
     }
 
     /// The most k of a dispatch under the GPU's cap: whole slabs, at least one.
-    pub(super) fn deepest(self, op: &'static str, gpu: &Gpu) -> Result<u64> {
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where a single slab passes it.
+    pub fn deepest(self, op: &'static str, gpu: &Gpu) -> Result<u64> {
         let (cap, least) = (gpu.turn_cap(), self.of(1));
         if least > cap {
             return Err(Error::Limit {
