@@ -387,7 +387,7 @@ fn the_high_door_agrees_with_the_reference() {
 
 #[test]
 fn float_variants_serve_only_where_the_probe_found_them_exact() {
-    use fewbit::gpu::{Gpu, GpuOptions, PlanRequest};
+    use fewbit::gpu::{Gpu, GpuOptions, Offsets, PlanRequest};
     let options = GpuOptions {
         adapter: fewbit::gpu::AdapterChoice::Any,
         ..GpuOptions::default()
@@ -404,7 +404,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
     };
     assert_eq!(borrowed.float_fmac_exact(), None);
     for op in [&one as &dyn Op, &many] {
-        assert_eq!(op.variants(&borrowed, false), ["integer"]);
+        assert_eq!(op.variants(&borrowed, Offsets::Vec4), ["integer"]);
         let refused = op.plan(&borrowed, &float);
         assert!(matches!(refused, Err(Error::Value { what: "variant", .. })));
     }
@@ -417,7 +417,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
             op.plan(&borrowed, &PlanRequest::default()).unwrap().variant(),
             preferred
         );
-        assert_eq!(op.variants(&borrowed, true)[0], preferred);
+        assert_eq!(op.variants(&borrowed, Offsets::Any)[0], preferred);
     }
     assert_eq!(
         owned.float_fmac_exact(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fewbit::check::{self, Case, Effort, Expected};
 use fewbit::cpu::Cpu;
-use fewbit::gpu::{Gpu, GpuOptions};
+use fewbit::gpu::{Gpu, GpuOptions, Offsets};
 use fewbit::op::Class;
 use fewbit::{Device, wgpu};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -196,7 +196,7 @@ impl Digests {
 /// Bytes in one binding of the device that has small ones: eight rows of every quick case fit.
 const SMALL_BINDING: u64 = 16 << 10;
 
-/// Matrix units are behind a feature that wgpu does not vouch for: `FEWBIT_EXPERIMENTAL=1` asks for them.
+/// MatrixLayout units are behind a feature that wgpu does not vouch for: `FEWBIT_EXPERIMENTAL=1` asks for them.
 fn experimental() -> wgpu::ExperimentalFeatures {
     if std::env::var("FEWBIT_EXPERIMENTAL").is_ok_and(|value| value == "1") {
         // SAFETY: wgpu asks that whoever makes the token accepts this; who sets the variable does.
@@ -209,7 +209,7 @@ fn experimental() -> wgpu::ExperimentalFeatures {
 fn serves_on_matrix_units(gpu: &Gpu) -> bool {
     let bf16 = fewbit::tensor::DType::Bf16;
     let op = fewbit::ops::Matmul::new(64, 64, 64).types(bf16, bf16, bf16);
-    fewbit::ops::Op::variants(&op, gpu, false).contains(&"coop")
+    fewbit::ops::Op::variants(&op, gpu, Offsets::Vec4).contains(&"coop")
 }
 
 fn missing(name: &str, reason: &str) -> Trial {

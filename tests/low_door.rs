@@ -10,8 +10,8 @@
 
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{
-    AdapterChoice, Binding, Gpu, GpuOptions, Kernel, Operand, OperandSpec, Permutation, Plan, PlanRequest,
-    ReadBack, Step, StepValues, Window, spread_groups,
+    AdapterChoice, Binding, Gpu, GpuOptions, Kernel, Offsets, Operand, OperandSpec, Permutation, Plan,
+    PlanRequest, ReadBack, Step, StepValues, Window, spread_groups,
 };
 use fewbit::ops::{Args, Ceiling, CeilingKind, Class, Convert, Copy, Op, Spmv, Work};
 use fewbit::tensor::DType;
@@ -62,7 +62,7 @@ fn records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions
         .plan(
             &gpu,
             &PlanRequest {
-                any_offset: true,
+                offsets: Offsets::Any,
                 ..PlanRequest::default()
             },
         )

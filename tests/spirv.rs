@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use fewbit::check::{self, Case, Effort, Expected};
-use fewbit::gpu::{Bf16Unit, BindingKind, Gpu, GpuOptions, Operand, PlanRequest, ReadBack};
+use fewbit::gpu::{Bf16Unit, BindingKind, Gpu, GpuOptions, Offsets, Operand, PlanRequest, ReadBack};
 use fewbit::tensor::HostBuffer;
 use fewbit::wgpu;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -118,7 +118,7 @@ fn opens_as_ever() -> Result<(), Failed> {
         if gpu.bf16_unit() != reported {
             return Err(format!("{gpu:?} has {:?}, reports {reported:?}", gpu.bf16_unit()).into());
         }
-        let named = case.op.variants(&gpu, false).contains(&"bf16");
+        let named = case.op.variants(&gpu, Offsets::Vec4).contains(&"bf16");
         if named != reported.is_some() {
             return Err(format!("{gpu:?}: variant bf16 {named}").into());
         }
@@ -197,7 +197,7 @@ fn products() -> Result<(), Failed> {
         gpu.set_work_cap(cap);
         gpu.set_turn_cap(turns);
         for case in cases() {
-            if !case.op.variants(&gpu, false).contains(&"bf16") {
+            if !case.op.variants(&gpu, Offsets::Vec4).contains(&"bf16") {
                 continue;
             }
             let expected = Expected::new(&case)?;
@@ -241,7 +241,7 @@ fn products() -> Result<(), Failed> {
 fn run(gpu: &Gpu, case: &Case, before: &[HostBuffer]) -> Result<Vec<HostBuffer>, Failed> {
     let request = PlanRequest {
         variant: Some("bf16"),
-        any_offset: false,
+        offsets: Offsets::Vec4,
     };
     let plan = case.op.plan(gpu, &request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;

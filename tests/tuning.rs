@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{
-    AdapterChoice, Binding, Cache, Gpu, GpuOptions, Kernel, OperandSpec, Permutation, Plan, PlanRequest,
-    Step, StepValues, Tuning, Window,
+    AdapterChoice, Binding, Cache, Gpu, GpuOptions, Kernel, Offsets, OperandSpec, Permutation, Plan,
+    PlanRequest, Step, StepValues, Tuning, Window,
 };
 use fewbit::ops::{Args, Class, Matmul, Op, Work};
 use fewbit::{Device, Error, Result};
@@ -131,7 +131,7 @@ fn a_variant_that_does_not_compile_is_dropped() {
     // Asked for by name, its error is not hidden.
     let request = PlanRequest {
         variant: Some("broken"),
-        any_offset: false,
+        offsets: Offsets::Vec4,
     };
     let error = Sevens.plan(&gpu, &request).expect_err("no WGSL");
     assert!(
@@ -145,7 +145,7 @@ fn a_variant_that_does_not_compile_is_dropped() {
 fn a_tuned_variant_is_preferred_and_an_unknown_one_ignored() {
     let Some(gpu) = open(None) else { return };
     let op = Matmul::new(100, 100, 100);
-    let defaults = op.variants(&gpu, false);
+    let defaults = op.variants(&gpu, Offsets::Vec4);
     let chosen = |gpu: &Gpu| op.plan(gpu, &PlanRequest::default()).expect("a plan").variant();
     assert_eq!(chosen(&gpu), defaults[0]);
     for &variant in &defaults {
@@ -183,7 +183,7 @@ fn files_come_back_and_damaged_or_stale_ones_mean_defaults() {
     };
     assert!(gpu.tuning().is_empty());
     let op = Matmul::new(100, 100, 100);
-    let last = *op.variants(&gpu, false).last().expect("a variant");
+    let last = *op.variants(&gpu, Offsets::Vec4).last().expect("a variant");
     let mut tuning = Tuning::default();
     tuning.set("matmul", &op.family(), last);
     let path = cache.save_tuning(gpu.info(), &tuning).expect("saved");

@@ -1,5 +1,6 @@
 //! `fewbit bench [KERNEL]`.
 
+use fewbit::gpu::Offsets;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -186,7 +187,7 @@ pub(crate) fn variants(device: &Device, case: &Case, all: bool) -> Vec<Option<&'
     match device.as_gpu() {
         None => vec![None],
         Some(gpu) => {
-            let variants = case.op.variants(gpu, false);
+            let variants = case.op.variants(gpu, Offsets::Vec4);
             let count = if all { variants.len() } else { 1 };
             variants.into_iter().take(count).map(Some).collect()
         }

@@ -3,7 +3,7 @@
 use fewbit::Device;
 use fewbit::check::{Case, Effort};
 use fewbit::cpu::Cpu;
-use fewbit::gpu::{Access, PlanRequest};
+use fewbit::gpu::{Access, Offsets, PlanRequest};
 use fewbit::ops::{Ceiling, CeilingKind, Copy, Op, Relu, Work};
 use fewbit::tensor::DType;
 
@@ -194,7 +194,7 @@ fn yardsticks(device: &Device, work: &Work, parallel: bool, updates: bool) -> Ve
         let half = (bytes / 8).next_multiple_of(16);
         let copy = Copy { words: half };
         let variants = match device.as_gpu() {
-            Some(gpu) => copy.variants(gpu, false).into_iter().map(Some).collect(),
+            Some(gpu) => copy.variants(gpu, Offsets::Vec4).into_iter().map(Some).collect(),
             None => vec![None],
         };
         for variant in variants {
@@ -279,7 +279,7 @@ pub(crate) fn measure(
         Some(gpu) => {
             let request = PlanRequest {
                 variant,
-                any_offset: false,
+                offsets: Offsets::Vec4,
             };
             case.op.plan(gpu, &request)?.steps()
         }

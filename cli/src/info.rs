@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fewbit::cpu::Cpu;
-use fewbit::gpu::{Gpu, GpuOptions};
+use fewbit::gpu::{Gpu, GpuOptions, Offsets};
 
 use super::output::{Output, Row};
 use super::{Common, Stop, device};
@@ -103,7 +103,7 @@ fn variants(gpu: &Gpu) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut variants: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for case in fewbit::check::cases(fewbit::check::Effort::Quick) {
         let names: &mut Vec<_> = variants.entry(case.op.name()).or_default();
-        for name in case.op.variants(gpu, false) {
+        for name in case.op.variants(gpu, Offsets::Vec4) {
             if !names.contains(&name) {
                 names.push(name);
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fewbit::Device;
 use fewbit::check::Case;
 use fewbit::cpu::Cpu;
-use fewbit::gpu::{Bound, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
+use fewbit::gpu::{BoundPlan, Gpu, Offsets, Operand, PlanRequest, ReadBack, StepBuffer};
 use fewbit::ops::{Arg, Args, Op};
 use fewbit::tensor::HostBuffer;
 use fewbit::wgpu;
@@ -350,7 +350,7 @@ impl Timed for OnHost<'_> {
 /// A plan bound to buffers of its own.
 struct OnGpu {
     gpu: Gpu,
-    bound: Bound,
+    bound: BoundPlan,
     clock: Option<Clock>,
     /// Dropping a buffer while its bind group lives is allowed, but keeping it says what is in use.
     _buffers: Vec<wgpu::Buffer>,
@@ -367,7 +367,7 @@ impl OnGpu {
             gpu,
             &PlanRequest {
                 variant,
-                any_offset: false,
+                offsets: Offsets::Vec4,
             },
         )?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;

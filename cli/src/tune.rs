@@ -3,7 +3,7 @@
 use clap::Args;
 use fewbit::Device;
 use fewbit::check::{Case, bench_cases};
-use fewbit::gpu::{Cache, Tuning};
+use fewbit::gpu::{Cache, Offsets, Tuning};
 
 use super::measure::{Rounds, Stats, Timed, interleave, prepare, stats};
 use super::output::{Output, Row, seconds};
@@ -69,7 +69,7 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
     if let Some(kernel) = &args.kernel {
         super::bench::retain_kernel(&mut cases, kernel);
     }
-    cases.retain(|case| case.op.variants(gpu, false).len() > 1);
+    cases.retain(|case| case.op.variants(gpu, Offsets::Vec4).len() > 1);
     if cases.is_empty() {
         return Err(Stop::Input(
             "no such kernel has more than one variant here".into(),
@@ -86,7 +86,7 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
     let mut lines = Vec::new();
     for case in &cases {
         bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
-        let variants = case.op.variants(gpu, false);
+        let variants = case.op.variants(gpu, Offsets::Vec4);
         let timed = time(&device, case, &variants, args.repetitions)?;
         bar.inc(1);
         let [(default, own), others @ ..] = timed.as_slice() else {

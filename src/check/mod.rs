@@ -7,7 +7,7 @@ pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_c
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::gpu::{OperandSpec, PlanRequest};
+use crate::gpu::{Offsets, OperandSpec, PlanRequest};
 use crate::op::run::{Host, on_gpu};
 use crate::op::{Arithmetic, Comparison, Sums, Verdict};
 pub use crate::op::{Case, Effort, data};
@@ -108,19 +108,19 @@ pub fn run_expecting(device: &Device, case: &Case, expected: &Expected) -> Resul
         return on_host_device(device, case, expected);
     };
     let mut reports = Vec::new();
-    for any_offset in [false, true] {
+    for offsets in [Offsets::Vec4, Offsets::Any] {
         // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
-        if any_offset && case.effort == Effort::Full {
+        if offsets.any() && case.effort == Effort::Full {
             continue;
         }
-        for variant in case.op.variants(gpu, any_offset) {
+        for variant in case.op.variants(gpu, offsets) {
             let request = PlanRequest {
                 variant: Some(variant),
-                any_offset,
+                offsets,
             };
             // Five words: off 16 bytes, and off every binding alignment.
-            let offset = if any_offset { 5 } else { 0 };
-            let suffix = if any_offset { " (any offset)" } else { "" };
+            let offset = if offsets.any() { 5 } else { 0 };
+            let suffix = if offsets.any() { " (any offset)" } else { "" };
             let ran = on_gpu(gpu, &*case.op, &request, &expected.before, offset)?;
             let arithmetic = case.op.arithmetic(ran.variant);
             let verdict = judge(case, expected, &ran.operands, arithmetic);
@@ -146,7 +146,7 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
     let report = |variant: &Option<&'static str>| {
         let request = PlanRequest {
             variant: *variant,
-            any_offset: false,
+            offsets: Offsets::Vec4,
         };
         let ran = on_gpu(gpu, &*case.op, &request, &expected.before, 0)?;
         let verdict = judge(case, &expected, &ran.operands, case.op.arithmetic(ran.variant));

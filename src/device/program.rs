@@ -7,7 +7,7 @@ use super::checked::check_against;
 use super::storage::{GpuBuffer, GpuState};
 use super::{Device, Kind};
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Operand, StepBuffer, StepValues};
+use crate::gpu::{BoundPlan, Operand, StepBuffer, StepValues};
 use crate::op::run::Host;
 use crate::op::{Arg, Args, Op};
 use crate::tensor::HostBuffer;
@@ -37,7 +37,7 @@ enum Memory {
 struct Call {
     op: Box<dyn Op>,
     operands: Vec<BufferId>,
-    bound: Option<Bound>,
+    bound: Option<BoundPlan>,
     /// Which step buffer its plan reads.
     step: Option<usize>,
 }

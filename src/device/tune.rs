@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::storage::GpuState;
 use crate::error::{Error, Result};
-use crate::gpu::{Access, Operand, PlanRequest, StepBuffer, StepValues};
+use crate::gpu::{Access, Offsets, Operand, PlanRequest, StepBuffer, StepValues};
 use crate::op::Op;
 
 /// Timed runs of each variant, turn by turn; the fastest of each counts.
@@ -22,7 +22,7 @@ pub(super) fn lazily(
     if !state.lazy_tuning.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let variants = op.variants(&state.gpu, false);
+    let variants = op.variants(&state.gpu, Offsets::Vec4);
     let mut tuning = state.gpu.tuning();
     let family = op.family();
     if variants.len() < 2 || tuning.get(op.name(), &family).is_some() {
@@ -81,7 +81,7 @@ fn time(
     for &variant in variants {
         let request = PlanRequest {
             variant: Some(variant),
-            any_offset: false,
+            offsets: Offsets::Vec4,
         };
         let plan = match op.plan(gpu, &request) {
             Ok(plan) => plan,

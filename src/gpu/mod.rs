@@ -36,7 +36,7 @@ pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};
 pub use pieces::{Piece, pieces};
 pub use pipeline::Pipeline;
-pub use plan::{Bound, Plan, PlanRequest, Step, Window, split_rows, spread_groups};
+pub use plan::{BoundPlan, Offsets, Plan, PlanRequest, Step, Window, split_rows, spread_groups};
 pub use readback::ReadBack;
 pub use shader::{Interface, Shader};
 pub use step::{StepBuffer, StepValues};

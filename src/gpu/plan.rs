@@ -7,14 +7,31 @@ use super::dispatch::{Resolved, Source as Memory, Window as View};
 use super::{Binding, BindingKind, Dispatch, Gpu, Operand, OperandSpec, Pipeline, StepBuffer, StepValues};
 use crate::error::{Error, Result};
 
+/// Where operands start in their buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Offsets {
+    /// At multiples of 16 bytes, so that kernels may load `vec4<u32>`.
+    #[default]
+    Vec4,
+    /// At any multiple of 4 bytes: variants with such loads are left out, which costs speed.
+    Any,
+}
+
+impl Offsets {
+    /// Whether an operand may start off 16 bytes.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        matches!(self, Self::Any)
+    }
+}
+
 /// What a caller asks of a plan beside the operation itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct PlanRequest {
     /// Take this variant instead of the one that fits the device best (tests and tuners do).
     pub variant: Option<&'static str>,
-    /// Operands will start at any multiple of 4 bytes, not of 16: variants with `vec4<u32>` loads are left
-    /// out, which costs speed.
-    pub any_offset: bool,
+    /// Where operands will start in their buffers.
+    pub offsets: Offsets,
 }
 
 /// The part of an operand that one dispatch sees.
@@ -274,7 +291,7 @@ impl Plan {
     }
 
     /// How many steps (dispatches) it has. Where an operation passes the cap on work per submit there are
-    /// several, and [`Bound::record_range`] records some of them.
+    /// several, and [`BoundPlan::record_range`] records some of them.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.0.dispatches.len()
@@ -314,7 +331,7 @@ impl Plan {
     ///
     /// # Errors
     /// See [`Plan::bind_with`].
-    pub fn bind(&self, operands: &[Operand<'_>]) -> Result<Bound> {
+    pub fn bind(&self, operands: &[Operand<'_>]) -> Result<BoundPlan> {
         self.bind_with(operands, None, None)
     }
 
@@ -329,7 +346,7 @@ impl Plan {
         operands: &[Operand<'_>],
         scratch: Option<Operand<'_>>,
         step_buffer: Option<&StepBuffer>,
-    ) -> Result<Bound> {
+    ) -> Result<BoundPlan> {
         self.check(operands, scratch)?;
         let plan = &*self.0;
         let gpu = &plan.gpu;
@@ -402,7 +419,7 @@ impl Plan {
                 });
             }
         })?;
-        Ok(Bound {
+        Ok(BoundPlan {
             plan: self.clone(),
             dispatches,
             step_buffer,
@@ -572,13 +589,13 @@ struct Recorded {
 /// A plan with its operands: what records. Recording is synchronous, allocates nothing on the GPU, and may be
 /// repeated any number of times.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundPlan {
     plan: Plan,
     dispatches: Vec<Recorded>,
     step_buffer: Option<StepBuffer>,
 }
 
-impl Bound {
+impl BoundPlan {
     /// The plan.
     #[must_use]
     pub fn plan(&self) -> &Plan {

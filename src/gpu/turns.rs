@@ -1,7 +1,7 @@
 //! Turns of shaders' loops: see [`Dispatch::turns`](super::Dispatch::turns).
 
-use crate::error::{Error, Result};
 use super::Gpu;
+use crate::error::{Error, Result};
 
 /// Turns of a loop whose body is run `times` times and takes `inside` turns in loops of its own each time. The last
 /// look at the condition, which leaves the loop, is a turn too.

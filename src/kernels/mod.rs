@@ -22,7 +22,7 @@ pub use copy::Copy;
 #[cfg(not(target_arch = "wasm32"))]
 pub use fmac::probe_float_fmac_blocking;
 pub use fmac::{Fmac, FmacMatmul, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits, probe_float_fmac};
-pub use matmul::{Matmul, MatmulOptions, Matrix, Weights};
+pub use matmul::{Matmul, MatmulOptions, MatrixLayout, Weights};
 pub use relu::{Relu, ReluGrad};
 pub use sgd::{Sgd, SgdOperands};
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;

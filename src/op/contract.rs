@@ -3,7 +3,7 @@
 //! | class | what it promises |
 //! |---|---|
 //! | exact | bit-equal to the reference on every device |
-//! | bounded | `abs(C - C64) <= gamma * T + F + R`, elementwise (see [`Bound`]) |
+//! | bounded | `abs(C - C64) <= gamma * T + F + R`, elementwise (see [`ErrorBound`]) |
 //! | composite | inside a bound derived in the operation's file from WGSL's accuracy table |
 //! | random | one of the two neighbours, with the right probability; the bits themselves are exact |
 
@@ -278,7 +278,7 @@ impl Stored {
 /// results and operands, `R` for the output's own rounding. Any order of the sum, split-K with f32 partials
 /// included, satisfies it.
 #[derive(Clone, Copy, Debug)]
-pub struct Bound {
+pub struct ErrorBound {
     /// Products summed.
     pub terms: u64,
     /// `abs(alpha)`.
@@ -295,7 +295,7 @@ pub struct Bound {
     pub stored: Stored,
 }
 
-impl Bound {
+impl ErrorBound {
     /// Error divided by bound, or `None` where the element is not compared because intermediate results may
     /// pass the largest finite value (or inputs are NaN or Inf on a device that may assume them absent).
     #[must_use]

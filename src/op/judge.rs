@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Op;
-use super::contract::{Arithmetic, Bound, Class, Comparison, Stored, Verdict, is_subnormal, words_equal};
+use super::contract::{
+    Arithmetic, Class, Comparison, ErrorBound, Stored, Verdict, is_subnormal, words_equal,
+};
 use super::rows::Within;
 use crate::gpu::StepValues;
 use crate::tensor::{DType, View};
@@ -211,7 +213,7 @@ impl Sum {
             // zero.
             return outcome(want == got);
         }
-        let bound = Bound {
+        let bound = ErrorBound {
             terms: self.terms,
             alpha: self.alpha,
             products: self.products,
@@ -293,7 +295,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Holds the elements of `outputs`, which lie in one operand, to the bound of their sums, which come in the order
-    /// of the outputs, row by row. `sums` is called once a case. See [`Bound`] for the formula.
+    /// of the outputs, row by row. `sums` is called once a case. See [`ErrorBound`] for the formula.
     ///
     /// Where every input of an element is a small whole number its bits are the reference's, the sign of zero aside.
     /// Where an input is NaN or infinite, devices that follow IEEE 754 owe the NaN or infinity of the exact sum, and

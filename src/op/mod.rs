@@ -26,7 +26,7 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::Generator;
-use crate::gpu::{Access, Gpu, OperandSpec, Plan, PlanRequest, StepValues};
+use crate::gpu::{Access, Gpu, Offsets, OperandSpec, Plan, PlanRequest, StepValues};
 use crate::tensor::DType;
 
 /// What an operation costs, for ceilings and for the cap on work per submit.
@@ -108,10 +108,10 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
         &NoVariants
     }
 
-    /// The variants that serve this operation on this GPU, the preferred one first; with `any_offset`, only
-    /// those whose operands may start at any multiple of 4 bytes.
-    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
-        self.table().serving(self.as_op(), gpu, any_offset)
+    /// The variants that serve this operation on this GPU, with operands that start at such offsets, the
+    /// preferred one first.
+    fn variants(&self, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
+        self.table().serving(self.as_op(), gpu, offsets)
     }
 
     /// Cases that a tuner may treat alike: the best variant of one is taken for all. By default only the very
@@ -134,8 +134,8 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// A limit of this device, or a compile error.
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
-        self.table().plan(self.as_op(), gpu, variant, any_offset)
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
+        self.table().plan(self.as_op(), gpu, variant, offsets)
     }
 
     /// Makes it ready for a GPU: the variant that the request names; else the one that a tuner found fastest on
@@ -149,14 +149,14 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
     fn plan(&self, gpu: &Gpu, request: &PlanRequest) -> Result<Plan> {
         self.check()?;
         self.check_gpu(gpu)?;
-        let mut variants = self.variants(gpu, request.any_offset);
+        let mut variants = self.variants(gpu, request.offsets);
         match request.variant {
             Some(name) => variants.retain(|variant| *variant == name),
             None => gpu.prefer_tuned(self.name(), || self.family(), &mut variants),
         }
         let last = variants.len().saturating_sub(1);
         for (i, &variant) in variants.iter().enumerate() {
-            match self.plan_variant(gpu, variant, request.any_offset) {
+            match self.plan_variant(gpu, variant, request.offsets) {
                 Err(Error::Compile { kernel, message, .. }) if i < last => {
                     log::warn!(
                         "{}: variant {variant} is dropped: {kernel}: {message}",

@@ -2,18 +2,18 @@
 
 use super::Op;
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Permutation, Plan};
+use crate::gpu::{Dispatch, Gpu, Offsets, Permutation, Plan};
 
 /// One way to run an operation of type `O` on a GPU.
 pub struct Variant<O: 'static> {
     /// Its name, for tuners, tests and tables.
     pub name: &'static str,
-    /// Whether it can run this operation on this GPU; `any_offset`: with operands at any multiple of 4 bytes.
-    pub serves: fn(&O, &Gpu, bool) -> bool,
+    /// Whether it can run this operation on this GPU.
+    pub serves: fn(&O, &Gpu, Offsets) -> bool,
     /// Where it stands among those that serve: the lowest is preferred.
     pub rank: fn(&O, &Gpu) -> u32,
     /// Its dispatches, in order.
-    pub dispatches: fn(&O, &Gpu, bool) -> Result<Vec<Dispatch>>,
+    pub dispatches: fn(&O, &Gpu, Offsets) -> Result<Vec<Dispatch>>,
     /// Every permutation that its dispatches may take.
     pub permutations: fn() -> Vec<Permutation>,
 }
@@ -31,30 +31,30 @@ pub struct Variants<O: 'static>(pub &'static [Variant<O>]);
 /// What an operation gives as its table of variants ([`Op::table`]): [`Variants`] of its own type.
 pub trait Table: Sync {
     /// The names of the variants that serve, the preferred one first.
-    fn serving(&self, op: &dyn Op, gpu: &Gpu, any_offset: bool) -> Vec<&'static str>;
+    fn serving(&self, op: &dyn Op, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str>;
 
     /// The plan of the variant of this name.
     ///
     /// # Errors
     /// [`Error::Value`] for a name that no row has or a variant that does not serve; whatever planning finds.
-    fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, any_offset: bool) -> Result<Plan>;
+    fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, offsets: Offsets) -> Result<Plan>;
 
     /// Every permutation that some variant's dispatches may take.
     fn permutations(&self) -> Vec<Permutation>;
 }
 
 impl<O: Op> Table for Variants<O> {
-    fn serving(&self, op: &dyn Op, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+    fn serving(&self, op: &dyn Op, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
         let Some(op) = op.as_any().downcast_ref::<O>() else {
             return Vec::new();
         };
-        let serves = |row: &&Variant<O>| (row.serves)(op, gpu, any_offset);
+        let serves = |row: &&Variant<O>| (row.serves)(op, gpu, offsets);
         let mut rows: Vec<_> = self.0.iter().filter(serves).collect();
         rows.sort_by_key(|row| (row.rank)(op, gpu));
         rows.into_iter().map(|row| row.name).collect()
     }
 
-    fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, any_offset: bool) -> Result<Plan> {
+    fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, offsets: Offsets) -> Result<Plan> {
         let unknown = || Error::Value {
             op: op.name(),
             what: "variant",
@@ -62,9 +62,9 @@ impl<O: Op> Table for Variants<O> {
             expected: EXPECTED,
         };
         let own = op.as_any().downcast_ref::<O>().ok_or_else(unknown)?;
-        let serves = |row: &&Variant<O>| row.name == variant && (row.serves)(own, gpu, any_offset);
+        let serves = |row: &&Variant<O>| row.name == variant && (row.serves)(own, gpu, offsets);
         let row = self.0.iter().find(serves).ok_or_else(unknown)?;
-        let dispatches = (row.dispatches)(own, gpu, any_offset)?;
+        let dispatches = (row.dispatches)(own, gpu, offsets)?;
         Plan::new(
             gpu,
             op.name(),
@@ -85,11 +85,11 @@ impl<O: Op> Table for Variants<O> {
 pub struct NoVariants;
 
 impl Table for NoVariants {
-    fn serving(&self, _: &dyn Op, _: &Gpu, _: bool) -> Vec<&'static str> {
+    fn serving(&self, _: &dyn Op, _: &Gpu, _: Offsets) -> Vec<&'static str> {
         Vec::new()
     }
 
-    fn plan(&self, op: &dyn Op, _: &Gpu, variant: &str, _: bool) -> Result<Plan> {
+    fn plan(&self, op: &dyn Op, _: &Gpu, variant: &str, _: Offsets) -> Result<Plan> {
         Err(Error::Value {
             op: op.name(),
             what: "variant",

@@ -2,7 +2,7 @@
 
 use fewbit::Device;
 use fewbit::cpu::{Cpu, GemmParams, PackedB, Sink, Source, gemm_packed};
-use fewbit::gpu::{Bound, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
+use fewbit::gpu::{BoundPlan, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
 use fewbit::ops::{Arg, Args, Op};
 
 use crate::problem::{Data, Problem, Shape};
@@ -111,7 +111,7 @@ impl Run for OnCpu {
 
 struct OnGpu {
     gpu: Gpu,
-    bound: Bound,
+    bound: BoundPlan,
     buffers: Vec<fewbit::wgpu::Buffer>,
     result: usize,
     words: u64,

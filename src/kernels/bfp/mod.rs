@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, split_rows, spread_groups};
 use crate::gpu::looped;
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Window, split_rows, spread_groups};
 use crate::op::rows::words;
 use crate::op::{Args, Class, Op, Work, check_ld, check_limit};
 use crate::shaders;
@@ -144,7 +144,7 @@ impl Op for BfpEncode {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         // A group takes 512 columns of one row: lanes past its end idle.
         let mut variants = if gpu.is_software() || self.cols < 256 {
             vec!["runs", "shared"]
@@ -156,13 +156,13 @@ impl Op for BfpEncode {
         variants
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
         let (codes, exponents) = (
             self.format.codes_words_per_row(self.cols) as u64,
             self.format.exponent_words_per_row(self.cols) as u64,
         );
         let src = self.from.words(self.src_ld as u64);
-        let vec4 = !any_offset && src.is_multiple_of(4);
+        let vec4 = !offsets.any() && src.is_multiple_of(4);
         let permutations: Vec<_> = if variant == "shared" {
             vec![shared_permutation(
                 vec4,
@@ -324,11 +324,11 @@ impl Op for BfpDecode {
         }
     }
 
-    fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, _gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         vec!["quads"]
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
         let (codes, exponents) = (
             self.format.codes_words_per_row(self.cols) as u64,
             self.format.exponent_words_per_row(self.cols) as u64,
@@ -336,7 +336,7 @@ impl Op for BfpDecode {
         let dst = self.to.words(self.dst_ld as u64);
         let width = decode_width(self.to);
         // A row's last vector must end where the row does: padding is not written.
-        let vec4 = !any_offset && dst.is_multiple_of(4) && self.cols.is_multiple_of(width as usize);
+        let vec4 = !offsets.any() && dst.is_multiple_of(4) && self.cols.is_multiple_of(width as usize);
         let pipeline = gpu.pipeline(&decode_permutation(vec4, self.to))?;
         let rows = if self.cols == 0 { 0 } else { self.rows as u64 };
         let mut steps = Vec::new();

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator};
 use crate::format::{Rounding, bf16};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, split_rows, spread_groups};
 use crate::gpu::looped;
-use crate::op::contract::{Bound, Stored};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Window, split_rows, spread_groups};
+use crate::op::contract::{ErrorBound, Stored};
 use crate::op::rows::words;
 use crate::op::{Args, Class, Comparison, Op, Verdict, Work, check_ld};
 use crate::shaders;
@@ -199,11 +199,11 @@ impl Op for BfpMatmul {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, _gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         vec!["tiles"]
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let codes = self.format.codes_words_per_row(self.k) as u64;
         let exponents = self.format.exponent_words_per_row(self.k) as u64;
         let c_ld = self.out.words(self.c_ld as u64);
@@ -315,7 +315,7 @@ impl Op for BfpMatmul {
                     continue;
                 };
                 let exact: f64 = terms.iter().sum();
-                let bound = Bound {
+                let bound = ErrorBound {
                     terms: terms.len() as u64,
                     alpha: 1.0,
                     products: terms.iter().map(|term| term.abs()).sum(),

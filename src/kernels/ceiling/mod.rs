@@ -12,7 +12,7 @@ mod reference;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, spread_groups};
 use crate::op::{Args, Class, Op, Work};
 use crate::shaders;
@@ -119,16 +119,16 @@ impl Op for Ceiling {
         }
     }
 
-    fn variants(&self, _gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, _gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
         match self.kind {
             CeilingKind::Bf16Dot => Vec::new(),
-            CeilingKind::Read if any_offset => Vec::new(),
+            CeilingKind::Read if offsets.any() => Vec::new(),
             CeilingKind::Read => vec!["strided"],
             CeilingKind::MultiplyAdd | CeilingKind::Integer => vec!["chains"],
         }
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let count = u64::from(self.count);
         let (factor, summand) = match self.kind {
             CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => {

@@ -14,9 +14,9 @@ use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
-use crate::op::contract::{Bound, Stored, is_subnormal};
+use crate::op::contract::{ErrorBound, Stored, is_subnormal};
 use crate::op::{Args, Class, Comparison, Op, Verdict, Work, rows};
 use crate::shaders;
 use crate::tensor::DType;
@@ -207,7 +207,7 @@ impl Op for ColumnSums {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         if self.from == DType::F64 {
             Vec::new()
         } else if gpu.is_software() {
@@ -226,7 +226,7 @@ impl Op for ColumnSums {
         crate::op::no_f64_on_gpu(OP, &[("x", self.from), ("y", self.to)])
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let steps = self.steps(gpu, variant == "tree")?;
         Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
@@ -287,7 +287,7 @@ impl Op for ColumnSums {
                 });
                 continue;
             }
-            let bound = Bound {
+            let bound = ErrorBound {
                 terms: self.rows as u64,
                 alpha: 1.0,
                 products,

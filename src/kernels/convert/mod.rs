@@ -14,7 +14,7 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::op::rows::words;
 use crate::op::{Args, Class, Op, Work};
@@ -284,8 +284,8 @@ impl Op for Convert {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, _gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
-        if self.run().is_some() && !any_offset {
+    fn variants(&self, _gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
+        if self.run().is_some() && !offsets.any() {
             vec!["vec4", "word"]
         } else {
             vec!["word"]
@@ -305,7 +305,7 @@ impl Op for Convert {
         crate::op::no_f64_on_gpu("convert", &[("src", self.from), ("dst", self.to)])
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let steps = match self.run() {
             _ if self.rows == 0 || self.cols == 0 => Vec::new(),
             Some(len) if variant == "vec4" => self.vec4_steps(gpu, len)?,

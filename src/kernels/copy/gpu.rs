@@ -1,6 +1,6 @@
 use super::Copy;
 use crate::error::Result;
-use crate::gpu::{Dispatch, Gpu, Permutation, Shader, Words, split_rows};
+use crate::gpu::{Dispatch, Gpu, Offsets, Permutation, Shader, Words, split_rows};
 use crate::op::{Variant, Variants};
 
 const GROUP: u32 = 64;
@@ -32,8 +32,8 @@ pub(super) static VARIANTS: Variants<Copy> = Variants(&[
     },
 ]);
 
-fn vectors(op: &Copy, _gpu: &Gpu, any_offset: bool) -> bool {
-    op.words.is_multiple_of(4) && !any_offset
+fn vectors(op: &Copy, _gpu: &Gpu, offsets: Offsets) -> bool {
+    op.words.is_multiple_of(4) && !offsets.any()
 }
 
 /// `stride`: the vectors of four words that an invocation copies; without one it copies a word.

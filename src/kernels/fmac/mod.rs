@@ -25,7 +25,7 @@ use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::op::{Args, Class, Op, Work};
 use crate::shaders;
@@ -138,7 +138,7 @@ impl Fmac {
         })
     }
 
-    fn steps(&self, gpu: &Gpu, integer: bool, any_offset: bool) -> Result<Vec<Step>> {
+    fn steps(&self, gpu: &Gpu, integer: bool, offsets: Offsets) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         let lds = [self.x_ld as u64, self.y_ld as u64, self.a_ld as u64];
         if let Some(len) = self.run() {
@@ -146,7 +146,7 @@ impl Fmac {
             for range in split_rows(gpu, len.div_ceil(8), 16, 16, 1) {
                 let (first, end) = (range.start * 8, (range.end * 8).min(len));
                 // What is left of the last eight goes word by word.
-                let whole = if any_offset { first } else { end / 8 * 8 };
+                let whole = if offsets.any() { first } else { end / 8 * 8 };
                 for (first, end, vec4) in [(first, whole, true), (whole, end, false)] {
                     if first < end {
                         let start = [first, first / 2, first / 2, first / 2];
@@ -156,7 +156,7 @@ impl Fmac {
             }
             return Ok(steps);
         }
-        let vec4 = !any_offset && self.cols.is_multiple_of(8) && lds.iter().all(|ld| ld.is_multiple_of(8));
+        let vec4 = !offsets.any() && self.cols.is_multiple_of(8) && lds.iter().all(|ld| ld.is_multiple_of(8));
         let widest = lds.into_iter().max().unwrap_or(0) * 2;
         for range in split_rows(gpu, self.rows as u64, self.cols as u64 * 2, widest, 1) {
             let [x, y, a] = lds.map(|ld| range.start * ld / 2);
@@ -223,14 +223,14 @@ impl Op for Fmac {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         variants(gpu)
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
         let steps = match self.rows * self.cols {
             0 => Vec::new(),
-            _ => self.steps(gpu, variant == "integer", any_offset)?,
+            _ => self.steps(gpu, variant == "integer", offsets)?,
         };
         Plan::from_steps(gpu, "fmac", variant, self.operands(), steps, self.step_values())
     }

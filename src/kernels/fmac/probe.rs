@@ -5,7 +5,7 @@ use super::reference;
 use crate::error::Result;
 use crate::format::bf16;
 use crate::format::random::Draw;
-use crate::gpu::{Gpu, Operand, Plan, ReadBack};
+use crate::gpu::{Gpu, Offsets, Operand, Plan, ReadBack};
 use crate::kernels::FmacMatmul;
 use crate::op::Op as _;
 
@@ -78,7 +78,7 @@ fn trials(gpu: &Gpu) -> Result<Vec<Trial>> {
     let mut want = a.clone();
     reference::fmac(&op, &x, &y, &mut want);
     trials.push(Trial {
-        plan: op.plan_variant(gpu, "float", false)?,
+        plan: op.plan_variant(gpu, "float", Offsets::Vec4)?,
         operands: [x, y, a],
         want,
     });
@@ -102,7 +102,7 @@ fn trials(gpu: &Gpu) -> Result<Vec<Trial>> {
         let mut want = vec![0; words[2] as usize];
         reference::fmac_matmul(&op, &a, &b, &mut want);
         trials.push(Trial {
-            plan: op.plan_variant(gpu, "float", false)?,
+            plan: op.plan_variant(gpu, "float", Offsets::Vec4)?,
             operands: [a, b, vec![0; want.len()]],
             want,
         });

@@ -12,9 +12,9 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, split_rows, spread_groups};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Turns, looped};
+use crate::gpu::{Window, split_rows, spread_groups};
 use crate::op::check_rounding;
 use crate::op::{Args, Class, Op, Work};
 use crate::shaders;
@@ -387,11 +387,11 @@ impl Op for FmacMatmul {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         variants(gpu)
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let steps = match self.empty() {
             true => Vec::new(),
             false => self.steps(gpu, variant == "integer")?,

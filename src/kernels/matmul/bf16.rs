@@ -3,13 +3,13 @@
 
 use super::Matmul;
 use super::plan::VEC4_BINDINGS;
-use crate::gpu::{Bf16Unit, Gpu, Kernel, Permutation};
+use crate::gpu::{Bf16Unit, Gpu, Kernel, Offsets, Permutation};
 use crate::tensor::DType;
 
 /// Whether the variant serves this product on this GPU. It has 16-byte loads only.
-pub(super) fn serves(op: &Matmul, gpu: &Gpu, any_offset: bool) -> bool {
+pub(super) fn serves(op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
     let operands = [op.a, op.b];
-    !any_offset
+    !offsets.any()
         && operands
             .iter()
             .all(|matrix| matrix.dtype == DType::Bf16 && matrix.suits_vec4())

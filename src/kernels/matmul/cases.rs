@@ -1,6 +1,6 @@
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator, stream};
-use crate::kernels::{Matmul, Matrix};
+use crate::kernels::{Matmul, MatrixLayout};
 use crate::op::Op as _;
 use crate::op::{Case, Effort, data::Source};
 use crate::tensor::DType::{self, Bf16, F32, F64};
@@ -380,7 +380,7 @@ fn case(effort: Effort, op: Matmul, values: Values) -> Case {
                     "c" if op.beta == 0.0 => Vec::new(),
                     "c" => fill(words, &op.c, op.batch, [m, n], &mut value),
                     _ => {
-                        let bias = Matrix {
+                        let bias = MatrixLayout {
                             dtype: op.bias.unwrap_or(F32),
                             ld: n,
                             ..op.c
@@ -396,7 +396,7 @@ fn case(effort: Effort, op: Matmul, values: Values) -> Case {
 /// A matrix of values between NaNs, which reach a result if padding does.
 fn fill(
     words: usize,
-    matrix: &Matrix,
+    matrix: &MatrixLayout,
     batch: usize,
     [rows, cols]: [usize; 2],
     value: &mut impl FnMut() -> f32,

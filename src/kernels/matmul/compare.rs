@@ -1,7 +1,7 @@
 //! The judge of matmul: bit-equal where every input is a small integer, inside the bound elsewhere.
 
-use super::{Matmul, Matrix};
-use crate::op::contract::{Bound, Comparison, Stored, Verdict, is_subnormal, words_equal};
+use super::{Matmul, MatrixLayout};
+use crate::op::contract::{Comparison, ErrorBound, Stored, Verdict, is_subnormal, words_equal};
 use crate::tensor::DType;
 use crate::tensor::element::load;
 
@@ -12,7 +12,7 @@ struct Dense {
 }
 
 impl Dense {
-    fn read(matrix: &Matrix, words: &[u32], batch: usize, rows: usize, cols: usize) -> Self {
+    fn read(matrix: &MatrixLayout, words: &[u32], batch: usize, rows: usize, cols: usize) -> Self {
         let mut values = Vec::with_capacity(rows * cols);
         for row in 0..rows {
             for col in 0..cols {
@@ -123,7 +123,7 @@ pub(super) fn compare(op: &Matmul, comparison: &Comparison<'_>) -> Verdict {
                     ((beta * old).abs(), is_subnormal(beta) || is_subnormal(old)),
                     (bias[j].abs(), is_subnormal(bias[j])),
                 ];
-                let bound = Bound {
+                let bound = ErrorBound {
                     terms: k as u64,
                     alpha: alpha.abs(),
                     products: magnitudes[j],

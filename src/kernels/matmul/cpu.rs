@@ -8,7 +8,7 @@ use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::error::Result;
 use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
-use crate::kernels::{Matmul, Matrix};
+use crate::kernels::{Matmul, MatrixLayout};
 use crate::op::check_f64;
 use crate::tensor::DType;
 
@@ -76,7 +76,7 @@ fn products(
             beta: op.beta,
             relu: op.relu,
         };
-        let operand = |matrix: &Matrix, words| Source {
+        let operand = |matrix: &MatrixLayout, words| Source {
             data: data(matrix.dtype, words, batch * matrix.batch_stride),
             ld: matrix.ld,
             transposed: matrix.transposed,
@@ -132,7 +132,7 @@ fn product_f64(cpu: &Cpu, op: &Matmul, batch: usize, [a, b, bias]: [&[u32]; 3], 
         beta: f64::from(op.beta),
         relu: op.relu,
     };
-    fn operand<'a>(matrix: &Matrix, words: &'a [u32], batch: usize) -> Source64<'a> {
+    fn operand<'a>(matrix: &MatrixLayout, words: &'a [u32], batch: usize) -> Source64<'a> {
         let data = tail(values(words), batch * matrix.batch_stride);
         Source64 {
             data,

@@ -1,11 +1,11 @@
-//! Matrix products of tensors.
+//! MatrixLayout products of tensors.
 
 use crate::device::dense;
 use crate::device::{Device, Slot, Tensor};
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::Draw;
-use crate::kernels::{Matmul, Matrix};
+use crate::kernels::{Matmul, MatrixLayout};
 use crate::tensor::{DType, Layout};
 
 const OP: &str = "matmul";
@@ -190,7 +190,7 @@ fn matrix(
     operand: &'static str,
     tensor: &Tensor,
     transposed: bool,
-) -> Result<(Option<usize>, [usize; 2], Matrix)> {
+) -> Result<(Option<usize>, [usize; 2], MatrixLayout)> {
     let (dtype, ld) = dense(OP, operand, tensor)?;
     let (batch, [rows, cols]) = match tensor.shape()[..] {
         [rows, cols] => (None, [rows, cols]),
@@ -204,7 +204,7 @@ fn matrix(
             });
         }
     };
-    let storage = Matrix {
+    let storage = MatrixLayout {
         dtype,
         ld,
         // Without batches every product reads the same matrix.

@@ -41,7 +41,7 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::Draw;
-use crate::gpu::{Gpu, OperandSpec, Plan, StepValues};
+use crate::gpu::{Gpu, Offsets, OperandSpec, Plan, StepValues};
 use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, check_ld, check_limit};
 use crate::tensor::DType;
 
@@ -49,7 +49,7 @@ const OP: &str = "matmul";
 
 /// How one matrix of a [`Matmul`] is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Matrix {
+pub struct MatrixLayout {
     /// `F32` or `Bf16`, or `F64` for all three on the CPU device and the reference.
     pub dtype: DType,
     /// Elements from one stored row to the next: at least the stored columns, even for bf16.
@@ -78,11 +78,11 @@ pub struct Matmul {
     /// Products.
     pub batch: usize,
     /// The left operand.
-    pub a: Matrix,
+    pub a: MatrixLayout,
     /// The right operand.
-    pub b: Matrix,
+    pub b: MatrixLayout,
     /// The result.
-    pub c: Matrix,
+    pub c: MatrixLayout,
     /// Factor of the product.
     pub alpha: f32,
     /// Factor of what C held before.
@@ -101,7 +101,7 @@ impl Matmul {
     /// An `m` x `k` by `k` x `n` product of f32 matrices with the leading dimensions of tensors.
     #[must_use]
     pub fn new(m: usize, n: usize, k: usize) -> Self {
-        let matrix = Matrix {
+        let matrix = MatrixLayout {
             dtype: DType::F32,
             ld: 0,
             batch_stride: 0,
@@ -243,7 +243,7 @@ impl Matmul {
     }
 }
 
-impl Matrix {
+impl MatrixLayout {
     /// Elements from the first to the last of `batch` matrices of `rows` x `cols`, both included.
     fn span(&self, batch: u64, rows: u64, cols: u64) -> u64 {
         if batch == 0 || rows == 0 || cols == 0 {
@@ -308,7 +308,7 @@ impl Op for Matmul {
             text += &format!("{}x ", self.batch);
         }
         text += &format!("{}x{}x{}", self.m, self.n, self.k);
-        let mark = |matrix: &Matrix| if matrix.transposed { "^T" } else { "" };
+        let mark = |matrix: &MatrixLayout| if matrix.transposed { "^T" } else { "" };
         text += &format!(" {}{}", self.a.dtype, mark(&self.a));
         text += &format!(" {}{} -> {}", self.b.dtype, mark(&self.b), self.c.dtype);
         if (self.alpha, self.beta) != (1.0, 0.0) {
@@ -455,12 +455,12 @@ impl Op for Matmul {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
-        plan::variants(self, gpu, any_offset)
+    fn variants(&self, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
+        plan::variants(self, gpu, offsets)
     }
 
     fn family(&self) -> String {
-        let mark = |matrix: &Matrix| if matrix.transposed { "^T" } else { "" };
+        let mark = |matrix: &MatrixLayout| if matrix.transposed { "^T" } else { "" };
         let [m, n, k] = [self.m, self.n, self.k].map(crate::op::about);
         let (a, b, c) = (self.a.dtype, self.b.dtype, self.c.dtype);
         let (ta, tb, batch) = (mark(&self.a), mark(&self.b), crate::op::about(self.batch));
@@ -474,8 +474,8 @@ impl Op for Matmul {
         )
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
-        let steps = plan::steps(self, gpu, variant, any_offset)?;
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
+        let steps = plan::steps(self, gpu, variant, offsets)?;
         Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
 

@@ -11,7 +11,7 @@ use super::split::{
 use super::{Matmul, OP, bf16};
 use crate::error::Result;
 use crate::format::random::Generator;
-use crate::gpu::{Binding, Gpu, Kernel, Permutation, Step, Window};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, Permutation, Step, Window};
 use crate::shaders;
 use crate::tensor::DType;
 
@@ -111,7 +111,7 @@ fn has_subgroups(gpu: &Gpu) -> bool {
 }
 
 /// The variants, the preferred one first.
-pub(super) fn variants(op: &Matmul, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
+pub(super) fn variants(op: &Matmul, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
     if op.c.dtype == DType::F64 {
         // WGSL has no f64.
         return Vec::new();
@@ -150,7 +150,7 @@ pub(super) fn variants(op: &Matmul, gpu: &Gpu, any_offset: bool) -> Vec<&'static
     }
     for (name, serves) in [
         ("coop", coop::serves(op, gpu)),
-        ("bf16", bf16::serves(op, gpu, any_offset)),
+        ("bf16", bf16::serves(op, gpu, offsets)),
     ] {
         // Emulated units lose to `direct`; matrix-vector products wait for memory, whatever multiplies.
         let last = gpu.is_software() || op.m <= 8 || op.n <= 8;
@@ -276,12 +276,12 @@ pub(crate) fn permutations() -> Vec<Permutation> {
     all
 }
 
-pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Vec<Step>> {
+pub(super) fn steps(op: &Matmul, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Vec<Step>> {
     if op.is_empty() {
         return Ok(Vec::new());
     }
     let form = Form::of(op, variant, gpu);
-    let vec4 = !any_offset && op.a.suits_vec4() && op.b.suits_vec4();
+    let vec4 = !offsets.any() && op.a.suits_vec4() && op.b.suits_vec4();
     let permutation = permutation(
         form,
         vec4,
@@ -354,14 +354,15 @@ pub(super) fn step(
     ] {
         flags |= if on { flag } else { 0 };
     }
-    let read = |operand: usize, matrix: &super::Matrix, row: &Range<u64>, col: &Range<u64>, param: usize| {
-        if len(ks) == 0 {
-            return Window::empty();
-        }
-        let first = matrix.span(batches.start + 1, row.start + 1, col.start + 1) - 1;
-        let words = matrix.words_read(len(batches), len(row), len(col));
-        Window::of(operand, matrix.dtype.words(first), words, param)
-    };
+    let read =
+        |operand: usize, matrix: &super::MatrixLayout, row: &Range<u64>, col: &Range<u64>, param: usize| {
+            if len(ks) == 0 {
+                return Window::empty();
+            }
+            let first = matrix.span(batches.start + 1, row.start + 1, col.start + 1) - 1;
+            let words = matrix.words_read(len(batches), len(row), len(col));
+            Window::of(operand, matrix.dtype.words(first), words, param)
+        };
     let a = if op.a.transposed { [ks, rows] } else { [rows, ks] };
     let b = if op.b.transposed { [cols, ks] } else { [ks, cols] };
     let c_first = op.c.span(batches.start + 1, rows.start + 1, cols.start + 1) - 1;

@@ -13,8 +13,8 @@ use super::plan::{
 use super::{Matmul, OP};
 use crate::error::Result;
 use crate::format::random::Generator;
-use crate::gpu::{Gpu, Kernel, Permutation, Pipeline, Step, Window};
 use crate::gpu::looped;
+use crate::gpu::{Gpu, Kernel, Permutation, Pipeline, Step, Window};
 use crate::shaders;
 
 /// Groups that the split variant aims at: enough for the largest GPU to have two or three on every processor.

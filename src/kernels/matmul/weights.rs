@@ -9,7 +9,7 @@ use crate::cpu::{Cpu, PackedB};
 use crate::device::storage::Storage;
 use crate::device::{Device, Kind, Slot, Tensor};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, OperandSpec, Plan, StepValues};
+use crate::gpu::{Gpu, Offsets, OperandSpec, Plan, StepValues};
 use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work};
 use crate::tensor::{DType, Layout};
 
@@ -169,8 +169,8 @@ impl Op for Kept {
         self.matmul.step_values()
     }
 
-    fn variants(&self, gpu: &Gpu, any_offset: bool) -> Vec<&'static str> {
-        self.matmul.variants(gpu, any_offset)
+    fn variants(&self, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
+        self.matmul.variants(gpu, offsets)
     }
 
     fn family(&self) -> String {
@@ -181,8 +181,8 @@ impl Op for Kept {
         self.matmul.check_gpu(gpu)
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
-        self.matmul.plan_variant(gpu, variant, any_offset)
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
+        self.matmul.plan_variant(gpu, variant, offsets)
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -8,7 +8,7 @@ mod reference;
 
 use crate::cpu::Cpu;
 use crate::error::Result;
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, spread_groups};
 use crate::op::rows::{self, Piece};
 use crate::op::{Args, Class, Op, Work};
@@ -133,7 +133,7 @@ impl Op for Relu {
         work(self.rows, self.cols, self.dtype, 2.0)
     }
 
-    fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, _gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         if self.dtype == DType::F64 {
             Vec::new()
         } else {
@@ -145,7 +145,7 @@ impl Op for Relu {
         crate::op::no_f64_on_gpu("relu", &[("x", self.dtype)])
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let pipeline = gpu.pipeline(&permutation("forward", self.dtype, self.in_place))?;
         let mut steps = Vec::new();
         let lds = [(self.dtype, self.x_ld()), (self.dtype, self.y_ld)];
@@ -250,7 +250,7 @@ impl Op for ReluGrad {
         work(self.rows, self.cols, self.dtype, 3.0)
     }
 
-    fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, _gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         if self.dtype == DType::F64 {
             Vec::new()
         } else {
@@ -262,7 +262,7 @@ impl Op for ReluGrad {
         crate::op::no_f64_on_gpu("relu_grad", &[("y", self.dtype)])
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let pipeline = gpu.pipeline(&permutation("backward", self.dtype, self.in_place))?;
         let mut steps = Vec::new();
         let lds = [self.y_ld, self.dy_ld(), self.dx_ld];

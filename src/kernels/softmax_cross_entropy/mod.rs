@@ -35,7 +35,7 @@ use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, spread_groups};
 use crate::op::rows::Within;
 use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, rows};
@@ -296,7 +296,7 @@ impl Op for SoftmaxCrossEntropy {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, _gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, _gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         if self.logits == DType::F64 {
             Vec::new()
         } else {
@@ -308,7 +308,7 @@ impl Op for SoftmaxCrossEntropy {
         crate::op::no_f64_on_gpu(OP, &[("logits", self.logits), ("grad", self.grad)])
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let steps = self.steps(gpu)?;
         Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }

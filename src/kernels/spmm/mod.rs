@@ -15,7 +15,7 @@ mod reference;
 use super::spmv::{check_csr, compare};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::op::contract::Stored;
 use crate::op::rows::{self, words};
@@ -69,14 +69,14 @@ impl Spmm {
         }
     }
 
-    fn steps(&self, gpu: &Gpu, cached: bool, any_offset: bool) -> Result<Vec<Step>> {
+    fn steps(&self, gpu: &Gpu, cached: bool, offsets: Offsets) -> Result<Vec<Step>> {
         let (b_ld, c_ld) = (self.b.words(self.b_ld as u64), self.c.words(self.c_ld as u64));
         let form = Form {
             cached,
             across: across(self.n),
-            b_vec4: !any_offset && b_ld.is_multiple_of(4),
+            b_vec4: !offsets.any() && b_ld.is_multiple_of(4),
             // A row's last vector must end where the row does: padding is not written.
-            c_vec4: !any_offset && c_ld.is_multiple_of(4) && self.n.is_multiple_of(8),
+            c_vec4: !offsets.any() && c_ld.is_multiple_of(4) && self.n.is_multiple_of(8),
             types: [self.index, self.values, self.b, self.c],
         };
         let pipeline = gpu.pipeline(&form.permutation())?;
@@ -245,7 +245,7 @@ impl Op for Spmm {
         }
     }
 
-    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         if gpu.is_software() || self.n <= 64 {
             vec!["lanes", "cached"]
         } else {
@@ -261,10 +261,10 @@ impl Op for Spmm {
         format!("{rows}x{cols} nnz {nnz} N {n} {values}+{index} x {b} -> {c}")
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
         let steps = match self.rows * self.n {
             0 => Vec::new(),
-            _ => self.steps(gpu, variant == "cached", any_offset)?,
+            _ => self.steps(gpu, variant == "cached", offsets)?,
         };
         Plan::from_steps(gpu, OP, variant, self.operands(), steps, StepValues::default())
     }

@@ -1,7 +1,7 @@
 //! The judge of products with a sparse matrix: bit-equal where every input is a small integer, inside the bound
 //! elsewhere.
 
-use crate::op::contract::{Bound, Comparison, Stored, Verdict, is_subnormal};
+use crate::op::contract::{Comparison, ErrorBound, Stored, Verdict, is_subnormal};
 use crate::tensor::DType;
 use crate::tensor::element::load;
 
@@ -69,7 +69,7 @@ pub(in crate::kernels) fn compare(
                 });
                 continue;
             }
-            let bound = Bound {
+            let bound = ErrorBound {
                 terms,
                 alpha: 1.0,
                 products,

@@ -17,7 +17,7 @@ mod merge;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Binding, Gpu, Kernel, OperandSpec, Permutation, Plan, Step, StepValues};
+use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
 use crate::gpu::{Window, split_rows, spread_groups};
 use crate::op::contract::Stored;
 use crate::op::{Args, Class, Comparison, Op, Verdict, Work, check_limit};
@@ -164,7 +164,7 @@ impl Op for Spmv {
         }
     }
 
-    fn variants(&self, gpu: &Gpu, _any_offset: bool) -> Vec<&'static str> {
+    fn variants(&self, gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
         let software = gpu.is_software();
         let rows = match software || self.nnz < 8 * self.rows {
             true => ["scalar", "vector"],
@@ -200,7 +200,7 @@ impl Op for Spmv {
         )
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _any_offset: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
         let steps = match variant {
             "merge" | "merge_scalar" => merge::steps(gpu, self, variant == "merge")?,
             _ => self.row_steps(gpu, variant == "vector")?,
