@@ -334,7 +334,7 @@ impl Op for Xor {
     fn work(&self) -> Work {
         Work::default()
     }
-    fn variants(&self, _: &Gpu, _: bool) -> Vec<&'static str> {
+    fn variants(&self, _: &Gpu, _: Offsets) -> Vec<&'static str> {
         vec!["only"]
     }
     fn plan_variant(&self, gpu: &Gpu, _: &'static str, _: bool) -> Result<Plan> {

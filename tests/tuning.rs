@@ -88,10 +88,10 @@ impl Op for Sevens {
     fn work(&self) -> Work {
         Work::default()
     }
-    fn variants(&self, _: &Gpu, _: bool) -> Vec<&'static str> {
+    fn variants(&self, _: &Gpu, _: Offsets) -> Vec<&'static str> {
         vec!["broken", "slow", "fast"]
     }
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _: Offsets) -> Result<Plan> {
         let kernel = if variant == "broken" { &BROKEN } else { &SPIN };
         let spins = if variant == "slow" { 20_000_000 } else { 0 };
         let step = Step {
