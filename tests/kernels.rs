@@ -166,7 +166,8 @@ fn trial(place: Place, shared: Shared) -> Trial {
             check::run_expecting(&place.device, case, expected).map_err(|error| error.to_string())?
         {
             if let Some(failure) = report.verdict.failure {
-                return Err(format!("{}: {failure}", report.variant).into());
+                let repeat = check::repeat_command(&place.device, case, &report.variant);
+                return Err(format!("{}: {failure}\nrepeat: {repeat}", report.variant).into());
             }
         }
         Ok(())

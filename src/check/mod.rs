@@ -89,6 +89,46 @@ impl Case {
     }
 }
 
+/// A case to measure that is made when it is: large sparse matrices take seconds and gigabytes.
+pub struct BenchCase {
+    kernel: &'static str,
+    make: Box<dyn FnOnce() -> Case + Send>,
+}
+
+impl std::fmt::Debug for BenchCase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BenchCase({})", self.kernel)
+    }
+}
+
+impl BenchCase {
+    /// A case of the kernel of that name.
+    pub fn new(kernel: &'static str, make: impl FnOnce() -> Case + Send + 'static) -> Self {
+        Self {
+            kernel,
+            make: Box::new(make),
+        }
+    }
+
+    /// The name of its operation.
+    #[must_use]
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
+    }
+
+    /// The case.
+    #[must_use]
+    pub fn make(self) -> Case {
+        (self.make)()
+    }
+}
+
+impl From<Case> for BenchCase {
+    fn from(case: Case) -> Self {
+        Self::new(case.op.name(), move || case)
+    }
+}
+
 /// The outcome of one case on one variant of one device.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -154,30 +194,87 @@ pub fn run(device: &Device, case: &Case) -> Result<Vec<Report>> {
 /// # Errors
 /// See [`run`].
 pub fn run_expecting(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
-    let Some(gpu) = device.as_gpu() else {
-        return on_host_device(device, case, expected);
+    run_wanted(device, case, expected, &|_| true)
+}
+
+/// [`run`] on the one variant that a [`Report`] called `variant`; none where this device or this case has no such
+/// variant. On a CPU device variants are instruction sets, and the device has one.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_variant(device: &Device, case: &Case, variant: &str) -> Result<Vec<Report>> {
+    let served = match device.as_gpu() {
+        Some(gpu) => labels(gpu, case).any(|(label, ..)| label == variant),
+        None => host_label(device) == variant,
     };
-    let mut reports = Vec::new();
-    for any_offset in [false, true] {
-        // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
-        if any_offset && case.effort == Effort::Full {
-            continue;
+    // The reference takes its time: not for nothing.
+    match served {
+        true => run_wanted(device, case, &Expected::new(case)?, &|label| label == variant),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// The command of the program `fewbit` that repeats a case on a variant of a device like this one.
+#[must_use]
+pub fn repeat_command(device: &Device, case: &Case, variant: &str) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let place = match device.as_gpu() {
+        Some(gpu) => {
+            let info = gpu.info();
+            // Other back ends come first where both list an adapter.
+            let backend = match info.backend == wgpu::Backend::Gl {
+                true => "gl ",
+                false => "",
+            };
+            format!("gpu --adapter {}", quoted(&format!("{backend}{}", info.name)))
         }
-        for variant in case.op.variants(gpu, any_offset) {
+        None => device.kind_name().to_string(),
+    };
+    format!(
+        "fewbit check {} --case {} --variant {} --device {place}",
+        case.op.name(),
+        quoted(&case.op.describe()),
+        quoted(variant)
+    )
+}
+
+/// What a GPU's variants for a case are called in reports, and how to plan them.
+fn labels<'a>(gpu: &'a Gpu, case: &'a Case) -> impl Iterator<Item = (String, PlanRequest)> + use<'a> {
+    // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
+    let offsets: &[bool] = if case.effort == Effort::Full {
+        &[false]
+    } else {
+        &[false, true]
+    };
+    offsets.iter().flat_map(|&any_offset| {
+        let suffix = if any_offset { " (any offset)" } else { "" };
+        let variants = case.op.variants(gpu, any_offset).into_iter();
+        variants.map(move |variant| {
             let request = PlanRequest {
                 variant: Some(variant),
                 any_offset,
             };
-            // Five words: off 16 bytes, and off every binding alignment.
-            let offset = if any_offset { 5 } else { 0 };
-            let suffix = if any_offset { " (any offset)" } else { "" };
-            let (ran, got) = on_gpu(gpu, case, &expected.before, &request, offset)?;
-            let verdict = judge(case, expected, &got, case.op.arithmetic(ran));
-            reports.push(Report {
-                variant: format!("{variant}{suffix}"),
-                verdict,
-            });
-        }
+            (format!("{variant}{suffix}"), request)
+        })
+    })
+}
+
+fn run_wanted(
+    device: &Device,
+    case: &Case,
+    expected: &Expected,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Report>> {
+    let Some(gpu) = device.as_gpu() else {
+        return on_host_device(device, case, expected);
+    };
+    let mut reports = Vec::new();
+    for (variant, request) in labels(gpu, case).filter(|(label, _)| wanted(label)) {
+        // Five words: off 16 bytes, and off every binding alignment.
+        let offset = if request.any_offset { 5 } else { 0 };
+        let (ran, got) = on_gpu(gpu, case, &expected.before, &request, offset)?;
+        let verdict = judge(case, expected, &got, case.op.arithmetic(ran));
+        reports.push(Report { variant, verdict });
     }
     Ok(reports)
 }
@@ -211,9 +308,13 @@ fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<V
         Some(cpu) => on_host(case, &expected.before, |op, args| op.cpu(cpu, args))?,
         None => reference(case, &expected.before)?,
     };
-    let variant = device.as_cpu().map_or("sequential".to_string(), Cpu::to_string);
+    let variant = host_label(device);
     let verdict = judge(case, expected, &got, device.arithmetic());
     Ok(vec![Report { variant, verdict }])
+}
+
+fn host_label(device: &Device) -> String {
+    device.as_cpu().map_or("sequential".to_string(), Cpu::to_string)
 }
 
 /// What the reference makes of the operands.
