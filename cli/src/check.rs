@@ -211,3 +211,54 @@ pub(crate) fn float_fmac(device: &Device, output: &mut Output) -> Result<(), Sto
     });
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_worst_element_and_the_command_that_repeats_it() {
+        let cases = check::cases(Effort::Quick);
+        let case = cases.iter().find(|case| case.op.name() == "copy").unwrap();
+        let mut verdict = Verdict::default();
+        verdict.element("dst", 3, 2.0, || ["one".into(), "two".into(), "none".into()]);
+        verdict.element("dst", 7, 9.0, || ["1".into(), "2".into(), "0.1".into()]);
+        let row = Row::new("copy", "portable", "", false);
+        let (row, told) = failed(&Device::cpu(), case, "portable", &verdict, row);
+        let (row, told) = (row.value(), told.unwrap());
+        assert_eq!(
+            (&row["worst_index"], &row["wrong_elements"]),
+            (&7.into(), &2.into())
+        );
+        assert_eq!((&row["expected"], &row["got"]), (&"1".into(), &"2".into()));
+        assert_eq!((&row["operand"], &row["bound"]), (&"dst".into(), &"0.1".into()));
+        let repeat = row["repeat"].as_str().unwrap();
+        let end = "--variant 'portable' --device cpu";
+        assert!(
+            repeat.starts_with("fewbit check copy --case '") && repeat.ends_with(end),
+            "{repeat}"
+        );
+        assert!(
+            told.contains("worst at index 7") && told.ends_with(repeat),
+            "{told}"
+        );
+        let (_, none) = failed(
+            &Device::cpu(),
+            case,
+            "portable",
+            &Verdict::default(),
+            Row::default(),
+        );
+        assert_eq!(none, None);
+    }
+
+    #[test]
+    fn a_name_is_preferred_to_what_it_is_part_of() {
+        let names = ["relu", "relu_grad", "copy"];
+        let of = |text| chosen(names.into_iter(), text).map_err(|_| ());
+        assert_eq!(of("relu"), Ok(["relu"].into()));
+        assert_eq!(of("rel"), Ok(["relu", "relu_grad"].into()));
+        assert_eq!(of("x"), Err(()));
+    }
+}

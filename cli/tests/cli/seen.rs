@@ -184,6 +184,33 @@ fn check_repeats_one_case_of_one_variant() {
     );
 }
 
+/// The line that a failed case is told with runs that case and no other, whatever stands in its description.
+#[cfg(unix)]
+#[test]
+fn the_command_that_repeats_a_case_runs_it_alone() {
+    use fewbit::check::{self, Effort};
+    let device = fewbit::Device::cpu();
+    let all = check::cases(Effort::Quick);
+    let mut kernels = std::collections::BTreeSet::new();
+    for case in all.iter().filter(|case| kernels.insert(case.op.name())) {
+        let command = check::repeat_command(&device, case, "portable");
+        let arguments = command.strip_prefix("fewbit ").unwrap();
+        let script = format!("{} {arguments} --json", env!("CARGO_BIN_EXE_fewbit"));
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", stderr(&output));
+        let rows = object(&output)["results"].take();
+        for row in rows.as_array().unwrap() {
+            assert_eq!(row["case"], case.op.describe(), "{command}");
+            assert_eq!(
+                (&row["kernel"], &row["variant"]),
+                (&case.op.name().into(), &"portable".into())
+            );
+        }
+        assert!(!rows.as_array().unwrap().is_empty(), "{command}");
+    }
+    assert!(kernels.len() >= 15, "{kernels:?}");
+}
+
 /// What drivers print is theirs; what the program makes them print is not wanted.
 #[test]
 fn info_is_quiet_and_agrees_with_its_rows() {
