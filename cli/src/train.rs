@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use fewbit::io::idx;
 use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{TrainOptions, Trainer};
-use fewbit::nn::{MemoryUse, Recipe, digits};
+use fewbit::nn::{MemoryUse, Recipe, digits, mnist};
 use fewbit::{Device, Error};
 
 use super::output::{Output, Row};
@@ -61,7 +60,7 @@ fn load(args: &TrainArgs) -> Result<(Dataset, String), Stop> {
     let input = |error: &dyn std::fmt::Display| Stop::Input(error.to_string());
     let (data, name) = match &args.data {
         Some(dir) => (
-            idx::load_mnist(dir).map_err(|error| input(&error))?,
+            mnist::load(dir).map_err(|error| input(&error))?,
             format!("IDX files in {}", dir.display()),
         ),
         None => {
