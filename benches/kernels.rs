@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fewbit::Device;
-use fewbit::check::{Case, bench_cases};
+use fewbit::check::{BenchCase, Case, bench_cases};
 use fewbit::gpu::{Gpu, Operand, PlanRequest, StepBuffer};
 use fewbit::ops::{Arg, Args};
 
 fn kernels(criterion: &mut Criterion) {
     let device = Device::auto_blocking().expect("a device");
-    for case in bench_cases(512) {
+    for case in bench_cases(512).into_iter().map(BenchCase::make) {
         let name = format!("{} {}", case.op.name(), case.op.describe());
         criterion.bench_function(&name, |bencher| {
             bencher.iter_custom(|runs| match device.as_gpu() {

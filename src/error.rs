@@ -217,6 +217,22 @@ pub enum Error {
         /// Worst index, expected, got, bound.
         detail: String,
     },
+    /// A training whose loss, or whose network's outputs, are no finite numbers any more.
+    #[error("{op}: {recipe} diverged: {what} is {value} in epoch {epoch}, step {step}")]
+    Diverged {
+        /// The operation.
+        op: &'static str,
+        /// The recipe's name.
+        recipe: String,
+        /// What is not finite.
+        what: &'static str,
+        /// Its value, printed.
+        value: String,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step in it, from 1, after which this was found.
+        step: usize,
+    },
     /// A number format's parameters are outside what the format defines.
     #[error("{0}")]
     Format(#[from] crate::format::FormatError),

@@ -9,9 +9,10 @@
 
 use std::path::{Path, PathBuf};
 
-use fewbit::io::idx::{Idx, IdxError, load_mnist};
+use fewbit::io::idx::{Idx, IdxError};
 use fewbit::io::safetensors::{self as st, Dtype, NamedTensor, SafetensorsError};
 use fewbit::nn::data::{DataError, Dataset, Part, Split};
+use fewbit::nn::mnist::{self, MnistError};
 
 #[path = "data/classifier.rs"]
 mod classifier;
@@ -180,7 +181,7 @@ fn idx_refuses_to_write_nonsense() {
 }
 
 /// Writes the four files of a small set; `names` in the order train images, train labels, test images, test labels.
-fn mnist(dir: &Path, names: [&str; 4]) -> [Idx; 4] {
+fn write_mnist(dir: &Path, names: [&str; 4]) -> [Idx; 4] {
     let labels = |n: usize| Idx {
         dims: vec![n],
         data: (0..n).map(|i| (i % 10) as u8).collect(),
@@ -212,8 +213,8 @@ fn mnist_folder_in_each_spelling() {
     ];
     for (name, names) in [("standard", STANDARD), ("mixed", mixed)] {
         let dir = folder(name);
-        let [images, labels, test_images, test_labels] = mnist(&dir, names);
-        let set = load_mnist(&dir).unwrap();
+        let [images, labels, test_images, test_labels] = write_mnist(&dir, names);
+        let set = mnist::load(&dir).unwrap();
         assert_eq!(
             (set.rows(), set.cols(), set.pixels(), set.classes()),
             (4, 5, 20, 10)
@@ -239,26 +240,26 @@ fn mnist_folder_in_each_spelling() {
 #[test]
 fn mnist_folder_says_what_is_wrong() {
     let dir = folder("wrong");
-    match load_mnist(&dir) {
-        Err(IdxError::Missing { names, .. }) => assert_eq!(names, STANDARD),
+    match mnist::load(&dir) {
+        Err(MnistError::Missing { names, .. }) => assert_eq!(names, STANDARD),
         other => panic!("{other:?}"),
     }
-    mnist(&dir, STANDARD);
+    write_mnist(&dir, STANDARD);
     std::fs::remove_file(dir.join(STANDARD[3])).unwrap();
-    let error = load_mnist(&dir).unwrap_err().to_string();
+    let error = mnist::load(&dir).unwrap_err().to_string();
     assert!(
         error.contains(STANDARD[3]) && !error.contains(STANDARD[0]),
         "{error}"
     );
 
     let with = |which: usize, file: Idx| {
-        mnist(&dir, STANDARD);
+        write_mnist(&dir, STANDARD);
         file.write(dir.join(STANDARD[which])).unwrap();
-        load_mnist(&dir).unwrap_err()
+        mnist::load(&dir).unwrap_err()
     };
     assert!(matches!(
         with(0, idx(&[12, 20])),
-        IdxError::Rank {
+        MnistError::Rank {
             found: 2,
             need: 3,
             ..
@@ -266,7 +267,7 @@ fn mnist_folder_says_what_is_wrong() {
     ));
     assert!(matches!(
         with(1, idx(&[12, 1])),
-        IdxError::Rank {
+        MnistError::Rank {
             found: 2,
             need: 1,
             ..
@@ -276,7 +277,7 @@ fn mnist_folder_says_what_is_wrong() {
     assert!(
         matches!(
             counts,
-            IdxError::Counts {
+            MnistError::Counts {
                 part: Part::Train,
                 images: 12,
                 labels: 9
@@ -286,7 +287,7 @@ fn mnist_folder_says_what_is_wrong() {
     );
     assert!(matches!(
         with(2, idx(&[3, 5, 4])),
-        IdxError::ImageSize {
+        MnistError::ImageSize {
             train: [4, 5],
             test: [5, 4]
         }
@@ -305,19 +306,19 @@ fn mnist_folder_says_what_is_wrong() {
         classes: 10,
     };
     assert!(
-        matches!(&label, IdxError::Data(error) if *error == label_10),
+        matches!(&label, MnistError::Data(error) if *error == label_10),
         "{label}"
     );
-    mnist(&dir, STANDARD);
+    write_mnist(&dir, STANDARD);
     idx(&[0, 4, 5]).write(dir.join(STANDARD[2])).unwrap();
     idx(&[0]).write(dir.join(STANDARD[3])).unwrap();
     assert!(matches!(
-        load_mnist(&dir),
-        Err(IdxError::Data(DataError::Empty { part: Part::Test }))
+        mnist::load(&dir),
+        Err(MnistError::Data(DataError::Empty { part: Part::Test }))
     ));
-    mnist(&dir, STANDARD);
+    write_mnist(&dir, STANDARD);
     std::fs::write(dir.join(STANDARD[0]), b"not idx").unwrap();
-    let error = load_mnist(&dir).unwrap_err().to_string();
+    let error = mnist::load(&dir).unwrap_err().to_string();
     assert!(error.contains(STANDARD[0]), "{error}");
     std::fs::remove_dir_all(dir).unwrap();
 }

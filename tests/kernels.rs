@@ -264,7 +264,8 @@ fn trial(place: Place, shared: Shared, digests: Arc<Digests>) -> Trial {
             check::run_expecting(&place.device, case, expected).map_err(|error| error.to_string())?
         {
             if let Some(failure) = report.verdict.failure {
-                return Err(format!("{}: {failure}", report.variant).into());
+                let repeat = check::repeat_command(&place.device, case, &report.variant);
+                return Err(format!("{}: {failure}\nrepeat: {repeat}", report.variant).into());
             }
             if place.device.as_cpu().is_some() && case.op.class() == Class::Bounded {
                 digests.check(&place.name, title, report.digest)?;

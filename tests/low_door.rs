@@ -337,7 +337,7 @@ impl Op for Xor {
     fn variants(&self, _: &Gpu, _: Offsets) -> Vec<&'static str> {
         vec!["only"]
     }
-    fn plan_variant(&self, gpu: &Gpu, _: &'static str, _: bool) -> Result<Plan> {
+    fn plan_variant(&self, gpu: &Gpu, _: &'static str, _: Offsets) -> Result<Plan> {
         let step = Step {
             pipeline: gpu.pipeline(&Permutation::new(&XOR))?,
             params: vec![self.words as u32, self.mask ^ u32::from(self.broken), 0, 0],

@@ -1,15 +1,17 @@
 //! `fewbit bench [KERNEL]`.
 
-use fewbit::gpu::Offsets;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use fewbit::Device;
-use fewbit::check::{Case, awkward_bench_cases, bench_cases};
+use fewbit::check::{BenchCase, Case, awkward_bench_cases, bench_cases};
+use fewbit::gpu::Offsets;
 
 use super::ceiling::{self, Measured, Resource};
+use super::check::chosen;
 use super::measure::Rounds;
 use super::output::{Output, Row, giga, seconds};
 use super::plot::{Plots, Point};
@@ -22,14 +24,14 @@ pub(crate) struct BenchArgs {
     kernel: Option<String>,
     /// Sizes N: matrices of N x N, runs of N * N elements, and odd, single-row and tiny shapes beside them
     /// [default: 512,1024; with --quick 64].
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=32_768))]
     sizes: Vec<u32>,
     /// Samples of each kernel, taken turn by turn with its ceilings [default: 15, or as many as ten seconds
     /// allow but at least 5; with --quick 5].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repetitions: Option<u32>,
     /// Rounds before the first sample counts.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, allow_negative_numbers = true)]
     warm_up: u32,
     /// Time every variant, not only the one that is chosen here.
     #[arg(long)]
@@ -60,7 +62,7 @@ impl BenchArgs {
     }
 
     /// The cases asked for, by kernel; within one, those of more work first.
-    fn cases(&self) -> Result<Vec<Case>, Stop> {
+    fn cases(&self) -> Result<Vec<BenchCase>, Stop> {
         let sizes = match (self.sizes.as_slice(), self.quick) {
             ([], true) => &[64][..],
             ([], false) => &[512, 1024],
@@ -72,32 +74,18 @@ impl BenchArgs {
             .chain(sizes().flat_map(awkward_bench_cases))
             .collect();
         if let Some(kernel) = &self.kernel {
-            let mut names: Vec<_> = cases.iter().map(|case| case.op.name()).collect();
-            retain_kernel(&mut cases, kernel);
-            if cases.is_empty() {
-                names.sort_unstable();
-                names.dedup();
-                return Err(Stop::Input(format!(
-                    "no kernel is called {kernel:?}; there are: {}",
-                    names.join(", ")
-                )));
-            }
+            retain_kernel(&mut cases, kernel)?;
         }
-        // Every size has the same tiny shapes.
-        let mut seen = std::collections::BTreeSet::new();
-        cases.retain(|case| seen.insert((case.op.name(), case.op.describe())));
-        cases.sort_by_key(|case| case.op.name());
+        cases.sort_by_key(BenchCase::kernel);
         Ok(cases)
     }
 }
 
 /// Cases of the kernel called `text`; or, if there is none, of those whose names contain it.
-pub(super) fn retain_kernel(cases: &mut Vec<Case>, text: &str) {
-    let exact = cases.iter().any(|case| case.op.name() == text);
-    cases.retain(|case| match exact {
-        true => case.op.name() == text,
-        false => case.op.name().contains(text),
-    });
+pub(super) fn retain_kernel(cases: &mut Vec<BenchCase>, text: &str) -> Result<(), Stop> {
+    let names = chosen(cases.iter().map(BenchCase::kernel), text)?;
+    cases.retain(|case| names.contains(case.kernel()));
+    Ok(())
 }
 
 /// Where a run takes seconds (a large product on a software adapter), fewer samples must do.
@@ -221,57 +209,87 @@ pub(crate) fn run(common: &Common, args: &BenchArgs, output: &mut Output) -> Res
     super::check::float_fmac(&device, output)?;
 
     let bar = output.bar(cases.len() as u64, "bench");
-    let (mut lines, mut rows, mut points) = (Vec::new(), Vec::new(), Vec::new());
-    let mut passed = true;
-    for case in &cases {
-        for variant in variants(&device, case, args.all_variants) {
-            interrupted()?;
-            let (kernel, describe) = (case.op.name(), case.op.describe());
-            bar.set_message(format!("{kernel} {describe}"));
-            let name = variant_name(&device, variant);
-            let measured = ceiling::measure(&device, case, variant, args.rounds())?;
-            let good = measured.believable();
-            passed &= good;
-            let mut row = figures(Row::new(kernel, &name, &describe, good), case, &measured);
-            rows.push(row.clone());
-            let mut line = vec![kernel.to_string(), name.clone(), describe.clone()];
-            line.extend(cells(case, &measured));
-            if let Some(earlier) = &earlier {
-                let change = earlier.change(&Now {
-                    kernel,
-                    variant: &name,
-                    case: &describe,
-                    seconds: measured.stats.median,
-                    spread: measured.stats.spread,
-                    believed: good,
-                });
-                line.extend(Change::cells(change.as_ref()));
-                row = Change::figures(change.as_ref(), row);
+    let mut table = Timed::default();
+    // Every size has the same tiny shapes.
+    let mut seen = BTreeSet::new();
+    for case in cases {
+        interrupted()?;
+        bar.set_message(case.kernel());
+        let case = case.make();
+        if seen.insert((case.op.name(), case.op.describe())) {
+            bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
+            for variant in variants(&device, &case, args.all_variants) {
+                interrupted()?;
+                let measured = ceiling::measure(&device, &case, variant, args.rounds())?;
+                let name = variant_name(&device, variant);
+                output.row(table.add(&case, &name, measured, earlier.as_ref()));
             }
-            if !good {
-                line.push("above its ceiling".into());
-            }
-            lines.push(line);
-            output.row(row);
-            points.push(Point::new(case, measured));
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
     let compared: &[&str] = if earlier.is_some() { &saved::HEADER } else { &[] };
     let header = [&["kernel", "variant", "case"][..], &HEADER, compared].concat();
-    output.table(&header, &[&HEADER[..], compared].concat(), &lines);
+    output.table(&header, &[&HEADER[..], compared].concat(), &table.lines);
     if let Some(target) = save {
-        target.write(&saved::document(output.device_value(), &rows)?)?;
+        target.write(&saved::document(output.device_value(), &table.rows)?)?;
     }
     if let Some(plots) = plots {
-        plots.draw(&device, &points, args.rounds(), output)?;
+        plots.draw(&device, &table.points, args.rounds(), output)?;
     }
-    if passed {
-        Ok(())
-    } else {
-        output
-            .complain("a kernel ran above its ceiling: the ceiling is wrong, believe no figure of this run");
-        Err(Stop::Failed)
+    if table.above.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "above its ceiling, each time the two were measured side by side: {}; a ceiling is wrong, believe no figure \
+         of this run",
+        table.above.join("; ")
+    );
+    output.complain(&message);
+    output.fail(&message);
+    Err(Stop::Failed)
+}
+
+/// What was timed so far.
+#[derive(Default)]
+struct Timed {
+    lines: Vec<Vec<String>>,
+    rows: Vec<Row>,
+    points: Vec<Point>,
+    /// What ran above its ceiling.
+    above: Vec<String>,
+}
+
+impl Timed {
+    /// Adds a measured variant; its row for the results.
+    fn add(&mut self, case: &Case, variant: &str, measured: Measured, earlier: Option<&Earlier>) -> Row {
+        let (kernel, describe) = (case.op.name(), case.op.describe());
+        let good = measured.believable();
+        let row = figures(Row::new(kernel, variant, &describe, good), case, &measured);
+        self.rows.push(row.clone());
+        let mut line = vec![kernel.to_string(), variant.to_string(), describe.clone()];
+        line.extend(cells(case, &measured));
+        let row = match earlier {
+            None => row,
+            Some(earlier) => {
+                let change = earlier.change(&Now {
+                    kernel,
+                    variant,
+                    case: &describe,
+                    seconds: measured.stats.median,
+                    spread: measured.stats.spread,
+                    believed: good,
+                });
+                line.extend(Change::cells(change.as_ref()));
+                Change::figures(change.as_ref(), row)
+            }
+        };
+        if !good {
+            line.push("above its ceiling".into());
+            self.above.push(format!("{kernel} [{variant}] {describe}"));
+        }
+        self.lines.push(line);
+        self.points.push(Point::new(case, measured));
+        row
     }
 }

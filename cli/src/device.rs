@@ -77,15 +77,48 @@ pub(crate) fn experimental(common: &Common) -> wgpu::ExperimentalFeatures {
     }
 }
 
-/// An adapter with what earlier runs left for it.
-fn open_gpu(common: &Common, adapter: AdapterChoice) -> fewbit::Result<Gpu> {
-    Gpu::open_blocking(&GpuOptions {
+/// With what earlier runs left for the adapter.
+fn options(common: &Common, adapter: AdapterChoice) -> GpuOptions {
+    GpuOptions {
         adapter,
         cache: Cache::platform(),
         experimental: experimental(common),
         native_bf16: common.native_bf16,
         ..GpuOptions::default()
-    })
+    }
+}
+
+fn open_gpu(common: &Common, adapter: AdapterChoice) -> fewbit::Result<Gpu> {
+    Gpu::open_blocking(&options(common, adapter))
+}
+
+/// What an adapter is called: its back end, then its name, in small letters.
+fn full_name(info: &wgpu::AdapterInfo) -> String {
+    format!("{:?} {}", info.backend, info.name).to_lowercase()
+}
+
+/// The adapter of that number, or whose name contains that text.
+fn open_named(common: &Common, asked: &str) -> Result<Gpu, Stop> {
+    let adapters = pollster::block_on(fewbit::gpu::adapters());
+    let names: Vec<_> = adapters
+        .iter()
+        .map(|adapter| full_name(&adapter.get_info()))
+        .collect();
+    let numbered = asked.parse().ok().filter(|&number: &usize| number < names.len());
+    let text = asked.to_lowercase();
+    let Some(index) = numbered.or_else(|| names.iter().position(|name| name.contains(&text))) else {
+        let list = names.iter().enumerate();
+        let list: Vec<_> = list.map(|(index, name)| format!("{index}: {name}")).collect();
+        return Err(Stop::Input(match list.is_empty() {
+            true => "no GPU adapter was found (is a Vulkan driver installed?)".into(),
+            false => format!("no adapter is {asked:?}; there are {}", list.join(", ")),
+        }));
+    };
+    let Some(adapter) = adapters.into_iter().nth(index) else {
+        return Err(Stop::Input(format!("there is no adapter {index}")));
+    };
+    let options = options(common, AdapterChoice::Any);
+    Ok(pollster::block_on(Gpu::open_with(adapter, &options))?)
 }
 
 fn choose(common: &Common) -> Result<(Device, String), Stop> {
@@ -103,7 +136,7 @@ fn choose(common: &Common) -> Result<(Device, String), Stop> {
                 "--adapter names a GPU: it goes with --device gpu or auto".into(),
             ));
         }
-        let gpu = open_gpu(common, AdapterChoice::Named(name.clone()))?;
+        let gpu = open_named(common, name)?;
         return Ok((Device::from_gpu(gpu), "named by --adapter".into()));
     }
     let asked = |device| Ok((device, "asked for by --device".to_string()));
@@ -112,7 +145,7 @@ fn choose(common: &Common) -> Result<(Device, String), Stop> {
         Choice::Cpu => asked(Device::cpu()),
         Choice::Reference => asked(Device::reference()),
         Choice::Auto => {
-            let overridden = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+            let overridden = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
             if overridden("FEWBIT_DEVICE") || overridden("WGPU_ADAPTER_NAME") {
                 if common.experimental {
                     return Err(Stop::Input(

@@ -10,7 +10,7 @@ use super::output::{Output, Row};
 #[derive(Args, Debug)]
 pub(crate) struct FormatsArgs {
     /// A number to show in every format: its bits, what they decode to, and the rounding error.
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_hyphen_values = true, value_parser = super::options::number)]
     value: Option<f64>,
 }
 

@@ -28,10 +28,10 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     if adapters.is_empty() {
         output.line("\nNo GPU adapter found.");
     }
-    for adapter in adapters {
+    for (number, adapter) in adapters.into_iter().enumerate() {
         let info = adapter.get_info();
         output.line(&format!(
-            "\n{} ({:?}, {:?})",
+            "\n{number}: {} ({:?}, {:?})",
             info.name, info.device_type, info.backend
         ));
         output.line(&format!("  driver    {} {}", info.driver, info.driver_info));
@@ -39,7 +39,9 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
             Ok(gpu) => gpu,
             Err(error) => {
                 output.line(&format!("  cannot be opened: {error}"));
-                let row = Row::new("device", "gpu", &info.name, false).with("error", error.to_string());
+                let row = Row::new("device", "gpu", &info.name, false)
+                    .with("adapter", number)
+                    .with("error", error.to_string());
                 output.row(row);
                 continue;
             }
@@ -78,6 +80,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
             &info.name,
             true,
         )
+        .with("adapter", number)
         .with("device_type", format!("{:?}", info.device_type))
         .with("driver", format!("{} {}", info.driver, info.driver_info))
         .with("features", features)

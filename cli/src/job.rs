@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use fewbit::check::{self, Effort, Report};
+use indicatif::ProgressBar;
+
+use fewbit::Device;
+use fewbit::check::{self, Case, Effort, Report};
 use fewbit::ops::{Class, Verdict};
 
 use super::bench::{HEADER, cells, figures, variant_name, variants};
-use super::check::{float_fmac, words};
+use super::check::{failed, float_fmac, told, words};
 use super::measure::Rounds;
 use super::output::{Output, Row};
 use super::{Common, Stop, ceiling, device, interrupted};
@@ -28,83 +31,16 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     let bar = output.bar((awkward.len() + measured.len()) as u64, "check and measure");
     let mut lines = Vec::new();
     let mut failures = Vec::new();
-
-    // Awkward shapes: one line per kernel and variant.
-    let mut sums: BTreeMap<(&'static str, String), (usize, Class, Verdict)> = BTreeMap::new();
-    for case in &awkward {
-        interrupted()?;
-        bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
-        for Report { variant, verdict, .. } in check::run(&device, case)? {
-            if let Some(failure) = &verdict.failure {
-                failures.push(format!(
-                    "{} [{variant}] {}: {failure}",
-                    case.op.name(),
-                    case.op.describe()
-                ));
-            }
-            let entry = sums.entry((case.op.name(), variant));
-            let (count, _, sum) = entry.or_insert_with(|| (0, case.op.class(), Verdict::default()));
-            *count += 1;
-            *sum = std::mem::take(sum).and(verdict);
-        }
-        bar.inc(1);
-    }
-    for ((kernel, variant), (count, class, verdict)) in sums {
-        let case = format!("{count} awkward shapes");
-        let row = Row::new(kernel, &variant, &case, verdict.passed())
-            .with("class", class.to_string())
-            .with("verdict", words(&verdict, class))
-            .with("compared_elements", verdict.compared);
+    for (row, line) in check_awkward(&device, &awkward, &bar, &mut failures)? {
         output.row(row);
-        let mut line = vec![
-            kernel.to_string(),
-            variant,
-            case,
-            class.to_string(),
-            words(&verdict, class),
-        ];
-        line.extend(HEADER.map(|_| "-".to_string()));
         lines.push(line);
     }
-
-    for case in &measured {
+    for case in measured {
+        interrupted()?;
+        let case = case.make();
         bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
-        let chosen = variants(&device, case, false);
-        let reports = check::run_variants(&device, case, &chosen)?;
-        for (variant, Report { verdict, .. }) in chosen.into_iter().zip(reports) {
-            interrupted()?;
-            let class = case.op.class();
-            let name = variant_name(&device, variant);
-            let figure = ceiling::measure(&device, case, variant, ROUNDS)?;
-            if let Some(failure) = &verdict.failure {
-                failures.push(format!(
-                    "{} [{name}] {}: {failure}",
-                    case.op.name(),
-                    case.op.describe()
-                ));
-            }
-            if !figure.believable() {
-                failures.push(format!(
-                    "{} [{name}] {}: {:.0} % of its ceiling: the ceiling is wrong",
-                    case.op.name(),
-                    case.op.describe(),
-                    100.0 * figure.share
-                ));
-            }
-            let passed = verdict.passed() && figure.believable();
-            let row = Row::new(case.op.name(), &name, &case.op.describe(), passed)
-                .with("class", class.to_string())
-                .with("verdict", words(&verdict, class))
-                .with("compared_elements", verdict.compared);
-            output.row(figures(row, case, &figure));
-            let mut line = vec![
-                case.op.name().to_string(),
-                name,
-                case.op.describe(),
-                class.to_string(),
-                words(&verdict, class),
-            ];
-            line.extend(cells(case, &figure));
+        for (row, line) in check_and_measure(&device, &case, &mut failures)? {
+            output.row(row);
             lines.push(line);
         }
         bar.inc(1);
@@ -113,13 +49,93 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     lines.sort();
     let header = [&["kernel", "variant", "case", "class", "verdict"][..], &HEADER].concat();
     output.table(&header, &HEADER, &lines);
-    for failure in &failures {
-        output.complain(failure);
+    told(&failures, output)?;
+    output.line("Every kernel agrees with its reference.");
+    Ok(())
+}
+
+/// A row of results, and its line of the table.
+type Told = (Row, Vec<String>);
+
+/// A kernel and its variant.
+type Kind = (&'static str, String);
+/// Of so many cases: the class, the verdicts taken together, and the fields of failures.
+type Sum = (usize, Class, Verdict, Row);
+
+/// Awkward shapes: one line per kernel and variant.
+fn check_awkward(
+    device: &Device,
+    cases: &[Case],
+    bar: &ProgressBar,
+    failures: &mut Vec<String>,
+) -> Result<Vec<Told>, Stop> {
+    let mut sums: BTreeMap<Kind, Sum> = BTreeMap::new();
+    for case in cases {
+        interrupted()?;
+        bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
+        for Report { variant, verdict, .. } in check::run(device, case)? {
+            let entry = sums.entry((case.op.name(), variant.clone()));
+            let (count, _, sum, row) =
+                entry.or_insert_with(|| (0, case.op.class(), Verdict::default(), Row::default()));
+            *count += 1;
+            // Of several failures the row tells the last, stderr all.
+            let (with, failure) = failed(device, case, &variant, &verdict, std::mem::take(row));
+            *row = with;
+            failures.extend(failure);
+            *sum = std::mem::take(sum).and(verdict);
+        }
+        bar.inc(1);
     }
-    if failures.is_empty() {
-        output.line("Every kernel agrees with its reference.");
-        Ok(())
-    } else {
-        Err(Stop::Failed)
+    let told = |((kernel, variant), (count, class, verdict, row)): (Kind, Sum)| {
+        let case = format!("{count} awkward shapes");
+        let words = words(&verdict, class);
+        let row = Row::new(kernel, &variant, &case, verdict.passed())
+            .and(row)
+            .with("class", class.to_string())
+            .with("verdict", words.clone())
+            .with("compared_elements", verdict.compared);
+        let mut line = vec![kernel.to_string(), variant, case, class.to_string(), words];
+        line.extend(HEADER.map(|_| "-".to_string()));
+        (row, line)
+    };
+    Ok(sums.into_iter().map(told).collect())
+}
+
+/// A case on the variant that is chosen here: judged, and timed beside its ceilings.
+fn check_and_measure(device: &Device, case: &Case, failures: &mut Vec<String>) -> Result<Vec<Told>, Stop> {
+    let chosen = variants(device, case, false);
+    let reports = check::run_variants(device, case, &chosen)?;
+    let mut told = Vec::new();
+    for (variant, Report { verdict, .. }) in chosen.into_iter().zip(reports) {
+        interrupted()?;
+        let class = case.op.class();
+        let name = variant_name(device, variant);
+        let figure = ceiling::measure(device, case, variant, ROUNDS)?;
+        if !figure.believable() {
+            failures.push(format!(
+                "{} [{name}] {}: {:.0} % of its ceiling, each time the two were measured side by side: the ceiling \
+                 is wrong",
+                case.op.name(),
+                case.op.describe(),
+                100.0 * figure.share
+            ));
+        }
+        let passed = verdict.passed() && figure.believable();
+        let row = Row::new(case.op.name(), &name, &case.op.describe(), passed)
+            .with("class", class.to_string())
+            .with("verdict", words(&verdict, class))
+            .with("compared_elements", verdict.compared);
+        let (row, failure) = failed(device, case, &name, &verdict, row);
+        failures.extend(failure);
+        let mut line = vec![
+            case.op.name().to_string(),
+            name,
+            case.op.describe(),
+            class.to_string(),
+            words(&verdict, class),
+        ];
+        line.extend(cells(case, &figure));
+        told.push((figures(row, case, &figure), line));
     }
+    Ok(told)
 }

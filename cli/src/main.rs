@@ -7,86 +7,26 @@ mod ceiling;
 mod check;
 mod device;
 mod formats;
+mod host;
 mod info;
 mod job;
 mod measure;
+mod options;
 mod output;
 mod plot;
 mod saved;
 mod train;
 mod tune;
+mod yardsticks;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::Parser as _;
 
+pub(crate) use options::{Choice, Common};
+use options::{Cli, Command};
 use output::Output;
-
-const EXIT_CODES: &str = "Exit codes: 0 everything passed; 1 a check failed; 2 usage or input error; \
-130 interrupted (Ctrl-C).\nWithout a command: cross-check every kernel against its reference, measure it, \
-and print one table.";
-
-/// Low-precision and sparse kernels on any GPU, each checked against its CPU specification.
-#[derive(Parser, Debug)]
-#[command(version, about, after_help = EXIT_CODES)]
-struct Cli {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-/// Options of every command.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct Common {
-    /// Where to run. `auto` takes a real GPU if there is one, else the native CPU device.
-    #[arg(long, value_enum, default_value_t = Choice::Auto, global = true)]
-    device: Choice,
-    /// Open the GPU adapter whose name contains this text, in any case (software adapters too).
-    #[arg(long, value_name = "NAME", global = true)]
-    adapter: Option<String>,
-    /// Open GPUs with wgpu's experimental features, which may be unsound: bf16 products run on matrix units where
-    /// the driver has them.
-    #[arg(long, global = true)]
-    experimental: bool,
-    /// With --experimental: use native bf16 matrix units where a Vulkan driver reports them
-    /// (VK_KHR_shader_bfloat16), through SPIR-V that wgpu does not check.
-    #[arg(long, global = true)]
-    native_bf16: bool,
-    /// Print one JSON object {"device", "results", "passed"} instead of tables.
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-/// The devices by name.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// A real GPU if there is one, else the native CPU device.
-    Auto,
-    /// The best GPU adapter, software included.
-    Gpu,
-    /// The native CPU device.
-    Cpu,
-    /// The sequential reference.
-    Reference,
-}
-
-#[derive(Subcommand, Debug)]
-enum Command {
-    /// List adapters with their limits and features, and the kernel variants each enables.
-    Info,
-    /// Run every kernel's correctness cases on one device.
-    Check(check::CheckArgs),
-    /// Time kernels, each beside the ceiling that binds it.
-    Bench(bench::BenchArgs),
-    /// Time the variants of each kernel on this adapter, and keep the fastest for later runs.
-    Tune(tune::TuneArgs),
-    /// Show the number formats, and a value in each.
-    Formats(formats::FormatsArgs),
-    /// Train the survey's perceptron in several number formats.
-    Train(train::TrainArgs),
-}
 
 /// Why a command ended without passing.
 pub(crate) enum Stop {
@@ -96,6 +36,16 @@ pub(crate) enum Stop {
     Input(String),
     /// Ctrl-C.
     Interrupted,
+}
+
+impl Stop {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Input(_) => 2,
+            Self::Interrupted => 130,
+        }
+    }
 }
 
 impl From<fewbit::Error> for Stop {
@@ -115,8 +65,21 @@ pub(crate) fn interrupted() -> Result<(), Stop> {
     }
 }
 
+/// Keeps a layer of Mesa's from looking for a display on each start, and complaining that there is none.
+fn quiet_mesa() {
+    const NAME: &str = "NODEVICE_SELECT";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: `main` calls this first, before any thread is there that could read the environment meanwhile.
+        unsafe { std::env::set_var(NAME, "1") };
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    quiet_mesa();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
     // wgpu and drivers are talkative at warning level; RUST_LOG opens them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
     let handler = ctrlc::set_handler(|| {
@@ -139,20 +102,60 @@ fn main() -> ExitCode {
         Some(Command::Formats(args)) => formats::run(args, &mut output),
         Some(Command::Train(args)) => train::run(&cli.common, args, &mut output),
     };
-    output.clear_bars();
     device::save_pipelines();
-    let code = match &outcome {
-        Ok(()) => 0,
-        Err(Stop::Failed) => 1,
-        Err(Stop::Input(_)) => 2,
-        Err(Stop::Interrupted) => 130,
-    };
-    match outcome {
-        Err(Stop::Input(message)) => output.complain(&format!("error: {message}")),
-        Err(Stop::Interrupted) => output.complain("interrupted"),
-        Ok(()) | Err(Stop::Failed) => {}
+    end(output, outcome)
+}
+
+/// The end of a command line that was not understood, or that asked for help.
+fn refused(error: &clap::Error) -> ExitCode {
+    // Whoever reads JSON finds an object also where the options could not be read.
+    let asked = std::env::args_os().take_while(|arg| arg != "--");
+    let json = asked.skip(1).any(|arg| arg == "--json");
+    let output = Output::new(json && error.use_stderr());
+    if error.use_stderr() {
+        let text = error.render().to_string();
+        output.complain(text.trim_end());
+        let message = text.lines().next().unwrap_or_default();
+        output.fail(message.trim_start_matches("error: "));
+        return finish(output, 2);
     }
-    // With --json there is one object on stdout even when something failed, so that a reader always finds it.
-    output.finish(code == 0);
-    ExitCode::from(code)
+    // Help, or the version.
+    if let Err(error) = error.print() {
+        output.not_written(error);
+    }
+    finish(output, 0)
+}
+
+fn end(output: Output, outcome: Result<(), Stop>) -> ExitCode {
+    output.clear_bars();
+    // Nothing passes with a row that did not.
+    let outcome = match outcome {
+        Ok(()) if output.any_failed() => Err(Stop::Failed),
+        outcome => outcome,
+    };
+    match &outcome {
+        Err(Stop::Input(message)) => {
+            output.complain(&format!("error: {message}"));
+            output.fail(message);
+        }
+        Err(Stop::Interrupted) => {
+            output.complain("interrupted");
+            output.fail("interrupted");
+        }
+        Err(Stop::Failed) => output.fail("a check failed: the results say which"),
+        Ok(()) => {}
+    }
+    finish(output, outcome.map_or_else(|stop| stop.code(), |()| 0))
+}
+
+/// Prints what is left to print. With --json there is one object on stdout even when something failed, so that a
+/// reader always finds it.
+fn finish(output: Output, code: u8) -> ExitCode {
+    match output.finish(code == 0) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            Output::new(false).complain(&format!("error: the output cannot be written: {error}"));
+            ExitCode::from(2)
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What the program prints: tables for people, one JSON object for programs, bars on stderr.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::cell::RefCell;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
@@ -26,6 +27,12 @@ impl Row {
         self
     }
 
+    /// With the other's fields, which take the place of its own.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     pub(crate) fn value(&self) -> Value {
         Value::Object(self.0.clone())
     }
@@ -37,6 +44,10 @@ pub(crate) struct Output {
     device: Value,
     results: Vec<Value>,
     bars: MultiProgress,
+    /// What the JSON object says of the first thing that went wrong.
+    error: RefCell<Option<String>>,
+    /// Why stdout could not be written to, the first time.
+    unwritten: RefCell<Option<std::io::Error>>,
 }
 
 impl Output {
@@ -46,6 +57,8 @@ impl Output {
             device: Value::Null,
             results: Vec::new(),
             bars: MultiProgress::new(),
+            error: RefCell::default(),
+            unwritten: RefCell::default(),
         }
     }
 
@@ -68,8 +81,36 @@ impl Output {
     /// Prints a line for people.
     pub(crate) fn line(&self, text: &str) {
         if !self.json {
-            self.bars.suspend(|| write_out(text));
+            self.write_out(text);
         }
+    }
+
+    fn write_out(&self, text: &str) {
+        let written = self.bars.suspend(|| {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{text}").and_then(|()| out.flush())
+        });
+        if let Err(error) = written {
+            self.not_written(error);
+        }
+    }
+
+    /// Remembers that stdout could not be written to.
+    pub(crate) fn not_written(&self, error: std::io::Error) {
+        // A reader that went away (`fewbit | head`) is no error of ours.
+        if error.kind() != ErrorKind::BrokenPipe {
+            self.unwritten.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// Says in the JSON object what went wrong; of several things, the first.
+    pub(crate) fn fail(&self, message: &str) {
+        self.error.borrow_mut().get_or_insert_with(|| message.to_string());
+    }
+
+    /// Whether some row did not pass.
+    pub(crate) fn any_failed(&self) -> bool {
+        self.results.iter().any(|row| row["passed"] == false)
     }
 
     /// Prints a line on stderr, in both modes.
@@ -124,18 +165,19 @@ impl Output {
     }
 
     /// Prints the JSON object, if that is what was asked for.
-    pub(crate) fn finish(self, passed: bool) {
+    ///
+    /// # Errors
+    /// Something of this command's output could not be written.
+    pub(crate) fn finish(self, passed: bool) -> std::io::Result<()> {
         if self.json {
-            let object = json!({ "device": self.device, "results": self.results, "passed": passed });
-            write_out(&object.to_string());
+            let mut object = json!({ "device": self.device, "results": self.results, "passed": passed });
+            if let Some(error) = self.error.take() {
+                object["error"] = error.into();
+            }
+            self.write_out(&object.to_string());
         }
+        self.unwritten.into_inner().map_or(Ok(()), Err)
     }
-}
-
-fn write_out(text: &str) {
-    let mut out = std::io::stdout().lock();
-    // A reader that went away (`fewbit | head`) is no error of ours.
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// Seconds in the unit that fits.

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use fewbit::Device;
-use fewbit::check::{Case, bench_cases};
-use fewbit::gpu::{Cache, Offsets, Tuning};
+use fewbit::check::{BenchCase, Case, bench_cases};
+use fewbit::gpu::{Cache, Gpu, Offsets, Tuning};
 
 use super::measure::{Rounds, Stats, Timed, interleave, prepare, stats};
 use super::output::{Output, Row, seconds};
@@ -15,10 +15,10 @@ pub(crate) struct TuneArgs {
     kernel: Option<String>,
     /// Sizes N: matrices of N x N, runs of N * N elements. A case stands for all within the same powers of two.
     /// [default: 512,1024,2048,4096; on software adapters 256,512]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=32_768))]
     sizes: Vec<u32>,
     /// Samples of each variant, taken turn by turn.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 15, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repetitions: u32,
     /// Print what would be kept, and keep nothing.
     #[arg(long)]
@@ -56,68 +56,38 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
         output.line(&format!("Forgotten: {}", path.display()));
         return Ok(());
     }
-    super::check::float_fmac(&device, output)?;
-    let sizes = match (args.sizes.as_slice(), gpu.is_software()) {
-        ([], true) => &[256, 512][..],
-        ([], false) => &[512, 1024, 2048, 4096],
-        (sizes, _) => sizes,
-    };
-    let mut cases: Vec<_> = sizes
-        .iter()
-        .flat_map(|&size| bench_cases(size as usize))
-        .collect();
-    if let Some(kernel) = &args.kernel {
-        super::bench::retain_kernel(&mut cases, kernel);
-    }
-    cases.retain(|case| case.op.variants(gpu, Offsets::Vec4).len() > 1);
-    if cases.is_empty() {
-        return Err(Stop::Input(
-            "no such kernel has more than one variant here".into(),
-        ));
-    }
+    let cases = args.cases(gpu)?;
     // Found before anything is timed: a folder that cannot be written.
     if !args.dry_run {
         cache.probe_tuning(gpu.info()).map_err(failed)?;
     }
+    super::check::float_fmac(&device, output)?;
 
-    // The defaults are what is compared with, whatever an earlier run found.
     let mut found = Tuning::default();
     let bar = output.bar(cases.len() as u64, "tune");
     let mut lines = Vec::new();
-    for case in &cases {
-        bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
+    for case in cases {
+        interrupted()?;
+        bar.set_message(case.kernel());
+        let case = case.make();
+        // The defaults are what is compared with, whatever an earlier run found.
         let variants = case.op.variants(gpu, Offsets::Vec4);
-        let timed = time(&device, case, &variants, args.repetitions)?;
+        if variants.len() > 1 {
+            bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
+            let timed = time(&device, &case, &variants, args.repetitions)?;
+            if let Some((line, row)) = fastest(&case, &timed, &mut found) {
+                lines.push(line);
+                output.row(row);
+            }
+        }
         bar.inc(1);
-        let [(default, own), others @ ..] = timed.as_slice() else {
-            continue;
-        };
-        // Another variant must win by more than the noise of both.
-        let best = others
-            .iter()
-            .filter(|(_, stats)| stats.median + stats.spread + own.spread < own.median)
-            .min_by(|a, b| a.1.median.total_cmp(&b.1.median));
-        let (chosen, stats) = best.map_or((*default, own), |(variant, stats)| (*variant, stats));
-        found.set(case.op.name(), &case.op.family(), chosen);
-        let gain = own.median / stats.median;
-        output.row(
-            Row::new(case.op.name(), chosen, &case.op.describe(), true)
-                .with("family", case.op.family())
-                .with("default", *default)
-                .with("seconds", stats.median)
-                .with("seconds_default", own.median)
-                .with("gain", gain),
-        );
-        lines.push(vec![
-            case.op.name().to_string(),
-            case.op.describe(),
-            (*default).to_string(),
-            chosen.to_string(),
-            seconds(stats.median),
-            format!("{gain:.2}x"),
-        ]);
     }
     bar.finish_and_clear();
+    if lines.is_empty() {
+        return Err(Stop::Input(
+            "no such kernel has more than one variant here".into(),
+        ));
+    }
     let header = ["kernel", "case", "default", "fastest", "time", "gain"];
     output.table(&header, &["time", "gain"], &lines);
     if args.dry_run {
@@ -127,6 +97,55 @@ pub(crate) fn run(common: &Common, args: &TuneArgs, output: &mut Output) -> Resu
     let path = cache.add_tuning(gpu.info(), &found).map_err(failed)?;
     output.line(&format!("Kept for this adapter in {}", path.display()));
     Ok(())
+}
+
+impl TuneArgs {
+    /// The cases to time: not yet made, so that of a kernel without variants none is made in vain.
+    fn cases(&self, gpu: &Gpu) -> Result<Vec<BenchCase>, Stop> {
+        let sizes = match (self.sizes.as_slice(), gpu.is_software()) {
+            ([], true) => &[256, 512][..],
+            ([], false) => &[512, 1024, 2048, 4096],
+            (sizes, _) => sizes,
+        };
+        let mut cases: Vec<_> = sizes
+            .iter()
+            .flat_map(|&size| bench_cases(size as usize))
+            .collect();
+        if let Some(kernel) = &self.kernel {
+            super::bench::retain_kernel(&mut cases, kernel)?;
+        }
+        Ok(cases)
+    }
+}
+
+/// Notes the fastest variant of a case, and says so; the first is the default.
+fn fastest(case: &Case, timed: &[(&'static str, Stats)], found: &mut Tuning) -> Option<(Vec<String>, Row)> {
+    let [(default, own), others @ ..] = timed else {
+        return None;
+    };
+    // Another variant must win by more than the noise of both.
+    let best = others
+        .iter()
+        .filter(|(_, stats)| stats.median + stats.spread + own.spread < own.median)
+        .min_by(|a, b| a.1.median.total_cmp(&b.1.median));
+    let (chosen, stats) = best.map_or((*default, own), |(variant, stats)| (*variant, stats));
+    found.set(case.op.name(), &case.op.family(), chosen);
+    let gain = own.median / stats.median;
+    let row = Row::new(case.op.name(), chosen, &case.op.describe(), true)
+        .with("family", case.op.family())
+        .with("default", *default)
+        .with("seconds", stats.median)
+        .with("seconds_default", own.median)
+        .with("gain", gain);
+    let line = vec![
+        case.op.name().to_string(),
+        case.op.describe(),
+        (*default).to_string(),
+        chosen.to_string(),
+        seconds(stats.median),
+        format!("{gain:.2}x"),
+    ];
+    Some((line, row))
 }
 
 /// Times the variants turn by turn, the default one first; those that do not compile, or are hopeless, are left

@@ -6,7 +6,7 @@ use crate::kernels::{
     ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
 };
 use crate::op::Op;
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, data::Source};
 use crate::tensor::DType::{Bf16, F32};
 
 /// What an operand holds before a timed run.
@@ -24,7 +24,7 @@ enum Fill {
 
 /// The cases to time at size `n`: matrices of `n` x `n`, runs of `n * n` elements, batches of `n` rows.
 #[must_use]
-pub fn bench_cases(n: usize) -> Vec<Case> {
+pub fn bench_cases(n: usize) -> Vec<BenchCase> {
     let len = n * n;
     let draw = Draw {
         seed: 1,
@@ -52,7 +52,7 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
     sgd.step.set("momentum", 0.9);
     let mut plain_sgd = Sgd::new(n, n, [F32, F32, F32]);
     plain_sgd.step = sgd.step.clone();
-    let mut cases = vec![
+    let cases = vec![
         timed(Copy { words: len as u64 }, &[Fill::F32, Fill::Out]),
         timed(encode, &[Fill::F32, Fill::Out]),
         timed(encode.with_rounding(stochastic, draw), &[Fill::F32, Fill::Out]),
@@ -108,7 +108,12 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
         timed(plain_sgd, &[Fill::F32, Fill::F32, Fill::F32]),
         timed(sgd, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]),
     ];
-    cases.extend(crate::kernels::bfp::cases::timed(n));
+    let mut cases: Vec<_> = cases.into_iter().map(BenchCase::from).collect();
+    cases.extend(
+        crate::kernels::bfp::cases::timed(n)
+            .into_iter()
+            .map(BenchCase::from),
+    );
     cases.extend(crate::kernels::spmm::cases::timed(n));
     cases.extend(crate::kernels::spmv::cases::timed(n));
     cases
@@ -117,12 +122,13 @@ pub fn bench_cases(n: usize) -> Vec<Case> {
 /// The cases to time beside [`bench_cases`] at size `n`: odd shapes of about that size, a single row of it, and
 /// tiny ones of 3 x 5, of every kernel.
 #[must_use]
-pub fn awkward_bench_cases(n: usize) -> Vec<Case> {
+pub fn awkward_bench_cases(n: usize) -> Vec<BenchCase> {
     let mut cases: Vec<_> = [(n | 1, n.saturating_sub(1) | 1), (1, n), (3, 5)]
         .into_iter()
         .flat_map(|(rows, cols)| awkward(rows, cols))
+        .chain(crate::kernels::bfp::cases::timed_awkward(n))
+        .map(BenchCase::from)
         .collect();
-    cases.extend(crate::kernels::bfp::cases::timed_awkward(n));
     cases.extend(crate::kernels::spmm::cases::timed_awkward(n));
     cases.extend(crate::kernels::spmv::cases::timed_awkward(n));
     cases

@@ -7,10 +7,10 @@ pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_c
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::gpu::{Offsets, OperandSpec, PlanRequest};
+use crate::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
 use crate::op::run::{Host, on_gpu};
 use crate::op::{Arithmetic, Comparison, Sums, Verdict};
-pub use crate::op::{Case, Effort, data};
+pub use crate::op::{BenchCase, Case, Effort, data};
 use crate::tensor::HostBuffer;
 
 /// The outcome of one case on one variant of one device.
@@ -104,32 +104,91 @@ pub fn run(device: &Device, case: &Case) -> Result<Vec<Report>> {
 /// # Errors
 /// See [`run`].
 pub fn run_expecting(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
-    let Some(gpu) = device.as_gpu() else {
-        return on_host_device(device, case, expected);
+    run_wanted(device, case, expected, &|_| true)
+}
+
+/// [`run`] on the one variant that a [`Report`] called `variant`; none where this device or this case has no such
+/// variant. On a CPU device variants are instruction sets, and the device has one.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_variant(device: &Device, case: &Case, variant: &str) -> Result<Vec<Report>> {
+    let served = match device.as_gpu() {
+        Some(gpu) => labels(gpu, case).any(|(label, ..)| label == variant),
+        None => host_of(device).1 == variant,
     };
-    let mut reports = Vec::new();
-    for offsets in [Offsets::Vec4, Offsets::Any] {
-        // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
-        if offsets.any() && case.effort == Effort::Full {
-            continue;
+    // The reference takes its time: not for nothing.
+    match served {
+        true => run_wanted(device, case, &Expected::new(case)?, &|label| label == variant),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// The command of the program `fewbit` that repeats a case on a variant of a device like this one.
+#[must_use]
+pub fn repeat_command(device: &Device, case: &Case, variant: &str) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let place = match device.as_gpu() {
+        Some(gpu) => {
+            let info = gpu.info();
+            // Other back ends come first where both list an adapter.
+            let backend = match info.backend == wgpu::Backend::Gl {
+                true => "gl ",
+                false => "",
+            };
+            format!("gpu --adapter {}", quoted(&format!("{backend}{}", info.name)))
         }
-        for variant in case.op.variants(gpu, offsets) {
+        None => device.kind_name().to_string(),
+    };
+    format!(
+        "fewbit check {} --case {} --variant {} --device {place}",
+        case.op.name(),
+        quoted(&case.op.describe()),
+        quoted(variant)
+    )
+}
+
+/// What a GPU's variants for a case are called in reports, and how to plan them.
+fn labels<'a>(gpu: &'a Gpu, case: &'a Case) -> impl Iterator<Item = (String, PlanRequest)> + use<'a> {
+    // Offsets off 16 bytes are worth trying on small cases only: the kernels are the same.
+    let offsets: &[Offsets] = match case.effort {
+        Effort::Full => &[Offsets::Vec4],
+        Effort::Quick => &[Offsets::Vec4, Offsets::Any],
+    };
+    offsets.iter().flat_map(|&offsets| {
+        let suffix = if offsets.any() { " (any offset)" } else { "" };
+        let variants = case.op.variants(gpu, offsets).into_iter();
+        variants.map(move |variant| {
             let request = PlanRequest {
                 variant: Some(variant),
                 offsets,
             };
-            // Five words: off 16 bytes, and off every binding alignment.
-            let offset = if offsets.any() { 5 } else { 0 };
-            let suffix = if offsets.any() { " (any offset)" } else { "" };
-            let ran = on_gpu(gpu, &*case.op, &request, &expected.before, offset)?;
-            let arithmetic = case.op.arithmetic(ran.variant);
-            let verdict = judge(case, expected, &ran.operands, arithmetic);
-            reports.push(Report {
-                variant: format!("{variant}{suffix}"),
-                verdict,
-                digest: digest(case, &ran.operands),
-            });
-        }
+            (format!("{variant}{suffix}"), request)
+        })
+    })
+}
+
+fn run_wanted(
+    device: &Device,
+    case: &Case,
+    expected: &Expected,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Report>> {
+    let Some(gpu) = device.as_gpu() else {
+        return on_host_device(device, case, expected);
+    };
+    let mut reports = Vec::new();
+    for (variant, request) in labels(gpu, case).filter(|(label, _)| wanted(label)) {
+        // Five words: off 16 bytes, and off every binding alignment.
+        let offset = if request.offsets.any() { 5 } else { 0 };
+        let ran = on_gpu(gpu, &*case.op, &request, &expected.before, offset)?;
+        let verdict = judge(case, expected, &ran.operands, case.op.arithmetic(ran.variant));
+        let digest = digest(case, &ran.operands);
+        reports.push(Report {
+            variant,
+            verdict,
+            digest,
+        });
     }
     Ok(reports)
 }
@@ -159,11 +218,16 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
     variants.iter().map(report).collect()
 }
 
-fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
-    let (host, variant) = match device.as_cpu() {
+/// A device that is no GPU, and what its one variant is called: its instruction set.
+fn host_of(device: &Device) -> (Host<'_>, String) {
+    match device.as_cpu() {
         Some(cpu) => (Host::Cpu(cpu), cpu.to_string()),
         None => (Host::Reference, "sequential".to_string()),
-    };
+    }
+}
+
+fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
+    let (host, variant) = host_of(device);
     let mut got = expected.before.clone();
     host.run(&*case.op, &mut got, &case.op.step_values())?;
     let verdict = judge(case, expected, &got, device.arithmetic());

@@ -50,7 +50,15 @@ impl Device {
     /// Only where an override asks for what is not there.
     pub async fn auto() -> Result<Self> {
         match std::env::var("FEWBIT_DEVICE").as_deref() {
-            Err(_) | Ok("" | "auto") => {}
+            Err(std::env::VarError::NotPresent) | Ok("" | "auto") => {}
+            Err(std::env::VarError::NotUnicode(value)) => {
+                return Err(Error::Value {
+                    op: "Device::auto",
+                    what: "FEWBIT_DEVICE",
+                    value: format!("{value:?}"),
+                    expected: "auto, gpu, cpu or reference",
+                });
+            }
             Ok("gpu") => return Self::gpu().await,
             Ok("cpu") => return Ok(Self::cpu()),
             Ok("reference") => return Ok(Self::reference()),
@@ -63,7 +71,7 @@ impl Device {
                 });
             }
         }
-        let named = std::env::var("WGPU_ADAPTER_NAME").is_ok_and(|name| !name.is_empty());
+        let named = std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
         match Gpu::open(&GpuOptions::default()).await {
             Ok(gpu) => Ok(Self::from_gpu(gpu)),
             Err(error) if named => Err(error),

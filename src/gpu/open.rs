@@ -142,6 +142,10 @@ impl Gpu {
             (AdapterChoice::RealGpu | AdapterChoice::Any, Ok(name)) if !name.is_empty() => {
                 AdapterChoice::Named(name)
             }
+            (AdapterChoice::RealGpu | AdapterChoice::Any, Err(std::env::VarError::NotUnicode(name))) => {
+                let reason = format!("WGPU_ADAPTER_NAME is not UTF-8: {name:?}");
+                return Err(Error::NoAdapter { reason });
+            }
             (choice, _) => choice.clone(),
         };
         let mut names: Vec<_> = found.iter().map(|adapter| adapter.get_info().name).collect();

@@ -10,8 +10,6 @@ use flate2::write::GzEncoder;
 use thiserror::Error;
 
 use crate::file;
-#[cfg(feature = "nn")]
-use crate::nn::data::{DataError, Dataset, Part, Split};
 
 /// Most bytes of data in one file: 2 GiB, forty times MNIST. A gzip of a few megabytes can hold as much.
 pub const MAX_BYTES: usize = 1 << 31;
@@ -22,7 +20,7 @@ const GZIP: u8 = 0x1f;
 /// The type code of unsigned bytes, the only one read.
 const UNSIGNED_BYTE: u8 = 0x08;
 
-/// Why an IDX file, or a folder of them, cannot be used.
+/// Why an IDX file cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IdxError {
@@ -77,47 +75,6 @@ pub enum IdxError {
         /// What is wrong with it.
         source: Box<IdxError>,
     },
-    /// A folder lacks some of the four files of an MNIST-like set.
-    #[error("idx: {} lacks {} (each also accepted as NAME.gz, and with `.idx` for `-idx`)", dir.display(), names.join(", "))]
-    Missing {
-        /// The folder.
-        dir: PathBuf,
-        /// The standard names of the missing files.
-        names: Vec<String>,
-    },
-    /// Images must have three dimensions (count, rows, columns) and labels one.
-    #[error("idx: {} has {found} dimensions; expected {need}", path.display())]
-    Rank {
-        /// The file.
-        path: PathBuf,
-        /// Dimensions found.
-        found: usize,
-        /// Dimensions expected.
-        need: usize,
-    },
-    /// As many images as labels are needed.
-    #[cfg(feature = "nn")]
-    #[error("idx: the {part} split has {images} images but {labels} labels")]
-    Counts {
-        /// The split.
-        part: Part,
-        /// Number of images.
-        images: usize,
-        /// Number of labels.
-        labels: usize,
-    },
-    /// Training and test images differ in size.
-    #[error("idx: training images are {train:?} pixels, test images {test:?}; they must be the same")]
-    ImageSize {
-        /// Rows and columns of the training images.
-        train: [usize; 2],
-        /// Rows and columns of the test images.
-        test: [usize; 2],
-    },
-    /// The files are sound but are no dataset, for instance a label of 10.
-    #[cfg(feature = "nn")]
-    #[error(transparent)]
-    Data(#[from] DataError),
 }
 
 impl IdxError {
@@ -324,105 +281,4 @@ impl Idx {
         let written = self.rank().and_then(|_| file::write_with(path, fill));
         written.map_err(|error| error.at(path))
     }
-}
-
-/// The names under which one file of the set may lie, the standard one first.
-#[cfg(feature = "nn")]
-fn names(stem: &str, kind: &str) -> [String; 4] {
-    [
-        format!("{stem}-{kind}-ubyte"),
-        format!("{stem}-{kind}-ubyte.gz"),
-        format!("{stem}.{kind}-ubyte"),
-        format!("{stem}.{kind}-ubyte.gz"),
-    ]
-}
-
-/// Reads an array of `need` dimensions.
-#[cfg(feature = "nn")]
-fn read_rank(path: &Path, need: usize) -> Result<Idx, IdxError> {
-    let idx = Idx::read(path)?;
-    let found = idx.dims.len();
-    if found != need {
-        return Err(IdxError::Rank {
-            path: path.to_path_buf(),
-            found,
-            need,
-        });
-    }
-    Ok(idx)
-}
-
-/// Reads MNIST, or any set in its four files: ten classes, grey images of one size. Each file is looked for as
-/// `train-images-idx3-ubyte`, then with `.gz`, then as `train-images.idx3-ubyte` without and with `.gz`; so for
-/// `train-labels` (idx1), `t10k-images` and `t10k-labels`.
-///
-/// # Errors
-/// [`IdxError::Missing`] names all files that are not there; [`IdxError::File`] wraps what is wrong with one;
-/// [`IdxError::Rank`], [`IdxError::Counts`], [`IdxError::ImageSize`] and [`IdxError::Data`] say how they
-/// disagree.
-#[cfg(feature = "nn")]
-pub fn load_mnist(dir: impl AsRef<Path>) -> Result<Dataset, IdxError> {
-    let dir = dir.as_ref();
-    // That there is no such folder is not that it lacks four files.
-    let found = std::fs::metadata(dir).map_err(|error| IdxError::Io(error).at(dir))?;
-    if !found.is_dir() {
-        let error = std::io::Error::new(std::io::ErrorKind::NotADirectory, "this is no folder");
-        return Err(IdxError::Io(error).at(dir));
-    }
-    let mut missing = Vec::new();
-    let mut find = |stem: &str, kind: &str| -> PathBuf {
-        let names = names(stem, kind);
-        match names
-            .iter()
-            .map(|name| dir.join(name))
-            .find(|path| path.is_file())
-        {
-            Some(path) => path,
-            None => {
-                missing.extend(names.into_iter().next());
-                PathBuf::new()
-            }
-        }
-    };
-    let paths = [
-        find("train-images", "idx3"),
-        find("train-labels", "idx1"),
-        find("t10k-images", "idx3"),
-        find("t10k-labels", "idx1"),
-    ];
-    if !missing.is_empty() {
-        return Err(IdxError::Missing {
-            dir: dir.to_path_buf(),
-            names: missing,
-        });
-    }
-    let [train_images, train_labels, test_images, test_labels] = paths;
-    let load = |part: Part, images: &Path, labels: &Path| {
-        let (images, labels) = (read_rank(images, 3)?, read_rank(labels, 1)?);
-        if images.dims[0] != labels.dims[0] {
-            return Err(IdxError::Counts {
-                part,
-                images: images.dims[0],
-                labels: labels.dims[0],
-            });
-        }
-        let size = [images.dims[1], images.dims[2]];
-        Ok((
-            Split {
-                images: images.data,
-                labels: labels.data,
-            },
-            size,
-        ))
-    };
-    let (train, size) = load(Part::Train, &train_images, &train_labels)?;
-    let (test, test_size) = load(Part::Test, &test_images, &test_labels)?;
-    if size != test_size {
-        return Err(IdxError::ImageSize {
-            train: size,
-            test: test_size,
-        });
-    }
-    let [rows, cols] = size;
-    Ok(Dataset::new(train, test, rows, cols, 10)?)
 }

@@ -355,11 +355,14 @@ pub fn digit(seed: u64, index: u64) -> ([u8; PIXELS], u8) {
     (image, label)
 }
 
-/// Draws `count` images from index `start` on.
-fn split(seed: u64, start: u64, count: usize) -> Split {
+/// Draws `count` images from index `start` on; once `go_on` says no, the rest stay blank.
+fn split(seed: u64, start: u64, count: usize, go_on: &(dyn Fn() -> bool + Sync)) -> Split {
     let mut images = vec![0u8; count * PIXELS];
     let mut labels = vec![0u8; count];
     let fill = |(i, (pixels, label)): (usize, (&mut [u8], &mut u8))| {
+        if !go_on() {
+            return;
+        }
         let (image, class) = digit(seed, start.wrapping_add(i as u64));
         pixels.copy_from_slice(&image);
         *label = class;
@@ -392,6 +395,30 @@ fn split(seed: u64, start: u64, count: usize) -> Split {
 /// [`DataError::Empty`] when a split is asked to hold nothing, [`DataError::Length`] when its pixels would not
 /// fit the address space.
 pub fn dataset(seed: u64, train: usize, test: usize) -> Result<Dataset, DataError> {
+    draw(seed, train, test, &|| true)
+}
+
+/// [`dataset`] that asks before every image whether to go on, and gives `None` once the answer is no: many images
+/// take minutes. The answer must not turn back to yes.
+///
+/// # Errors
+/// See [`dataset`].
+pub fn dataset_while(
+    seed: u64,
+    train: usize,
+    test: usize,
+    go_on: impl Fn() -> bool + Sync,
+) -> Result<Option<Dataset>, DataError> {
+    let drawn = draw(seed, train, test, &go_on)?;
+    Ok(go_on().then_some(drawn))
+}
+
+fn draw(
+    seed: u64,
+    train: usize,
+    test: usize,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Dataset, DataError> {
     use super::data::Part;
     for (part, count) in [(Part::Train, train), (Part::Test, test)] {
         if count
@@ -407,8 +434,8 @@ pub fn dataset(seed: u64, train: usize, test: usize) -> Result<Dataset, DataErro
         }
     }
     Dataset::new(
-        split(seed, 0, train),
-        split(seed, TEST_START, test),
+        split(seed, 0, train, go_on),
+        split(seed, TEST_START, test, go_on),
         ROWS,
         COLS,
         CLASSES,

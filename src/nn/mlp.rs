@@ -299,13 +299,14 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
         return value("batch", "0".to_string(), "at least 1");
     }
     let rates = [
-        options.learning_rate,
-        options.momentum,
-        options.weight_decay,
-        options.rate_decay,
+        ("learning rate", options.learning_rate),
+        ("momentum", options.momentum),
+        ("weight decay", options.weight_decay),
+        ("rate decay", options.rate_decay),
     ];
-    if let Some(rate) = rates.iter().find(|rate| !rate.is_finite()) {
-        return value("rate", rate.to_string(), "finite rates");
+    let bad = |(_, rate): &&(&str, f32)| !(rate.is_finite() && *rate >= 0.0);
+    if let Some((what, rate)) = rates.iter().find(bad) {
+        return value(what, rate.to_string(), "a finite number, 0 or more");
     }
     if recipe.activations != recipe.gradients {
         let text = format!("{} and {}", recipe.activations, recipe.gradients);

@@ -3,6 +3,8 @@
 pub mod data;
 pub mod digits;
 mod mlp;
+#[cfg(feature = "io")]
+pub mod mnist;
 mod recipe;
 pub mod train;
 

@@ -72,11 +72,22 @@ impl Recipe {
         [Self::f64(), Self::f32(), Self::bf16_mixed(), Self::bf16_sr()]
     }
 
+    /// Every recipe that has a name: those of [`Recipe::all`] and `bf16-nearest`.
+    pub fn known() -> impl Iterator<Item = Self> {
+        Self::all().into_iter().chain([Self::bf16_nearest()])
+    }
+
     /// The recipe of that name: `f64`, `f32`, `bf16-mixed`, `bf16-sr` or `bf16-nearest`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let all = Self::all().into_iter().chain([Self::bf16_nearest()]);
-        all.into_iter().find(|recipe| recipe.name == name)
+        Self::known().find(|recipe| recipe.name == name)
+    }
+
+    /// Whether some part of it is f64, which GPUs' shading language lacks.
+    #[must_use]
+    pub fn uses_f64(&self) -> bool {
+        let parts = [self.weights, self.activations, self.gradients, self.momentum];
+        parts.contains(&DType::F64) || self.master == Some(DType::F64)
     }
 
     const fn uniform(name: &'static str, dtype: DType) -> Self {

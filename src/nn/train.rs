@@ -74,6 +74,8 @@ pub struct Trainer {
     options: TrainOptions,
     epochs: usize,
     steps: u32,
+    /// The epoch and the step in it that were run last, from 1.
+    last: [usize; 2],
 }
 
 const OP: &str = "train";
@@ -91,6 +93,7 @@ impl Trainer {
             options: options.clone(),
             epochs: 0,
             steps: 0,
+            last: [1, 0],
         })
     }
 
@@ -136,7 +139,8 @@ impl Trainer {
     /// epoch's number only. `progress` is called after every step and may break off the epoch.
     ///
     /// # Errors
-    /// A data set of other extents than the network's; fewer images than a batch; whatever a step finds.
+    /// A data set of other extents than the network's; fewer images than a batch; [`Error::Diverged`] where a loss
+    /// that was read is not finite; whatever a step finds.
     pub async fn epoch(
         &mut self,
         data: &Dataset,
@@ -164,8 +168,12 @@ impl Trainer {
                 .with("weight_decay", self.options.weight_decay);
             self.network.program.run(&values)?;
             let step = step + 1;
+            self.last = [self.epochs + 1, step];
             let read = step % self.options.report_every.max(1) == 0 || step == steps;
-            let loss = if read { Some(self.loss().await?) } else { None };
+            let loss = match read {
+                true => Some(self.finite("the loss", self.loss().await?)?),
+                false => None,
+            };
             let done = Progress {
                 epoch: self.epochs,
                 step,
@@ -184,7 +192,8 @@ impl Trainer {
     /// ones), in 0..=1. The last batch is filled up with blank images that are not counted.
     ///
     /// # Errors
-    /// A data set of other extents than the network's, device lost, or out of memory.
+    /// A data set of other extents than the network's, [`Error::Diverged`] where a logit is not finite, device lost,
+    /// or out of memory.
     pub async fn accuracy(&mut self, data: &Dataset) -> Result<f64> {
         self.check(data)?;
         let split = data.test();
@@ -199,6 +208,9 @@ impl Trainer {
             for (row, &image) in images.iter().enumerate() {
                 let start = row * mlp::ld(dtype, classes);
                 let logit = |class: usize| load(dtype, logits.words(), start + class);
+                for class in 0..classes {
+                    self.finite("a logit", logit(class))?;
+                }
                 let best = (1..classes).fold(0, |best, class| match logit(class) > logit(best) {
                     true => class,
                     false => best,
@@ -231,6 +243,23 @@ impl Trainer {
         pollster::block_on(self.accuracy(data))
     }
 
+    /// A value that training goes on with, or the error that ends it: comparisons with NaN are all false, and an
+    /// accuracy would be made of them in silence.
+    fn finite(&self, what: &'static str, value: f64) -> Result<f64> {
+        if value.is_finite() {
+            return Ok(value);
+        }
+        let [epoch, step] = self.last;
+        Err(Error::Diverged {
+            op: OP,
+            recipe: self.recipe.name.to_string(),
+            what,
+            value: value.to_string(),
+            epoch,
+            step,
+        })
+    }
+
     /// The mean loss of the batch that was run last.
     async fn loss(&self) -> Result<f64> {
         let losses = self.network.program.read(self.network.loss).await?;
@@ -246,8 +275,12 @@ impl Trainer {
         if (first, last) != (Some(data.pixels()), Some(data.classes())) {
             return Err(Error::Shape {
                 op: OP,
-                operand: "data set",
-                expected: format!("{} pixels and {} classes", data.pixels(), data.classes()),
+                operand: "the network",
+                expected: format!(
+                    "{} first, the pixels of an image, and {} last, the classes",
+                    data.pixels(),
+                    data.classes()
+                ),
                 got: layers.clone(),
             });
         }

@@ -67,3 +67,43 @@ impl Case {
         Ok(buffers)
     }
 }
+
+/// A case to measure that is made when it is: large sparse matrices take seconds and gigabytes.
+pub struct BenchCase {
+    kernel: &'static str,
+    make: Box<dyn FnOnce() -> Case + Send>,
+}
+
+impl std::fmt::Debug for BenchCase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BenchCase({})", self.kernel)
+    }
+}
+
+impl BenchCase {
+    /// A case of the kernel of that name.
+    pub fn new(kernel: &'static str, make: impl FnOnce() -> Case + Send + 'static) -> Self {
+        Self {
+            kernel,
+            make: Box::new(make),
+        }
+    }
+
+    /// The name of its operation.
+    #[must_use]
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
+    }
+
+    /// The case.
+    #[must_use]
+    pub fn make(self) -> Case {
+        (self.make)()
+    }
+}
+
+impl From<Case> for BenchCase {
+    fn from(case: Case) -> Self {
+        Self::new(case.op.name(), move || case)
+    }
+}

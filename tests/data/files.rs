@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::Write as _;
 
-use fewbit::io::idx::{Idx, IdxError, load_mnist};
+use fewbit::io::idx::Idx;
 use fewbit::io::safetensors::{self as st, Dtype, NamedTensor, SafetensorsError};
+use fewbit::nn::mnist::{self, MnistError};
 
 use super::{folder, idx};
 
@@ -150,11 +151,11 @@ fn a_folder_that_is_not_there_lacks_no_files() {
     let dir = folder("nowhere");
     for path in [dir.join("none"), dir.join("file")] {
         fs::write(dir.join("file"), b"").unwrap();
-        match load_mnist(&path) {
-            Err(IdxError::File { source, .. }) if matches!(*source, IdxError::Io(_)) => {}
+        match mnist::load(&path) {
+            Err(MnistError::Folder { .. }) => {}
             other => panic!("{other:?}"),
         }
     }
-    assert!(matches!(load_mnist(&dir), Err(IdxError::Missing { names, .. }) if names.len() == 4));
+    assert!(matches!(mnist::load(&dir), Err(MnistError::Missing { names, .. }) if names.len() == 4));
     fs::remove_dir_all(dir).unwrap();
 }

@@ -1,6 +1,8 @@
 //! Drawing: one chart with logarithmic axes and a legend beside it, as an SVG text.
 
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
+use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -266,6 +268,16 @@ impl Chart {
                     .map(|&at| EmptyElement::at(at) + Mark { shape: mark, colour }.polygon()),
             )?;
         }
+        self.legend(&legend)?;
+        root.present()?;
+        Ok(())
+    }
+
+    /// The names of the series, each beside its mark.
+    fn legend<B: DrawingBackend>(
+        &self,
+        legend: &DrawingArea<B, Shift>,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
         for (row, series) in self.series.iter().enumerate() {
             let (middle, colour) = (20 + 22 * row as i32, series.colour());
             if series.style == Style::Level {
@@ -294,7 +306,6 @@ impl Chart {
                 .pos(Pos::new(HPos::Left, VPos::Center));
             legend.draw(&Text::new(series.name.as_str(), (48, middle), style))?;
         }
-        root.present()?;
         Ok(())
     }
 }

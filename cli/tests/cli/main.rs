@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod seen;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,7 +1,7 @@
 use crate::kernels::Spmm;
 use crate::kernels::spmv::cases::{Rows, Values, floats, generate};
 use crate::op::Op as _;
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, data::Source};
 use crate::tensor::DType::{self, Bf16, F32, U16, U32};
 
 /// Extents of a case: rows and columns of A, columns of B, and what the leading dimensions have beyond them.
@@ -117,42 +117,35 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
 }
 
 /// What is measured at size `n`: one element in ten of 4n x 4n, times 256 columns.
-pub(crate) fn timed(n: usize) -> Vec<Case> {
-    let shape = Shape {
-        rows: 4 * n,
-        cols: 4 * n,
-        n: 256,
-        pad: [0, 0],
-    };
+pub(crate) fn timed(n: usize) -> Vec<BenchCase> {
     [[U32, F32, F32, F32], [U16, Bf16, Bf16, F32]]
-        .map(|types| case(Effort::Full, &shape, Rows::Tenth, types, Values::Unit))
+        .map(|types| later(4 * n, 4 * n, 256, types))
         .into()
 }
 
 /// What is measured beside that: odd shapes, a single row, a single column of B, and a tiny product.
-pub(crate) fn timed_awkward(n: usize) -> Vec<Case> {
+pub(crate) fn timed_awkward(n: usize) -> Vec<BenchCase> {
     [
         (4 * n + 1, 4 * n - 1, 127),
         (1, 4 * n, 256),
         (4 * n, 4 * n, 1),
         (5, 30, 3),
     ]
-    .map(|(rows, cols, n)| {
+    .map(|(rows, cols, n)| later(rows, cols, n, [U32, F32, F32, F32]))
+    .into()
+}
+
+/// A matrix that is made when it is measured: how many entries it has is known only then.
+fn later(rows: usize, cols: usize, n: usize, types: [DType; 4]) -> BenchCase {
+    BenchCase::new("spmm", move || {
         let shape = Shape {
             rows,
             cols,
             n,
             pad: [0, 0],
         };
-        case(
-            Effort::Full,
-            &shape,
-            Rows::Tenth,
-            [U32, F32, F32, F32],
-            Values::Unit,
-        )
+        case(Effort::Full, &shape, Rows::Tenth, types, Values::Unit)
     })
-    .into()
 }
 
 fn case(effort: Effort, shape: &Shape, fill: Rows, types: [DType; 4], values: Values) -> Case {

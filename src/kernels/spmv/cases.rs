@@ -1,7 +1,6 @@
 use crate::format::bf16;
 use crate::kernels::Spmv;
-use crate::op::Op as _;
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, data::Source};
 use crate::tensor::DType::{self, Bf16, F32, U16, U32};
 
 /// How rows are filled.
@@ -125,28 +124,32 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
 
 /// What is measured at size `n`: one element in ten of 4n x 4n; and as many entries, n * n or so, in rows that are
 /// alike, that follow a power law, and of which one is full.
-pub(crate) fn timed(n: usize) -> Vec<Case> {
+pub(crate) fn timed(n: usize) -> Vec<BenchCase> {
     let wide = 16 * n;
-    let skewed = [
-        Rows::Regular(n as u32 / 16),
-        Rows::Zipf(n as u32 / 160 + 1),
-        Rows::OneFullAmong(n as u32 / 16),
+    let floats = [U32, F32, F32];
+    [
+        (4 * n, Rows::Tenth, floats),
+        (4 * n, Rows::Tenth, [U16, Bf16, F32]),
+        (wide, Rows::Regular(n as u32 / 16), floats),
+        (wide, Rows::Zipf(n as u32 / 160 + 1), floats),
+        (wide, Rows::OneFullAmong(n as u32 / 16), floats),
     ]
-    .map(|fill| case(Effort::Full, wide, wide, fill, [U32, F32, F32], Values::Unit));
-    let case = |types| case(Effort::Full, 4 * n, 4 * n, Rows::Tenth, types, Values::Unit);
-    let mut cases = vec![case([U32, F32, F32]), case([U16, Bf16, F32])];
-    cases.extend(skewed);
-    cases
+    .map(|(size, fill, types)| later(size, size, fill, types))
+    .into()
 }
 
 /// What is measured beside that: rows of odd lengths, a single row, and a tiny matrix.
-pub(crate) fn timed_awkward(n: usize) -> Vec<Case> {
-    let case = |rows, cols, types| case(Effort::Full, rows, cols, Rows::Tenth, types, Values::Unit);
-    vec![
-        case(4 * n + 1, 4 * n - 1, [U32, F32, F32]),
-        case(1, 4 * n, [U32, F32, F32]),
-        case(5, 30, [U32, F32, F32]),
-    ]
+pub(crate) fn timed_awkward(n: usize) -> Vec<BenchCase> {
+    [(4 * n + 1, 4 * n - 1), (1, 4 * n), (5, 30)]
+        .map(|(rows, cols)| later(rows, cols, Rows::Tenth, [U32, F32, F32]))
+        .into()
+}
+
+/// A matrix that is made when it is measured: how many entries it has is known only then.
+fn later(rows: usize, cols: usize, fill: Rows, types: [DType; 3]) -> BenchCase {
+    BenchCase::new("spmv", move || {
+        case(Effort::Full, rows, cols, fill, types, Values::Unit)
+    })
 }
 
 /// See [`super::spmv_case`].
@@ -199,7 +202,6 @@ fn product(
         x: types[2],
         longest_row: words[0].windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
     };
-    debug_assert_eq!(op.operands().len(), 5);
     let made = move || {
         let [row_ptr, col_idx, values, x] = generate(rows, cols, fill, types, values);
         vec![row_ptr, col_idx, values, x, Vec::new()]

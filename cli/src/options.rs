@@ -1,0 +1,109 @@
+//! What can be asked of the program, and readers of values that say what is wrong with one.
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::{bench, check, formats, train, tune};
+
+const EXIT_CODES: &str = "Exit codes: 0 everything passed; 1 a check failed; 2 usage, input or output error; \
+130 interrupted (Ctrl-C).\nWithout a command: cross-check every kernel against its reference, measure it, \
+and print one table.";
+
+/// Low-precision and sparse kernels on any GPU, each checked against its CPU specification.
+#[derive(Parser, Debug)]
+#[command(name = "fewbit", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Common {
+    /// Where to run. `auto` takes a real GPU if there is one, else the native CPU device.
+    #[arg(long, value_enum, default_value_t = Choice::Auto, global = true)]
+    pub(crate) device: Choice,
+    /// Open the GPU adapter of this number in `fewbit info`; or whose name, with its back end's before it ("gl
+    /// llvmpipe"), contains this text, in any case. Software adapters too.
+    #[arg(long, value_name = "NUMBER|NAME", global = true, value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) adapter: Option<String>,
+    /// Open GPUs with wgpu's experimental features, which may be unsound: bf16 products run on matrix units where
+    /// the driver has them.
+    #[arg(long, global = true)]
+    pub(crate) experimental: bool,
+    /// With --experimental: use native bf16 matrix units where a Vulkan driver reports them
+    /// (VK_KHR_shader_bfloat16), through SPIR-V that wgpu does not check.
+    #[arg(long, global = true)]
+    pub(crate) native_bf16: bool,
+    /// Print one JSON object {"device", "results", "passed"} instead of tables; after an error, with its text as
+    /// "error".
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The devices by name.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// A real GPU if there is one, else the native CPU device.
+    Auto,
+    /// The best GPU adapter, software included.
+    Gpu,
+    /// The native CPU device.
+    Cpu,
+    /// The sequential reference.
+    Reference,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// List adapters with their limits and features, and the kernel variants each enables.
+    Info,
+    /// Run every kernel's correctness cases on one device.
+    Check(check::CheckArgs),
+    /// Time kernels, each beside the ceiling that binds it.
+    Bench(bench::BenchArgs),
+    /// Time the variants of each kernel on this adapter, and keep the fastest for later runs.
+    Tune(tune::TuneArgs),
+    /// Show the number formats, and a value in each.
+    Formats(formats::FormatsArgs),
+    /// Train the survey's perceptron in several number formats.
+    Train(train::TrainArgs),
+}
+
+/// A rate: what training multiplies by.
+pub(crate) fn rate(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        _ => Err("a rate is a finite number, 0 or more".into()),
+    }
+}
+
+/// Any number that an f64 can be, infinities and NaN among them.
+pub(crate) fn number(text: &str) -> Result<f64, String> {
+    text.parse()
+        .map_err(|_| "this is no number (try 0.1, -1e-3, inf, -inf or nan)".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_are_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn values_are_read_or_named() {
+        assert_eq!(rate("0"), Ok(0.0));
+        for bad in ["-0.1", "nan", "inf", "1e99", "x", ""] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(number("-inf"), Ok(f64::NEG_INFINITY));
+        assert!(number("nan").is_ok_and(f64::is_nan));
+        assert!(number("--nosuch").is_err());
+    }
+}
