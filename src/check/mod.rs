@@ -8,6 +8,7 @@ pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_c
 use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
+use crate::kernels::ALL;
 use crate::op::run::{Host, on_gpu};
 use crate::op::{Arithmetic, Comparison, Sums, Verdict};
 pub use crate::op::{BenchCase, Case, Effort, data};
@@ -39,24 +40,7 @@ fn digest(case: &Case, operands: &[HostBuffer]) -> u64 {
 /// Every built-in case up to an effort.
 #[must_use]
 pub fn cases(effort: Effort) -> Vec<Case> {
-    let all = [
-        crate::kernels::bfp::cases::cases(),
-        crate::kernels::ceiling::cases::cases(),
-        crate::kernels::column_sums::cases::cases(),
-        crate::kernels::convert::cases::cases(),
-        crate::kernels::copy::cases::cases(),
-        crate::kernels::fmac::cases::cases(),
-        crate::kernels::matmul::cases::cases(),
-        crate::kernels::relu::cases::cases(),
-        crate::kernels::sgd::cases::cases(),
-        crate::kernels::softmax_cross_entropy::cases::cases(),
-        crate::kernels::spmm::cases::cases(effort),
-        crate::kernels::spmv::cases::cases(effort),
-    ];
-    all.into_iter()
-        .flatten()
-        .filter(|case| case.effort <= effort)
-        .collect()
+    ALL.iter().flat_map(|entry| entry.cases(effort)).collect()
 }
 
 /// A case's operands, and what the reference makes of them: the same for every device.

@@ -1,7 +1,9 @@
 //! One operation with its inputs, as the correctness run and the bench take it.
 
-use super::Op;
+use super::data::Source;
+use super::{Op, Table};
 use crate::error::Result;
+use crate::format::bf16;
 use crate::tensor::HostBuffer;
 
 /// Words of sentinel past the end of every operand: a kernel that writes there fails.
@@ -18,7 +20,7 @@ pub enum Effort {
 }
 
 /// Makes the words of every operand.
-type Fill = Box<dyn Fn() -> Vec<Vec<u32>> + Send + Sync>;
+type Make = Box<dyn Fn() -> Vec<Vec<u32>> + Send + Sync>;
 
 /// One operation with its inputs.
 pub struct Case {
@@ -26,7 +28,7 @@ pub struct Case {
     pub op: Box<dyn Op>,
     /// The least effort that includes it.
     pub effort: Effort,
-    fill: Fill,
+    fill: Make,
 }
 
 impl std::fmt::Debug for Case {
@@ -105,5 +107,91 @@ impl BenchCase {
 impl From<Case> for BenchCase {
     fn from(case: Case) -> Self {
         Self::new(case.op.name(), move || case)
+    }
+}
+
+/// What an operand holds before a timed run.
+#[derive(Clone, Copy, Debug)]
+pub enum Fill {
+    /// f32 values in -1..1.
+    F32,
+    /// Packed bf16 values in -1..1.
+    Bf16,
+    /// Class numbers below this.
+    Labels(u32),
+    /// Nothing: the operation only writes it.
+    Out,
+}
+
+impl Fill {
+    fn words(self, seed: u64, len: usize) -> Vec<u32> {
+        let mut source = Source::new(seed);
+        match self {
+            Self::F32 => (0..len).map(|_| source.unit().to_bits()).collect(),
+            Self::Bf16 => (0..len)
+                .map(|_| bf16::pack(source.bf16(), source.bf16()))
+                .collect(),
+            Self::Labels(classes) => (0..len).map(|_| source.below(classes)).collect(),
+            Self::Out => Vec::new(),
+        }
+    }
+}
+
+impl Case {
+    /// A case to measure: what its operands hold, in the operation's order.
+    pub fn timed<O: Op + 'static>(op: O, fills: &'static [Fill]) -> Self {
+        let words: Vec<u64> = op.operands().iter().map(|operand| operand.words).collect();
+        Self::new(Effort::Full, op, move || {
+            let operand = |(seed, (fill, words)): (u64, (&Fill, &u64))| fill.words(seed, *words as usize);
+            (1..).zip(fills.iter().zip(&words)).map(operand).collect()
+        })
+    }
+}
+
+/// Odd shapes of about `n` x `n`, a single row of it, and a tiny one: the rows and columns of awkward cases to measure.
+#[must_use]
+pub fn awkward_shapes(n: usize) -> [(usize, usize); 3] {
+    [(n | 1, n.saturating_sub(1) | 1), (1, n), (3, 5)]
+}
+
+/// One row of a list of operations: what tests, the correctness run, the bench and the tuner take from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The operation's name.
+    pub name: &'static str,
+    /// Its variants.
+    pub table: &'static dyn Table,
+    /// Its cases up to an effort, among those of other operations of its folder.
+    pub cases: fn(Effort) -> Vec<Case>,
+    /// What is measured at size `n`: matrices of `n` x `n`, runs of `n * n` elements, batches of `n` rows.
+    pub bench: fn(usize) -> Vec<BenchCase>,
+    /// What is measured beside that: see [`awkward_shapes`].
+    pub awkward: fn(usize) -> Vec<BenchCase>,
+}
+
+impl Entry {
+    /// Its cases up to an effort.
+    #[must_use]
+    pub fn cases(&self, effort: Effort) -> Vec<Case> {
+        let mut cases = (self.cases)(effort);
+        cases.retain(|case| case.op.name() == self.name && case.effort <= effort);
+        cases
+    }
+
+    /// The cases to time at size `n`.
+    #[must_use]
+    pub fn bench(&self, n: usize) -> Vec<BenchCase> {
+        self.only((self.bench)(n))
+    }
+
+    /// The awkward cases to time at size `n`.
+    #[must_use]
+    pub fn awkward(&self, n: usize) -> Vec<BenchCase> {
+        self.only((self.awkward)(n))
+    }
+
+    fn only(&self, mut cases: Vec<BenchCase>) -> Vec<BenchCase> {
+        cases.retain(|case| case.kernel() == self.name);
+        cases
     }
 }

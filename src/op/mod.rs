@@ -14,7 +14,7 @@ mod variant;
 
 pub(crate) use args::check_f64;
 pub use args::{Arg, Args};
-pub use case::{BenchCase, Case, Effort};
+pub use case::{BenchCase, Case, Effort, Entry, Fill, awkward_shapes};
 pub use contract::{Arithmetic, Class, Comparison, Stored, Verdict};
 pub use judge::{Contract, Judge, Kept, Output, Rule, Sum, Sums};
 pub use key::OpKey;

@@ -29,7 +29,7 @@ impl<O> std::fmt::Debug for Variant<O> {
 pub struct Variants<O: 'static>(pub &'static [Variant<O>]);
 
 /// What an operation gives as its table of variants ([`Op::table`]): [`Variants`] of its own type.
-pub trait Table: Sync {
+pub trait Table: std::fmt::Debug + Sync {
     /// The names of the variants that serve, the preferred one first.
     fn serving(&self, op: &dyn Op, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str>;
 

@@ -2,7 +2,7 @@ use crate::format::block::BfpFormat;
 use crate::format::random::{Draw, Generator, stream};
 use crate::format::{Rounding, bf16};
 use crate::kernels::{BfpDecode, BfpEncode, BfpMatmul};
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, data::Source};
 use crate::tensor::DType::{self, Bf16, F32};
 
 const ROUNDINGS: [Rounding; 3] = [Rounding::Nearest, Rounding::Stochastic, Rounding::TowardZero];
@@ -19,7 +19,7 @@ fn formats() -> impl Iterator<Item = BfpFormat> {
     sizes.flat_map(|block| (2..=8).filter_map(move |bits| BfpFormat::new(block, bits).ok()))
 }
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let quick = Effort::Quick;
     let mut cases = Vec::new();
     let columns = [1usize, 7, 31, 33, 129, 257, 8, 64];
@@ -114,7 +114,11 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// What is measured at size `n`: 4-bit codes in blocks of 16.
-pub(crate) fn timed(n: usize) -> Vec<Case> {
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    timed(n).into_iter().map(BenchCase::from).collect()
+}
+
+fn timed(n: usize) -> Vec<Case> {
     let Ok(format) = BfpFormat::new(16, 4) else {
         return Vec::new();
     };
@@ -128,7 +132,11 @@ pub(crate) fn timed(n: usize) -> Vec<Case> {
 }
 
 /// What is measured beside that: an odd shape, a single row, and a tiny matrix.
-pub(crate) fn timed_awkward(n: usize) -> Vec<Case> {
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    timed_awkward(n).into_iter().map(BenchCase::from).collect()
+}
+
+fn timed_awkward(n: usize) -> Vec<Case> {
     let Ok(format) = BfpFormat::new(16, 4) else {
         return Vec::new();
     };

@@ -1,7 +1,7 @@
 use crate::kernels::{Ceiling, CeilingKind};
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, data::Source};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let chains = |kind, count, steps| {
         (
             Ceiling {
@@ -42,4 +42,9 @@ pub(crate) fn cases() -> Vec<Case> {
         })
     })
     .collect()
+}
+
+/// Nothing: it is what others are measured against.
+pub(crate) fn bench(_: usize) -> Vec<BenchCase> {
+    Vec::new()
 }

@@ -2,10 +2,10 @@ use crate::format::Rounding;
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::ColumnSums;
 use crate::op::data::{Source, rows_bf16, rows_f32};
-use crate::op::{Case, Effort};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let mut cases = Vec::new();
     let draw = Draw {
         generator: Generator::Threefry,
@@ -88,4 +88,19 @@ fn case(effort: Effort, op: ColumnSums, integers: bool) -> Case {
         };
         vec![x, Vec::new()]
     })
+}
+
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let op = ColumnSums::new(DType::Bf16, DType::F32, n, n, n.next_multiple_of(8));
+    vec![Case::timed(op, &[Fill::Bf16, Fill::Out]).into()]
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let case = |(rows, cols): (usize, usize)| {
+        let op = ColumnSums::new(DType::Bf16, DType::F32, rows, cols, cols.next_multiple_of(2));
+        Case::timed(op, &[Fill::Bf16, Fill::Out]).into()
+    };
+    awkward_shapes(n).map(case).into()
 }

@@ -2,10 +2,10 @@ use crate::format::Rounding;
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::Convert;
 use crate::op::Op as _;
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes, data::Source};
 use crate::tensor::DType;
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let mut cases = Vec::new();
     let sizes = [
         (0, Effort::Quick),
@@ -86,4 +86,35 @@ fn case(effort: Effort, op: Convert) -> Case {
         let words = op.operands()[0].words;
         vec![(0..words).map(|_| source.awkward()).collect(), Vec::new()]
     })
+}
+
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let seed = 1;
+    let draw = Draw {
+        seed,
+        ..Draw::default()
+    };
+    let philox = Draw {
+        generator: Generator::Philox,
+        ..draw
+    };
+    let encode = Convert::contiguous(DType::F32, DType::Bf16, n * n);
+    let decode = Convert::contiguous(DType::Bf16, DType::F32, n * n);
+    let stochastic = |draw| encode.with_rounding(Rounding::Stochastic, draw);
+    let encodes = [encode, stochastic(draw), stochastic(philox)];
+    let mut cases: Vec<BenchCase> = encodes
+        .map(|op| Case::timed(op, &[Fill::F32, Fill::Out]).into())
+        .into();
+    cases.push(Case::timed(decode, &[Fill::Bf16, Fill::Out]).into());
+    cases
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let case = |(rows, cols)| {
+        let op = Convert::contiguous(DType::F32, DType::Bf16, rows * cols);
+        Case::timed(op, &[Fill::F32, Fill::Out]).into()
+    };
+    awkward_shapes(n).map(case).into()
 }

@@ -1,7 +1,7 @@
 use crate::kernels::Copy;
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes, data::Source};
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     [
         (0, Effort::Quick),
         (1, Effort::Quick),
@@ -17,4 +17,19 @@ pub(crate) fn cases() -> Vec<Case> {
         })
     })
     .collect()
+}
+
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let words = (n * n) as u64;
+    vec![Case::timed(Copy { words }, &[Fill::F32, Fill::Out]).into()]
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let case = |(rows, cols)| {
+        let words = (rows * cols) as u64;
+        Case::timed(Copy { words }, &[Fill::F32, Fill::Out]).into()
+    };
+    awkward_shapes(n).map(case).into()
 }

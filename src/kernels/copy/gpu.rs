@@ -8,7 +8,7 @@ const GROUP: u32 = 64;
 static WORD: Shader = Shader::new("copy/word.wgsl", include_str!("../../../shaders/copy/word.wgsl"));
 static VEC4: Shader = Shader::new("copy/vec4.wgsl", include_str!("../../../shaders/copy/vec4.wgsl"));
 
-pub(super) static VARIANTS: Variants<Copy> = Variants(&[
+pub(in crate::kernels) static VARIANTS: Variants<Copy> = Variants(&[
     Variant {
         name: "vec4x4",
         serves: vectors,

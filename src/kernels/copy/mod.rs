@@ -2,12 +2,12 @@
 
 pub(crate) mod cases;
 mod cpu;
-mod gpu;
+pub(super) mod gpu;
 mod reference;
 
 use crate::cpu::Cpu;
 use crate::error::Result;
-use crate::gpu::{OperandSpec, Permutation};
+use crate::gpu::OperandSpec;
 use crate::op::{Args, Op, Table};
 use crate::tensor::View;
 
@@ -61,8 +61,4 @@ impl Op for Copy {
         reference::copy(src.read(), dst.write(), self.words as usize);
         Ok(())
     }
-}
-
-pub(super) fn permutations() -> Vec<Permutation> {
-    gpu::VARIANTS.permutations()
 }

@@ -2,7 +2,7 @@ use crate::format::random::{Draw, Generator, stream};
 use crate::format::{Rounding, bf16};
 use crate::kernels::{Fmac, FmacMatmul};
 use crate::op::Op as _;
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes, data::Source};
 
 /// Each rounding with each generator.
 fn roundings(step: u32) -> [(Rounding, Draw); 3] {
@@ -65,7 +65,7 @@ impl Data {
     }
 }
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let mut cases = elementwise();
     cases.extend(matmul());
     cases
@@ -228,4 +228,31 @@ fn matmul() -> Vec<Case> {
     };
     add(Effort::Full, two, Data::Awkward);
     cases
+}
+
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let draw = Draw {
+        seed: 1,
+        ..Draw::default()
+    };
+    let (fmac, product) = (Fmac::contiguous(n * n), FmacMatmul::new(n, n, n));
+    let stochastic = Rounding::Stochastic;
+    let runs = [fmac, fmac.with_rounding(stochastic, draw)];
+    let products = [product, product.with_rounding(stochastic, draw)];
+    let runs = runs.map(|op| Case::timed(op, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]).into());
+    let products = products.map(|op| Case::timed(op, &[Fill::Bf16, Fill::Bf16, Fill::Out]).into());
+    runs.into_iter().chain(products).collect()
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let case = |(rows, cols)| {
+        let (fmac, product) = (Fmac::contiguous(rows * cols), FmacMatmul::new(rows, cols, cols));
+        [
+            Case::timed(fmac, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]).into(),
+            Case::timed(product, &[Fill::Bf16, Fill::Bf16, Fill::Out]).into(),
+        ]
+    };
+    awkward_shapes(n).into_iter().flat_map(case).collect()
 }

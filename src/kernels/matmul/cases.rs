@@ -2,7 +2,7 @@ use crate::format::bf16;
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::{Matmul, MatrixLayout};
 use crate::op::Op as _;
-use crate::op::{Case, Effort, data::Source};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes, data::Source};
 use crate::tensor::DType::{self, Bf16, F32, F64};
 
 /// What the operands hold.
@@ -79,7 +79,7 @@ const DRAW: Draw = Draw {
     step: 7,
 };
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let quick = Effort::Quick;
     let mut cases = Vec::new();
     let mut add = |effort, op, values| cases.push(case(effort, op, values));
@@ -436,6 +436,44 @@ fn set(words: &mut [u32], dtype: DType, element: usize, value: f32) {
     }
 }
 
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let square = Matmul::new(n, n, n);
+    let halves = |op: Matmul, to| op.types(DType::Bf16, DType::Bf16, to);
+    let plain: &[Fill] = &[Fill::Bf16, Fill::Bf16, Fill::Out];
+    // A layer's three products: forward with its bias and ReLU, and both gradients; the second is the square one.
+    let forward = halves(Matmul::new(128, n, n), DType::Bf16)
+        .transposed(false, true)
+        .bias(DType::F32)
+        .relu();
+    let gradient = halves(Matmul::new(n, n, 128), DType::Bf16).transposed(true, false);
+    let odd = halves(Matmul::new(127, n + 1, n - 1), DType::F32);
+    let row = halves(Matmul::new(1, n, n), DType::F32).transposed(false, true);
+    vec![
+        Case::timed(square, &[Fill::F32, Fill::F32, Fill::Out]).into(),
+        Case::timed(halves(square, DType::F32), plain).into(),
+        Case::timed(forward, &[Fill::Bf16, Fill::Bf16, Fill::Out, Fill::F32]).into(),
+        Case::timed(gradient, plain).into(),
+        Case::timed(odd, plain).into(),
+        Case::timed(row, plain).into(),
+    ]
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let case = |(rows, cols): (usize, usize)| {
+        let product = Matmul::new(rows, cols, cols);
+        let mut cases = vec![Case::timed(product, &[Fill::F32, Fill::F32, Fill::Out]).into()];
+        // `bench` has a single row and an odd shape of bf16 products.
+        if rows * cols < 64 {
+            let halves = product.types(DType::Bf16, DType::Bf16, DType::F32);
+            cases.push(Case::timed(halves, &[Fill::Bf16, Fill::Bf16, Fill::Out]).into());
+        }
+        cases
+    };
+    awkward_shapes(n).into_iter().flat_map(case).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -446,7 +484,10 @@ mod tests {
     /// The judge leaves out elements whose sums may overflow: no case may hide behind that.
     #[test]
     fn every_element_of_every_case_is_compared() -> Result<()> {
-        for case in cases().into_iter().filter(|case| case.effort == Effort::Quick) {
+        for case in cases(Effort::Quick)
+            .into_iter()
+            .filter(|case| case.effort == Effort::Quick)
+        {
             let expected = Expected::new(&case)?;
             let verdict = judge(&case, &expected, &expected.want, Arithmetic::CPU);
             assert!(verdict.passed(), "{case:?}: {:?}", verdict.failure);

@@ -1,10 +1,10 @@
 use crate::kernels::{Relu, ReluGrad};
 use crate::op::Op;
 use crate::op::data::Source;
-use crate::op::{Case, Effort};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let mut cases = Vec::new();
     for dtype in [DType::F32, DType::Bf16, DType::F64] {
         for in_place in [false, true] {
@@ -58,4 +58,37 @@ fn case<O: Op + Clone + 'static>(effort: Effort, op: O) -> Case {
         let words = |words: u64| (0..words).map(|_| source.awkward()).collect();
         kept.operands().iter().map(|spec| spec.words).map(words).collect()
     })
+}
+
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let ld = n.next_multiple_of(8);
+    vec![
+        Case::timed(Relu::contiguous(DType::F32, n * n), &[Fill::F32, Fill::Out]).into(),
+        Case::timed(grad(n, n, ld), &[Fill::Bf16, Fill::Bf16, Fill::Out]).into(),
+    ]
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let case = |(rows, cols): (usize, usize)| {
+        let grad = grad(rows, cols, cols.next_multiple_of(2));
+        [
+            Case::timed(Relu::contiguous(DType::F32, rows * cols), &[Fill::F32, Fill::Out]).into(),
+            Case::timed(grad, &[Fill::Bf16, Fill::Bf16, Fill::Out]).into(),
+        ]
+    };
+    awkward_shapes(n).into_iter().flat_map(case).collect()
+}
+
+fn grad(rows: usize, cols: usize, ld: usize) -> ReluGrad {
+    ReluGrad {
+        dtype: DType::Bf16,
+        rows,
+        cols,
+        y_ld: ld,
+        dy_ld: ld,
+        dx_ld: ld,
+        in_place: false,
+    }
 }

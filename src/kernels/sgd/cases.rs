@@ -3,10 +3,10 @@ use crate::format::random::{Generator, stream};
 use crate::gpu::StepValues;
 use crate::kernels::Sgd;
 use crate::op::data::{Source, rows_bf16, rows_f32};
-use crate::op::{Case, Effort};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let mut cases = Vec::new();
     let types = [DType::F32, DType::Bf16];
     for (rows, cols, pad, effort) in [
@@ -118,4 +118,30 @@ fn case(effort: Effort, op: Sgd) -> Case {
         operands.resize(3 + more, Vec::new());
         operands
     })
+}
+
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    timed(n, n).into()
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    awkward_shapes(n)
+        .into_iter()
+        .flat_map(|(rows, cols)| timed(rows, cols))
+        .collect()
+}
+
+/// All f32, and all bf16 with draws.
+fn timed(rows: usize, cols: usize) -> [BenchCase; 2] {
+    let mut plain = Sgd::new(rows, cols, [DType::F32; 3]);
+    plain.step.set("momentum", 0.9);
+    let mut draws = Sgd::new(rows, cols, [DType::Bf16; 3]);
+    draws.rounding = Rounding::Stochastic;
+    draws.step = plain.step.clone();
+    [
+        Case::timed(plain, &[Fill::F32, Fill::F32, Fill::F32]).into(),
+        Case::timed(draws, &[Fill::Bf16, Fill::Bf16, Fill::Bf16]).into(),
+    ]
 }

@@ -10,7 +10,7 @@ const GROUP: u32 = 64;
 
 static SGD: Shader = Shader::new("sgd/sgd.wgsl", include_str!("../../../shaders/sgd/sgd.wgsl"));
 
-pub(super) static VARIANTS: Variants<Sgd> = Variants(&[Variant {
+pub(in crate::kernels) static VARIANTS: Variants<Sgd> = Variants(&[Variant {
     name: "eights",
     serves: |op, _, _| op.w != DType::F64,
     rank: |_, _| 0,

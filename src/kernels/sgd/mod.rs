@@ -16,7 +16,7 @@
 
 pub(crate) mod cases;
 mod cpu;
-mod gpu;
+pub(super) mod gpu;
 mod reference;
 
 use crate::cpu::Cpu;
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Access, Gpu, OperandSpec, Permutation, StepValues};
+use crate::gpu::{Access, Gpu, OperandSpec, StepValues};
 use crate::op::{Args, Arithmetic, Contract, Judge, Kept, Op, Output, Table, Within, Work, check_floats};
 use crate::tensor::{DType, View};
 
@@ -433,8 +433,4 @@ impl Rates {
             weight_decay: step.get(OP, "weight_decay")?,
         })
     }
-}
-
-pub(super) fn permutations() -> Vec<Permutation> {
-    gpu::VARIANTS.permutations()
 }

@@ -2,10 +2,10 @@ use crate::format::Rounding;
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::SoftmaxCrossEntropy;
 use crate::op::data::{Source, rows_bf16, rows_f32};
-use crate::op::{Case, Effort};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
-pub(crate) fn cases() -> Vec<Case> {
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
     let mut cases = Vec::new();
     let draw = Draw {
         generator: Generator::Threefry,
@@ -102,4 +102,19 @@ fn case(effort: Effort, op: SoftmaxCrossEntropy, spread: f32) -> Case {
         }
         operands
     })
+}
+
+/// What is measured at size `n`.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let op = SoftmaxCrossEntropy::new(n, 10, DType::F32, DType::F32);
+    vec![Case::timed(op, &[Fill::F32, Fill::Labels(10), Fill::Out, Fill::Out]).into()]
+}
+
+/// What is measured beside that: see [`awkward_shapes`].
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let case = |(rows, _)| {
+        let op = SoftmaxCrossEntropy::new(rows, 7, DType::F32, DType::F32);
+        Case::timed(op, &[Fill::F32, Fill::Labels(7), Fill::Out, Fill::Out]).into()
+    };
+    awkward_shapes(n).map(case).into()
 }

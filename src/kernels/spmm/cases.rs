@@ -117,14 +117,14 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
 }
 
 /// What is measured at size `n`: one element in ten of 4n x 4n, times 256 columns.
-pub(crate) fn timed(n: usize) -> Vec<BenchCase> {
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
     [[U32, F32, F32, F32], [U16, Bf16, Bf16, F32]]
         .map(|types| later(4 * n, 4 * n, 256, types))
         .into()
 }
 
 /// What is measured beside that: odd shapes, a single row, a single column of B, and a tiny product.
-pub(crate) fn timed_awkward(n: usize) -> Vec<BenchCase> {
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
     [
         (4 * n + 1, 4 * n - 1, 127),
         (1, 4 * n, 256),

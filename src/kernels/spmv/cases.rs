@@ -124,7 +124,7 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
 
 /// What is measured at size `n`: one element in ten of 4n x 4n; and as many entries, n * n or so, in rows that are
 /// alike, that follow a power law, and of which one is full.
-pub(crate) fn timed(n: usize) -> Vec<BenchCase> {
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
     let wide = 16 * n;
     let floats = [U32, F32, F32];
     [
@@ -139,7 +139,7 @@ pub(crate) fn timed(n: usize) -> Vec<BenchCase> {
 }
 
 /// What is measured beside that: rows of odd lengths, a single row, and a tiny matrix.
-pub(crate) fn timed_awkward(n: usize) -> Vec<BenchCase> {
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
     [(4 * n + 1, 4 * n - 1), (1, 4 * n), (5, 30)]
         .map(|(rows, cols)| later(rows, cols, Rows::Tenth, [U32, F32, F32]))
         .into()
