@@ -9,6 +9,7 @@ mod bf16_unit;
 mod cache;
 pub(crate) mod copy;
 mod errors;
+mod foreign;
 mod kernel;
 mod open;
 mod operand;
@@ -83,7 +84,12 @@ impl std::fmt::Debug for Gpu {
 
 impl Gpu {
     /// Borrows a device and its queue. Nothing is created on them until a plan is made, nothing is submitted,
-    /// no callback is set: tell us of a lost device with [`Gpu::notify_lost`].
+    /// no callback is set, nothing is polled: tell us of a lost device with [`Gpu::notify_lost`].
+    ///
+    /// Give its plans buffers of this device only. wgpu refuses those of other devices of the same
+    /// [`wgpu::Instance`], but takes a buffer of another instance (such as one that fewbit opened itself) for
+    /// the buffer of the same number here, and neither wgpu nor fewbit can notice. Where a program also opens GPUs
+    /// through fewbit, make its own devices from the adapters of [`adapters`].
     #[must_use]
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         Self::borrowed(None, device, queue, None)

@@ -223,7 +223,8 @@ impl Plan {
     ///
     /// # Errors
     /// Every mismatch is a typed error: the number of operands, one too small, an offset off its multiple, a
-    /// buffer without `STORAGE` usage, one buffer behind an output and another operand, scratch missing.
+    /// buffer without `STORAGE` usage, one buffer behind an output and another operand, scratch missing, step
+    /// values or a buffer of another GPU (see [`Gpu::from_wgpu`] for those that nobody can tell).
     pub fn bind_with(
         &self,
         operands: &[Operand<'_>],
@@ -240,7 +241,10 @@ impl Plan {
                 .any(|b| b.kind == BindingKind::Step)
         };
         let step_buffer = match step_buffer {
-            Some(shared) => Some(shared.clone()),
+            Some(shared) => {
+                gpu.check_same(plan.op, "step values", shared.gpu())?;
+                Some(shared.clone())
+            }
             None if plan.steps.iter().any(uses_step) => Some(StepBuffer::new(gpu, &plan.step_values)?),
             None => None,
         };
@@ -424,6 +428,7 @@ impl Plan {
                     multiple: 4,
                 });
             }
+            plan.gpu.check_buffer(plan.op, spec.name, operand.buffer)?;
             if !operand.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
                 return Err(Error::Usage {
                     op: plan.op,

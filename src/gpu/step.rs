@@ -61,6 +61,11 @@ impl StepBuffer {
         })
     }
 
+    /// The GPU it was made for.
+    pub(super) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
     /// Records the change to `values` into `encoder`: passes begun after it see them.
     ///
     /// # Errors
