@@ -20,10 +20,10 @@ pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_c
 
 use crate::cpu::Cpu;
 use crate::device::Device;
-use crate::error::Result;
-use crate::gpu::{Gpu, Operand, OperandSpec, PlanRequest, ReadBack, StepBuffer};
+use crate::error::{Error, Result};
+use crate::gpu::{Access, Gpu, Operand, OperandSpec, PlanRequest, ReadBack, StepBuffer};
 use crate::ops::{Arg, Args, Arithmetic, Comparison, Op, Verdict};
-use crate::tensor::HostBuffer;
+use crate::tensor::{HostBuffer, alloc};
 
 /// Words of sentinel past the end of every operand: a kernel that writes there fails.
 const GUARD: usize = 16;
@@ -74,16 +74,38 @@ impl Case {
     /// The operands before the run, each followed by guard words.
     ///
     /// # Errors
-    /// Out of memory.
+    /// Another number of operands than the operation has, one that is read and too short, or out of memory.
     pub fn operands(&self) -> Result<Vec<HostBuffer>> {
+        let specs = self.op.operands();
+        let mut buffers = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            buffers.push(HostBuffer::zeroed(spec.words.saturating_add(GUARD as u64))?);
+        }
+        // The lists that `fill` makes cannot fail softly: as much again is asked for, and given back, beforehand.
+        for spec in &specs {
+            alloc::reserved::<u32>("check", spec.words as usize)?;
+        }
         let given = (self.fill)();
-        let mut buffers = Vec::with_capacity(given.len());
-        for (spec, words) in self.op.operands().iter().zip(&given) {
-            let mut buffer = HostBuffer::zeroed(spec.words + GUARD as u64)?;
+        if given.len() != specs.len() {
+            return Err(Error::Operands {
+                op: self.op.name(),
+                expected: specs.len(),
+                got: given.len(),
+            });
+        }
+        for ((spec, words), buffer) in specs.iter().zip(&given).zip(&mut buffers) {
+            // Sentinels in place of operands would be checked as if they were meant.
+            if spec.access != Access::Write && (words.len() as u64) < spec.words {
+                return Err(Error::TooSmall {
+                    op: self.op.name(),
+                    operand: spec.name,
+                    needed: spec.words * 4,
+                    got: words.len() as u64 * 4,
+                });
+            }
             buffer.words_mut().fill(SENTINEL);
             let len = words.len().min(spec.words as usize);
             buffer.words_mut()[..len].copy_from_slice(&words[..len]);
-            buffers.push(buffer);
         }
         Ok(buffers)
     }
@@ -229,7 +251,10 @@ fn on_host(
     before: &[HostBuffer],
     run: impl FnOnce(&dyn Op, Args<'_>) -> Result<()>,
 ) -> Result<Vec<HostBuffer>> {
-    let mut buffers = before.to_vec();
+    let mut buffers = before
+        .iter()
+        .map(HostBuffer::try_clone)
+        .collect::<Result<Vec<_>>>()?;
     let specs = case.op.operands();
     let args = buffers
         .iter_mut()
@@ -257,7 +282,8 @@ fn on_gpu(
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let mut buffers = Vec::with_capacity(before.len());
     for operand in before {
-        let mut words = vec![SENTINEL; offset];
+        let mut words = alloc::reserved("check", offset + operand.len())?;
+        words.resize(offset, SENTINEL);
         words.extend_from_slice(operand.words());
         buffers.push(gpu.buffer_with("operand", &words, usage)?);
     }
@@ -303,7 +329,7 @@ fn read(back: ReadBack) -> Result<HostBuffer> {
 #[cfg(target_arch = "wasm32")]
 fn read(_: ReadBack) -> Result<HostBuffer> {
     let (op, what) = ("check", "reading back synchronously".to_string());
-    Err(crate::Error::Unsupported {
+    Err(Error::Unsupported {
         op,
         what,
         device: "wasm32 (it needs threads that may block)",

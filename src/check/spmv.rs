@@ -1,6 +1,6 @@
 use super::{Case, Effort, data::Source};
 use crate::format::bf16;
-use crate::ops::{Op as _, Spmv};
+use crate::ops::Spmv;
 use crate::tensor::DType::{self, Bf16, F32, U16, U32};
 
 /// How rows are filled.
@@ -164,7 +164,6 @@ fn case(effort: Effort, rows: usize, cols: usize, fill: Rows, types: [DType; 3],
         x: types[2],
         longest_row: words[0].windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
     };
-    debug_assert_eq!(op.operands().len(), 5);
     Case::new(effort, op, move || {
         let [row_ptr, col_idx, values, x] = generate(rows, cols, fill, types, values);
         vec![row_ptr, col_idx, values, x, Vec::new()]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{SafeTensorError, SafeTensors, TensorView, serialize as serialize_views};
 use thiserror::Error;
 
+use crate::tensor::{MAX_WORDS, alloc};
+
 /// Element types read and written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -103,6 +105,23 @@ pub enum SafetensorsError {
         /// Its element type, as the file names it.
         dtype: String,
     },
+    /// A tensor whose sizes, those of 0 counted as 1, multiply to more than any tensor may have: its file holds no
+    /// data for it, and loops over it would not end.
+    #[error("safetensors: tensor `{name}` has shape {shape:?}, which is past the limit of 2^40 elements")]
+    TooLarge {
+        /// The tensor.
+        name: String,
+        /// Its sizes.
+        shape: Vec<usize>,
+    },
+    /// The host cannot hold a tensor.
+    #[error("safetensors: out of memory for the {bytes} bytes of tensor `{name}`")]
+    OutOfMemory {
+        /// The tensor.
+        name: String,
+        /// Its size.
+        bytes: usize,
+    },
     /// Shape and data of a tensor to write disagree.
     #[error(
         "safetensors: tensor `{name}` of type {dtype} and shape {shape:?} has {found} bytes of data, which does not fit"
@@ -125,21 +144,39 @@ pub enum SafetensorsError {
     },
 }
 
+fn is_bounded(shape: &[usize]) -> bool {
+    let elements = shape.iter().fold(1u64, |product, &extent| {
+        product.saturating_mul(extent.max(1) as u64)
+    });
+    elements <= MAX_WORDS
+}
+
 /// Reads all tensors of a file held in memory, in the order of their names.
 ///
 /// # Errors
-/// [`SafetensorsError::Format`] or [`SafetensorsError::Unsupported`].
+/// [`SafetensorsError::Format`], [`SafetensorsError::Unsupported`], [`SafetensorsError::TooLarge`] or
+/// [`SafetensorsError::OutOfMemory`].
 pub fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, SafetensorsError> {
     let file = SafeTensors::deserialize(bytes)?;
     let mut views = file.tensors();
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let tensor = |(name, view): (String, TensorView<'_>)| match Dtype::from_file(view.dtype()) {
-        Some(dtype) => Ok(NamedTensor {
+        Some(_) if !is_bounded(view.shape()) => Err(SafetensorsError::TooLarge {
             name,
-            dtype,
             shape: view.shape().to_vec(),
-            bytes: view.data().to_vec(),
         }),
+        Some(dtype) => match alloc::copied("safetensors", view.data()) {
+            Ok(bytes) => Ok(NamedTensor {
+                name,
+                dtype,
+                shape: view.shape().to_vec(),
+                bytes,
+            }),
+            Err(_) => Err(SafetensorsError::OutOfMemory {
+                name,
+                bytes: view.data().len(),
+            }),
+        },
         None => Err(SafetensorsError::Unsupported {
             name,
             dtype: view.dtype().to_string(),

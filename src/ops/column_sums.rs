@@ -214,7 +214,7 @@ impl Op for ColumnSums {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y] = args.take(self)?;
-        crate::cpu::column_sums(cpu, &op, x.read(), y.write());
+        crate::cpu::column_sums(cpu, &op, x.read(), y.write())?;
         Ok(())
     }
 

@@ -29,6 +29,8 @@ use crate::tensor::DType;
 ///
 /// The products of a batch follow each other without a gap: the rows of all A are one matrix of `batch * M`
 /// rows (`batch * K` of `M` elements with `trans_a`), likewise B and C.
+///
+/// The variant `float` serves only after [`probe_float_fmac`](super::probe_float_fmac), as for [`Fmac`](super::Fmac).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FmacMatmul {
     /// Products.
@@ -340,7 +342,7 @@ impl Op for FmacMatmul {
         let op = self.at(&args.step);
         op.check()?;
         let [a, b, c] = args.take(self)?;
-        crate::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write());
+        crate::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write())?;
         Ok(())
     }
 

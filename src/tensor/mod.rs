@@ -1,5 +1,6 @@
 //! Host data only: data types, layouts, packed storage. No GPU here.
 
+pub(crate) mod alloc;
 mod csr;
 mod dtype;
 mod host;
@@ -8,4 +9,4 @@ mod layout;
 pub use csr::{Csr, RowStats};
 pub use dtype::DType;
 pub use host::HostBuffer;
-pub use layout::{Layout, Part};
+pub use layout::{Layout, MAX_WORDS, Part};
