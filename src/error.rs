@@ -238,5 +238,14 @@ pub enum Error {
     Format(#[from] crate::format::FormatError),
     /// A CPU instruction-set level that this machine does not have.
     #[error("{0}")]
-    Cpu(#[from] crate::cpu::CpuError),
+    Cpu(#[source] crate::cpu::CpuError),
+}
+
+impl From<crate::cpu::CpuError> for Error {
+    fn from(error: crate::cpu::CpuError) -> Self {
+        match error {
+            crate::cpu::CpuError::OutOfMemory { bytes } => Self::OutOfMemory { op: "cpu", bytes },
+            other => Self::Cpu(other),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
 use crate::kernels::ALL;
-use crate::op::run::{Host, on_gpu};
+use crate::op::run::{Host, copies, on_gpu_blocking};
 use crate::op::{Arithmetic, Comparison, Sums, Verdict};
 pub use crate::op::{BenchCase, Case, Effort, data};
 use crate::tensor::HostBuffer;
@@ -58,7 +58,7 @@ impl Expected {
     /// Out of memory, or whatever the operation's check finds.
     pub fn new(case: &Case) -> Result<Self> {
         let before = case.operands()?;
-        let mut want = before.clone();
+        let mut want = copies(&before)?;
         Host::Reference.run(&*case.op, &mut want, &case.op.step_values())?;
         Ok(Self {
             before,
@@ -165,7 +165,7 @@ fn run_wanted(
     for (variant, request) in labels(gpu, case).filter(|(label, _)| wanted(label)) {
         // Five words: off 16 bytes, and off every binding alignment.
         let offset = if request.offsets.any() { 5 } else { 0 };
-        let ran = on_gpu(gpu, &*case.op, &request, &expected.before, offset)?;
+        let ran = on_gpu_blocking(gpu, &*case.op, &request, &expected.before, offset)?;
         let verdict = judge(case, expected, &ran.operands, case.op.arithmetic(ran.variant));
         let digest = digest(case, &ran.operands);
         reports.push(Report {
@@ -191,7 +191,7 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
             variant: *variant,
             offsets: Offsets::Vec4,
         };
-        let ran = on_gpu(gpu, &*case.op, &request, &expected.before, 0)?;
+        let ran = on_gpu_blocking(gpu, &*case.op, &request, &expected.before, 0)?;
         let verdict = judge(case, &expected, &ran.operands, case.op.arithmetic(ran.variant));
         Ok(Report {
             variant: variant.unwrap_or("preferred").to_string(),
@@ -212,7 +212,7 @@ fn host_of(device: &Device) -> (Host<'_>, String) {
 
 fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
     let (host, variant) = host_of(device);
-    let mut got = expected.before.clone();
+    let mut got = copies(&expected.before)?;
     host.run(&*case.op, &mut got, &case.op.step_values())?;
     let verdict = judge(case, expected, &got, device.arithmetic());
     let digest = digest(case, &got);

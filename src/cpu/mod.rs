@@ -129,6 +129,13 @@ pub enum CpuError {
         /// Elements given.
         len: usize,
     },
+    /// The host has no memory for packed operands; nothing was computed. [`Error`](crate::Error) makes it
+    /// [`OutOfMemory`](crate::Error::OutOfMemory).
+    #[error("out of memory allocating {bytes} bytes for packed operands")]
+    OutOfMemory {
+        /// The size of the allocation that failed.
+        bytes: u64,
+    },
     /// An operand was packed for other products than this one.
     #[error("B was packed as {k} x {n} at level {level} for a left operand of {left}")]
     Packed {
@@ -205,7 +212,9 @@ pub struct Cpu {
 
 impl Cpu {
     /// The best level this machine has, on every thread of rayon's global pool (or of the rayon
-    /// pool the caller is inside); on the calling thread alone without the `cpu` feature.
+    /// pool the caller is inside); on the calling thread alone without the `cpu` feature, or where the pool's
+    /// threads cannot be started. At most 1024 threads are, whatever `RAYON_NUM_THREADS` says, or as many as there
+    /// are cores.
     pub fn detect() -> Cpu {
         let isa = Level::ALL.iter().rev().find_map(|&level| Isa::new(level));
         Cpu {
@@ -226,7 +235,8 @@ impl Cpu {
         Ok(Cpu { isa, ..Cpu::detect() })
     }
 
-    /// The same device on `threads` threads of its own (0 or 1: on the calling thread).
+    /// The same device on `threads` threads of its own (0 or 1: on the calling thread; at most 1024, or as many as
+    /// the machine has cores if that is more).
     ///
     /// No result depends on this number. Without the `cpu` feature there is one thread, whatever
     /// is asked for.
@@ -239,7 +249,7 @@ impl Cpu {
             #[cfg(feature = "cpu")]
             _ => Pool::Own(std::sync::Arc::new(
                 rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
+                    .num_threads(parallel::capped(threads))
                     .build()
                     .map_err(|e| CpuError::Threads {
                         threads,

@@ -14,7 +14,7 @@ use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
 use crate::kernels::{ColumnSums, Matmul, ReluGrad, Sgd, SoftmaxCrossEntropy};
-use crate::tensor::DType;
+use crate::tensor::{DType, alloc};
 
 /// What random bits are for: the high byte of their stream, the parameter's number being the rest.
 const INIT: u8 = 1;
@@ -75,11 +75,13 @@ pub(super) struct Network {
 
 /// The leading dimension of rows of `cols` elements.
 pub(super) fn ld(dtype: DType, cols: usize) -> usize {
-    cols.next_multiple_of(dtype.row_multiple())
+    // Extents that wrap are refused as buffers past every limit.
+    cols.checked_next_multiple_of(dtype.row_multiple())
+        .unwrap_or(usize::MAX)
 }
 
 fn words(dtype: DType, rows: usize, cols: usize) -> u64 {
-    dtype.words(rows as u64 * ld(dtype, cols) as u64)
+    dtype.words((rows as u64).saturating_mul(ld(dtype, cols) as u64))
 }
 
 /// The type of losses: f64 where everything is.
@@ -96,9 +98,10 @@ impl Network {
         let batch = options.batch;
         let mut program = Program::new(device);
         let mut memory = MemoryUse::default();
-        let buffer = |program: &mut Program, count: &mut u64, words: u64| {
+        let buffer = |program: &mut Program, count: &mut u64, words: u64| -> Result<BufferId> {
+            let id = program.buffer(words)?;
             *count += words * 4;
-            program.buffer(words)
+            Ok(id)
         };
 
         let mut parameters = Vec::new();
@@ -246,11 +249,11 @@ impl Network {
                 ..Draw::default()
             };
             let scale = (2.0 / cols as f64).sqrt();
-            let values = normals(draw, rows * cols, scale);
-            let packed = pack(recipe.weights, rows, cols, |i| values[i]);
+            let values = normals(draw, rows * cols, scale)?;
+            let packed = pack(recipe.weights, rows, cols, |i| values[i])?;
             self.program.write(parameter.buffer, &packed)?;
             if let (Some(dtype), Some(master)) = (recipe.master, parameter.master) {
-                let packed = pack(dtype, rows, cols, |i| values[i]);
+                let packed = pack(dtype, rows, cols, |i| values[i])?;
                 self.program.write(master, &packed)?;
             }
         }
@@ -324,8 +327,8 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
 }
 
 /// `count` normal numbers of mean 0: Box and Muller's transform of pairs of 32 random bits.
-fn normals(draw: Draw, count: usize, deviation: f64) -> Vec<f64> {
-    let mut values = Vec::with_capacity(count.next_multiple_of(4));
+fn normals(draw: Draw, count: usize, deviation: f64) -> Result<Vec<f64>> {
+    let mut values = alloc::reserved("initialize", count.next_multiple_of(4))?;
     for block in 0..count.div_ceil(4) as u64 {
         let [a, b, c, d] = draw
             .block(block)
@@ -337,13 +340,13 @@ fn normals(draw: Draw, count: usize, deviation: f64) -> Vec<f64> {
         }
     }
     values.truncate(count);
-    values
+    Ok(values)
 }
 
 /// Values as rows of a type with the leading dimension of tensors; padding is zero.
-pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize) -> f64) -> Vec<u32> {
+pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize) -> f64) -> Result<Vec<u32>> {
     let ld = ld(dtype, cols);
-    let mut packed = vec![0; dtype.words((rows * ld) as u64) as usize];
+    let mut packed = alloc::filled("pack", dtype.words((rows * ld) as u64) as usize, 0)?;
     for row in 0..rows {
         for col in 0..cols {
             let (value, at) = (value(row * cols + col), row * ld + col);
@@ -360,7 +363,7 @@ pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize)
             }
         }
     }
-    packed
+    Ok(packed)
 }
 
 #[cfg(test)]
@@ -368,13 +371,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normals_are_normal() {
+    fn normals_are_normal() -> Result<()> {
         let draw = Draw {
             seed: 1,
             ..Draw::default()
         };
         let n = 100_000;
-        let values = normals(draw, n, 2.0);
+        let values = normals(draw, n, 2.0)?;
         let mean = values.iter().sum::<f64>() / n as f64;
         let variance = values.iter().map(|v| v * v).sum::<f64>() / n as f64;
         // Five standard deviations of each.
@@ -385,5 +388,6 @@ mod tests {
         );
         let outside = values.iter().filter(|v| v.abs() > 4.0).count() as f64 / n as f64;
         assert!((outside - 0.0455).abs() < 0.004, "{outside}");
+        Ok(())
     }
 }
