@@ -315,7 +315,7 @@ fn buffers_and_step_values_of_another_gpu_are_refused() {
         matches!(bound, Err(Error::Gpu { .. } | Error::OtherDevice { .. })),
         "{bound:?}"
     );
-    let step = StepBuffer::new(&other, &StepValues::default()).expect("step values");
+    let step = StepBuffer::new(&other, &[], &StepValues::default()).expect("step values");
     let bound = plan.bind_with(
         &[Operand::whole(&mine[0]), Operand::whole(&mine[1])],
         None,
