@@ -258,3 +258,39 @@ pub fn judge(case: &Case, expected: &Expected, got: &[HostBuffer], arithmetic: A
     guards.compared = 0;
     verdict.and(guards)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{Cpu, Level};
+    use crate::device::Device;
+    use std::collections::BTreeMap;
+
+    /// Few and small enough for Miri, which runs the portable level; tests/kernels.rs runs all on every level.
+    #[test]
+    fn small_cases_of_every_kernel_on_the_portable_level() -> crate::Result<()> {
+        let device = Device::from_cpu(Cpu::with_level(Level::Portable)?);
+        let (most_words, most) = if cfg!(miri) { (400, 2) } else { (1000, 5) };
+        let mut small: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for case in cases(Effort::Quick) {
+            let words: u64 = case.op.operands().iter().map(|operand| operand.words).sum();
+            if words <= most_words {
+                small.entry(case.op.name()).or_default().push((words, case));
+            }
+        }
+        for cases in small.values_mut() {
+            // The largest of them: the smallest are empty, or a single element.
+            cases.sort_by_key(|&(words, _)| std::cmp::Reverse(words));
+            for (_, case) in cases.iter().take(most) {
+                for report in run(&device, case)? {
+                    let failure = report.verdict.failure;
+                    assert!(failure.is_none(), "{}: {failure:?}", case.op.describe());
+                }
+            }
+        }
+        for entry in ALL {
+            assert!(small.contains_key(entry.name), "{}", entry.name);
+        }
+        Ok(())
+    }
+}

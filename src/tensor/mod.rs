@@ -2,14 +2,13 @@
 
 pub(crate) mod alloc;
 mod csr;
-mod dtype;
 pub(crate) mod element;
 mod host;
 mod layout;
 mod view;
 
+pub use crate::format::DType;
 pub use csr::{Csr, RowStats};
-pub use dtype::DType;
 pub use host::HostBuffer;
 pub use layout::{Layout, MAX_WORDS, Part};
 pub use view::View;

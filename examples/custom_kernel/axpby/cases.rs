@@ -2,7 +2,6 @@ use fewbit::op::{Case, Effort, data::Source};
 
 use super::Axpby;
 
-/// Awkward lengths; small whole numbers, whose results must be exact, and any numbers.
 pub(crate) fn cases() -> Vec<Case> {
     let case = |len: usize, alpha: f32, beta: f32, value: fn(&mut Source) -> f32| {
         let (alpha, beta) = (alpha.into(), beta.into());

@@ -83,7 +83,7 @@ impl PackedB {
             return Err(CpuError::Packed {
                 k: self.k,
                 n: self.n,
-                level: self.level,
+                level: self.level.name(),
                 left: if self.pairs() { "bf16" } else { "bf16 or f32" },
             });
         }
