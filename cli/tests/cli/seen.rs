@@ -50,6 +50,7 @@ fn a_refusal_is_an_object_too() {
             &["check", "copy", "--variant", "nosuch", "--device", "cpu"],
             &["nosuch", "variant"],
         ),
+        (&["check", "copy", "--device", "cpu", "--core"], &["--device gpu"]),
         (&["info", "--adapter", ""], &["--adapter"]),
         (&["info", "--adapter", "no such adapter"], &["no such adapter"]),
         (&["bench", "--nosuch"], &["--nosuch"]),
