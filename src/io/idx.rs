@@ -252,7 +252,7 @@ impl Idx {
         Ok(())
     }
 
-    /// Writes the array to the file `path`, plain, whole or not at all ([`file::write`](crate::file::write)).
+    /// Writes the array to the file `path`, plain, whole or not at all ([`file::write`]).
     ///
     /// # Errors
     /// As [`Idx::write_to`], inside [`IdxError::File`]; an existing file is then as it was.

@@ -339,7 +339,7 @@ pub fn serialize(tensors: &[NamedTensor]) -> Result<Vec<u8>, SafetensorsError> {
     Ok(serialize_views(views, None)?)
 }
 
-/// Writes tensors to the file `path`; see [`serialize`] and [`file::write`](crate::file::write): an existing file is
+/// Writes tensors to the file `path`; see [`serialize`] and [`file::write`]: an existing file is
 /// replaced only once the new one is complete, so an interrupted run leaves the old checkpoint whole.
 ///
 /// # Errors
