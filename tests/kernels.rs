@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stderr, reason = "a file that cannot be written is told")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fewbit::check::{self, Case, Effort, Expected};
@@ -111,7 +111,21 @@ fn main() {
     ));
     let conclusion = libtest_mimic::run(&arguments, trials);
     digests.write();
+    let unlisted = unlisted(&places);
+    if !unlisted.is_empty() {
+        eprintln!("permutations that plans took and kernels::ALL does not list: {unlisted:#?}");
+        std::process::exit(101);
+    }
     conclusion.exit();
+}
+
+/// What plans have compiled here and no row of `kernels::ALL` lists: nothing else would have checked its bindings.
+fn unlisted(places: &[Place]) -> Vec<String> {
+    let listed: HashSet<_> = fewbit::kernels::permutations().into_iter().collect();
+    let gpus = places.iter().filter_map(|place| place.device.as_gpu());
+    let used = gpus.flat_map(Gpu::permutations);
+    let unlisted = used.filter(|used| !listed.contains(used));
+    unlisted.map(|permutation| permutation.label()).collect()
 }
 
 /// Numbers the cases of one description, which differ in their data alone.
