@@ -5,6 +5,7 @@
 //! Nothing here submits, blocks or sets callbacks on a borrowed device.
 
 mod bf16_unit;
+mod bound;
 #[cfg(feature = "tune")]
 mod cache;
 mod dispatch;
@@ -18,6 +19,7 @@ mod pieces;
 mod pipeline;
 mod plan;
 mod readback;
+mod request;
 mod shader;
 mod spirv;
 mod step;
@@ -28,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub use bf16_unit::Bf16Unit;
+pub use bound::BoundPlan;
 #[cfg(feature = "tune")]
 pub use cache::Cache;
 pub use dispatch::{Dispatch, Parameter, Words};
@@ -37,8 +40,9 @@ pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};
 pub use pieces::{Piece, pieces};
 pub use pipeline::Pipeline;
-pub use plan::{BoundPlan, Offsets, Plan, PlanRequest, Step, Window, split_rows, spread_groups};
+pub use plan::{Plan, Step, Window};
 pub use readback::ReadBack;
+pub use request::{Offsets, PlanRequest, split_rows, spread_groups};
 pub use shader::{Interface, Shader};
 pub use step::{StepBuffer, StepValues};
 pub use tuning::Tuning;
