@@ -44,7 +44,7 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "ceiling",
-        table: &NoVariants,
+        table: &ceiling::gpu::VARIANTS,
         cases: ceiling::cases::cases,
         bench: ceiling::cases::bench,
         awkward: ceiling::cases::bench,
@@ -157,7 +157,6 @@ pub fn permutations() -> Vec<Permutation> {
         [
             bfp::permutations(),
             bfp::product_permutations(),
-            ceiling::permutations(),
             column_sums::permutations(),
             convert::permutations(),
             fmac::permutations(),
