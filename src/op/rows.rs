@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::Verdict;
 use crate::error::{Error, Result};
 use crate::format::bf16;
-use crate::gpu::{Gpu, split_rows};
 use crate::tensor::DType;
 
 /// Words that `rows` rows of `cols` elements span.
@@ -21,73 +20,6 @@ pub(crate) fn cut(range: Range<u64>, most: u64) -> impl Iterator<Item = Range<u6
     let (most, count) = (most.max(1), range.end - range.start);
     (0..count.div_ceil(most))
         .map(move |i| range.start + i * most..(range.start + (i + 1) * most).min(range.end))
-}
-
-/// Whether all operands are one contiguous run of `rows * cols` elements.
-pub(crate) fn contiguous(rows: usize, cols: usize, operands: &[(DType, usize)]) -> bool {
-    rows <= 1 || operands.iter().all(|(_, ld)| *ld == cols)
-}
-
-/// The part of every operand that one dispatch works on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Piece {
-    pub(crate) rows: u64,
-    pub(crate) cols: u64,
-    /// Logical row-major index of its first element.
-    pub(crate) base: u64,
-    /// Its first row; `None` for a piece of a contiguous run.
-    row: Option<u64>,
-}
-
-impl Piece {
-    /// The first word and the number of words of an operand.
-    pub(crate) fn window(&self, dtype: DType, ld: usize) -> (u64, u64) {
-        let first = match self.row {
-            Some(row) => row * dtype.words(ld as u64),
-            None => dtype.words(self.base),
-        };
-        (first, words(dtype, self.rows as usize, self.cols as usize, ld))
-    }
-}
-
-/// Cuts an elementwise operation into dispatches: by rows, or, where all operands are contiguous, at multiples
-/// of eight elements, where draws begin anew.
-pub(crate) fn pieces(gpu: &Gpu, rows: usize, cols: usize, operands: &[(DType, usize)]) -> Vec<Piece> {
-    if rows == 0 || cols == 0 {
-        return Vec::new();
-    }
-    let per_row = |elements: &dyn Fn(usize) -> u64| {
-        let words = operands.iter().map(|(dtype, ld)| dtype.words(elements(*ld)));
-        let widest = words.clone().max().unwrap_or(1);
-        (words.sum::<u64>(), widest * 4)
-    };
-    if contiguous(rows, cols, operands) {
-        let (work, bytes) = per_row(&|_| 8);
-        let len = rows as u64 * cols as u64;
-        let cut = |range: Range<u64>| {
-            let (base, end) = (range.start * 8, (range.end * 8).min(len));
-            let cols = end - base;
-            Piece {
-                rows: 1,
-                cols,
-                base,
-                row: None,
-            }
-        };
-        let eights = split_rows(gpu, len.div_ceil(8), work, bytes, 1);
-        return eights.into_iter().map(cut).collect();
-    }
-    let (work, bytes) = per_row(&|ld| ld as u64);
-    let cut = |range: Range<u64>| Piece {
-        rows: range.end - range.start,
-        cols: cols as u64,
-        base: range.start * cols as u64,
-        row: Some(range.start),
-    };
-    split_rows(gpu, rows as u64, work, bytes, 1)
-        .into_iter()
-        .map(cut)
-        .collect()
 }
 
 /// Checks extents, types and leading dimensions of an operation over rows.
