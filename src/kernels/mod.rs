@@ -128,7 +128,7 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "column_sums",
-        table: &NoVariants,
+        table: &column_sums::gpu::VARIANTS,
         cases: column_sums::cases::cases,
         bench: column_sums::cases::bench,
         awkward: column_sums::cases::awkward,
@@ -157,7 +157,6 @@ pub fn permutations() -> Vec<Permutation> {
         [
             bfp::permutations(),
             bfp::product_permutations(),
-            column_sums::permutations(),
             convert::permutations(),
             fmac::permutations(),
             fmac::product_permutations(),
