@@ -135,7 +135,7 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "softmax_cross_entropy",
-        table: &NoVariants,
+        table: &softmax_cross_entropy::gpu::VARIANTS,
         cases: softmax_cross_entropy::cases::cases,
         bench: softmax_cross_entropy::cases::bench,
         awkward: softmax_cross_entropy::cases::awkward,
@@ -161,7 +161,6 @@ pub fn permutations() -> Vec<Permutation> {
             fmac::permutations(),
             fmac::product_permutations(),
             matmul::permutations(),
-            softmax_cross_entropy::permutations(),
             spmm::permutations(),
             spmv::permutations(),
         ]

@@ -1,9 +1,8 @@
-//! Helpers of elementwise kernels over rows with leading dimensions, and judges of values inside a bound.
+//! Helpers of kernels over rows, and judges of values inside a bound.
 
 use std::ops::Range;
 
 use super::Verdict;
-use crate::error::{Error, Result};
 use crate::format::bf16;
 use crate::tensor::DType;
 
@@ -20,85 +19,6 @@ pub(crate) fn cut(range: Range<u64>, most: u64) -> impl Iterator<Item = Range<u6
     let (most, count) = (most.max(1), range.end - range.start);
     (0..count.div_ceil(most))
         .map(move |i| range.start + i * most..(range.start + (i + 1) * most).min(range.end))
-}
-
-/// Checks extents, types and leading dimensions of an operation over rows.
-pub(crate) fn check(
-    op: &'static str,
-    rows: usize,
-    cols: usize,
-    allowed: &[DType],
-    expected: &'static str,
-    operands: &[(&'static str, DType, usize)],
-) -> Result<()> {
-    for (what, value) in [("rows", rows), ("cols", cols)] {
-        super::check_limit(op, what, value as u64, u64::from(u32::MAX) / 2)?;
-    }
-    for &(operand, got, ld) in operands {
-        if !allowed.contains(&got) {
-            return Err(Error::DType {
-                op,
-                operand,
-                expected,
-                got,
-            });
-        }
-        super::check_ld(op, operand, got, cols, ld)?;
-    }
-    Ok(())
-}
-
-/// f64 is all or nothing: no operation mixes it with narrower types.
-pub(crate) fn check_f64_alone(op: &'static str, operands: &[(&'static str, DType, usize)]) -> Result<()> {
-    let wide = operands
-        .iter()
-        .filter(|(_, dtype, _)| *dtype == DType::F64)
-        .count();
-    match operands.iter().find(|(_, dtype, _)| *dtype != DType::F64) {
-        Some(&(operand, got, _)) if wide > 0 => Err(Error::DType {
-            op,
-            operand,
-            expected: "f64, as the other operands",
-            got,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Fails every word of an operand in rows that padding owns and that did not keep its value, and the high half
-/// beside the last of an odd count of 16-bit elements if it is not zero.
-pub(crate) fn padding(
-    verdict: &mut Verdict,
-    operand: &'static str,
-    (dtype, rows, cols, ld): (DType, usize, usize, usize),
-    before: &[u32],
-    got: &[u32],
-) {
-    let (row_words, used) = (dtype.words(ld as u64) as usize, dtype.words(cols as u64) as usize);
-    for row in 0..rows {
-        let start = row * row_words;
-        if dtype.bits() == 16 && cols % 2 == 1 && got[start + used - 1] >> 16 != 0 {
-            fail(
-                verdict,
-                operand,
-                start + used - 1,
-                "a zero high half",
-                got[start + used - 1],
-            );
-        }
-        for at in start + used..(start + row_words).min(got.len()) {
-            if got[at] != before[at] {
-                fail(verdict, operand, at, "padding left untouched", got[at]);
-            }
-        }
-    }
-}
-
-/// Fails one word.
-pub(crate) fn fail(verdict: &mut Verdict, operand: &'static str, index: usize, expected: &str, got: u32) {
-    verdict.element(operand, index as u64, f64::INFINITY, || {
-        [expected.to_string(), format!("{got:#010x}"), "exact".into()]
-    });
 }
 
 /// A result of a composite operation: its exact value, and how far the device's f32 may be from it.
