@@ -9,7 +9,7 @@
 use fewbit::device::Program;
 use fewbit::format::{Rounding, random::Draw};
 use fewbit::gpu::{Gpu, StepValues};
-use fewbit::ops::{Convert, Copy};
+use fewbit::ops::{Convert, Copy, Op as _};
 use fewbit::tensor::{DType, Layout};
 use fewbit::{Device, Error, wgpu};
 
@@ -186,5 +186,99 @@ fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small() {
                 Some(expected) => assert_eq!(&words, expected, "{} with cap {cap:?}", device.describe()),
             }
         }
+    }
+}
+
+#[test]
+fn codes_and_integers_go_up_and_come_back_bit_for_bit() {
+    use half::bf16;
+    // Signalling NaNs, subnormals and zeros of both signs among them.
+    let codes: Vec<bf16> = (0..21u16)
+        .map(|i| bf16::from_bits(i.wrapping_mul(0x0c35) ^ 0x7f81))
+        .chain([0x7f81, 0xff81, 1, 0x8000, 0].map(bf16::from_bits))
+        .collect();
+    let bits = |codes: &[bf16]| -> Vec<u16> { codes.iter().map(|code| code.to_bits()).collect() };
+    let integers: Vec<u32> = (0..26u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+    for device in devices() {
+        let x = device.from_bf16(&[2, 13], &codes).expect("codes");
+        assert_eq!(x.dtype(), Some(DType::Bf16));
+        let back = x.read_bf16_blocking().expect("codes");
+        assert_eq!(bits(&back), bits(&codes), "{}", device.describe());
+        let wide: Vec<u32> = x
+            .read_blocking()
+            .expect("values")
+            .into_iter()
+            .map(f32::to_bits)
+            .collect();
+        let want: Vec<u32> = codes.iter().map(|code| u32::from(code.to_bits()) << 16).collect();
+        assert_eq!(wide, want, "{}", device.describe());
+        let y = device.from_u32(&[2, 13], &integers).expect("integers");
+        assert_eq!(y.read_u32_blocking().expect("integers"), integers);
+        assert!(matches!(y.read_blocking(), Err(Error::DType { .. })));
+        assert!(matches!(y.read_bf16_blocking(), Err(Error::DType { .. })));
+        assert!(matches!(x.read_u32_blocking(), Err(Error::DType { .. })));
+        assert!(matches!(device.from_bf16(&[3], &codes), Err(Error::Shape { .. })));
+    }
+}
+
+#[test]
+fn an_operation_runs_over_words_on_every_device_and_in_every_variant() {
+    let op = Convert::contiguous(DType::F32, DType::Bf16, 37).with_rounding(
+        Rounding::Stochastic,
+        Draw {
+            seed: 3,
+            ..Draw::default()
+        },
+    );
+    let x: Vec<u32> = (0..40).map(|i| (1.0 + i as f32 / 300.0).to_bits()).collect();
+    let y = [0xdead_beef_u32; 21];
+    let want = Device::reference()
+        .run_words_blocking(&op, &[&x, &y], Some("reference"))
+        .expect("words");
+    assert_eq!((want[0].len(), want[1].len()), (40, 21));
+    assert_eq!(want[0], x);
+    assert_eq!(want[1][20], 0xdead_beef, "past the operand nothing is written");
+    for device in devices() {
+        let mut variants: Vec<Option<&str>> = vec![None];
+        if let Some(gpu) = device.as_gpu() {
+            variants.extend(op.variants(gpu, fewbit::gpu::Offsets::Vec4).into_iter().map(Some));
+            assert!(variants.len() > 1);
+        }
+        for variant in variants {
+            let got = device.run_words_blocking(&op, &[&x, &y], variant).expect("words");
+            assert_eq!(got, want, "{} {variant:?}", device.describe());
+        }
+        let unknown = device.run_words_blocking(&op, &[&x, &y], Some("nosuch"));
+        assert!(
+            matches!(unknown, Err(Error::Value { what: "variant", .. })),
+            "{unknown:?}"
+        );
+        let short = device.run_words_blocking(&op, &[&x[..36], &y], None);
+        assert!(matches!(short, Err(Error::TooSmall { .. })), "{short:?}");
+        let few = device.run_words_blocking(&op, &[&x], None);
+        assert!(matches!(few, Err(Error::Operands { .. })), "{few:?}");
+    }
+}
+
+#[test]
+fn a_buffer_of_another_program_is_refused() {
+    for device in devices() {
+        let mut one = Program::new(&device);
+        let mut other = Program::new(&device);
+        let a = one.buffer(4).expect("a buffer");
+        let b = one.buffer(4).expect("a buffer");
+        let foreign = [0, 1].map(|_| other.buffer(4).expect("a buffer"));
+        assert_ne!(a, foreign[0]);
+        let pushed = one.push(Copy { words: 4 }, &[a, foreign[1]]);
+        assert!(
+            matches!(pushed, Err(Error::Value { what: "buffer", .. })),
+            "{pushed:?}"
+        );
+        assert!(one.is_empty());
+        let written = one.write(foreign[0], &[1; 4]);
+        assert!(matches!(written, Err(Error::Value { .. })), "{written:?}");
+        let read = pollster::block_on(one.read(foreign[0]));
+        assert!(matches!(read, Err(Error::Value { .. })), "{read:?}");
+        one.push(Copy { words: 4 }, &[a, b]).expect("its own buffers");
     }
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stderr, reason = "a file that cannot be written is told")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fewbit::check::{self, Case, Effort, Expected};
@@ -54,7 +54,10 @@ fn main() {
             ..GpuOptions::default()
         };
         match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
-            Ok(gpu) => places.push(Place::new(small, Device::from_gpu(gpu), Effort::Quick)),
+            Ok(gpu) => {
+                let flags = format!(" --max-binding {SMALL_BINDING}");
+                places.push(Place::new(small, Device::from_gpu(gpu), Effort::Quick).opened_with(flags));
+            }
             Err(error) => trials.push(missing(&small, &error.to_string())),
         }
         // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
@@ -64,7 +67,8 @@ fn main() {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
                 gpu.set_turn_cap(256);
-                places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick));
+                let flags = " --core --work-cap 3000 --turn-cap 256".to_string();
+                places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick).opened_with(flags));
             }
             Err(error) => trials.push(missing(&name, &error.to_string())),
         }
@@ -107,7 +111,21 @@ fn main() {
     ));
     let conclusion = libtest_mimic::run(&arguments, trials);
     digests.write();
+    let unlisted = unlisted(&places);
+    if !unlisted.is_empty() {
+        eprintln!("permutations that plans took and kernels::ALL does not list: {unlisted:#?}");
+        std::process::exit(101);
+    }
     conclusion.exit();
+}
+
+/// What plans have compiled here and no row of `kernels::ALL` lists: nothing else would have checked its bindings.
+fn unlisted(places: &[Place]) -> Vec<String> {
+    let listed: HashSet<_> = fewbit::kernels::permutations().into_iter().collect();
+    let gpus = places.iter().filter_map(|place| place.device.as_gpu());
+    let used = gpus.flat_map(Gpu::permutations);
+    let unlisted = used.filter(|used| !listed.contains(used));
+    unlisted.map(|permutation| permutation.label()).collect()
 }
 
 /// Numbers the cases of one description, which differ in their data alone.
@@ -229,6 +247,8 @@ struct Place {
     effort: Effort,
     /// wgpu's OpenGL back end waits for its one context a second at most, then panics: one test at a time.
     turn: Option<Arc<Mutex<()>>>,
+    /// What `fewbit check` must be told to open it like this.
+    flags: String,
 }
 
 impl Place {
@@ -241,7 +261,12 @@ impl Place {
             device,
             effort,
             turn: alone.then(Arc::default),
+            flags: String::new(),
         }
+    }
+
+    fn opened_with(self, flags: String) -> Self {
+        Self { flags, ..self }
     }
 }
 
@@ -265,7 +290,8 @@ fn trial(place: Place, shared: Shared, digests: Arc<Digests>) -> Trial {
         {
             if let Some(failure) = report.verdict.failure {
                 let repeat = check::repeat_command(&place.device, case, &report.variant);
-                return Err(format!("{}: {failure}\nrepeat: {repeat}", report.variant).into());
+                let flags = &place.flags;
+                return Err(format!("{}: {failure}\nrepeat: {repeat}{flags}", report.variant).into());
             }
             if place.device.as_cpu().is_some() && case.op.class() == Class::Bounded {
                 digests.check(&place.name, title, report.digest)?;

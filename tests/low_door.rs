@@ -11,7 +11,7 @@
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{
     AdapterChoice, Binding, Gpu, GpuOptions, Kernel, Offsets, Operand, OperandSpec, Permutation, Plan,
-    PlanRequest, ReadBack, Step, StepValues, Window, spread_groups,
+    PlanRequest, ReadBack, Step, StepBuffer, StepValues, Window, spread_groups,
 };
 use fewbit::ops::{Args, Ceiling, CeilingKind, Class, Convert, Copy, Op, Spmv, Work};
 use fewbit::tensor::DType;
@@ -285,10 +285,123 @@ fn a_lost_device_is_an_error() {
         .from_f32(&[4], &[1.0; 4])
         .and_then(|tensor| tensor.read_blocking())
         .expect_err("a destroyed device reads nothing");
+    assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+}
+
+/// Buffers of one device and a plan of another: refused, and nothing is written to the buffers of the same number.
+#[test]
+fn buffers_and_step_values_of_another_gpu_are_refused() {
+    if foreign().is_none() {
+        return;
+    }
+    let options = GpuOptions {
+        adapter: AdapterChoice::Any,
+        ..GpuOptions::default()
+    };
+    let open = || Gpu::open_blocking(&options).expect("a GPU");
+    let (one, other) = (open(), open());
+    let make = |gpu: &Gpu, first: u32| -> [wgpu::Buffer; 2] {
+        [first, first + 1].map(|word| {
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+            gpu.buffer_with("words", &[word; 8], usage).expect("a buffer")
+        })
+    };
+    let (mine, foreign) = (make(&one, 1), make(&other, 11));
+    let plan = Copy { words: 8 }
+        .plan(&one, &PlanRequest::default())
+        .expect("a plan");
+    let bound = plan.bind(&[Operand::whole(&foreign[0]), Operand::whole(&foreign[1])]);
     assert!(
-        matches!(error, Error::DeviceLost { .. } | Error::Gpu { .. }),
-        "{error}"
+        matches!(bound, Err(Error::Gpu { .. } | Error::OtherDevice { .. })),
+        "{bound:?}"
     );
+    let step = StepBuffer::new(&other, &[], &StepValues::default()).expect("step values");
+    let bound = plan.bind_with(
+        &[Operand::whole(&mine[0]), Operand::whole(&mine[1])],
+        None,
+        Some(&step),
+    );
+    assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
+    // A read-back of a foreign buffer fails where its encoder is submitted.
+    let mut encoder = one.encoder("read back");
+    let back = ReadBack::record(&one, &mut encoder, &foreign[0], 0, 8);
+    let sent = back.and_then(|_| one.submit("read back", encoder));
+    assert!(
+        matches!(sent, Err(Error::Gpu { .. } | Error::OtherDevice { .. })),
+        "{sent:?}"
+    );
+    for (gpu, buffers, first) in [(&one, &mine, 1), (&other, &foreign, 11)] {
+        for (buffer, word) in buffers.iter().zip(first..) {
+            let mut encoder = gpu.encoder("read back");
+            let back = ReadBack::record(gpu, &mut encoder, buffer, 0, 8).expect("a read-back");
+            gpu.submit("read back", encoder).expect("a submit");
+            assert_eq!(back.read_blocking().expect("words").words(), [word; 8]);
+        }
+    }
+}
+
+/// OpenGL has an instance of its own beside that of the others, and its buffers count from the same number.
+#[test]
+fn buffers_of_opengl_and_of_others_do_not_mix() {
+    let adapters = pollster::block_on(fewbit::gpu::adapters());
+    let of = |gl: bool| {
+        let found = adapters
+            .iter()
+            .find(|adapter| (adapter.get_info().backend == wgpu::Backend::Gl) == gl);
+        found.and_then(|adapter| pollster::block_on(Gpu::open_adapter(adapter.clone(), false)).ok())
+    };
+    let (Some(native), Some(gl)) = (of(false), of(true)) else {
+        eprintln!("skipped: needs an adapter of OpenGL and another");
+        return;
+    };
+    let plan = Copy { words: 8 }
+        .plan(&native, &PlanRequest::default())
+        .expect("a plan");
+    let buffers = [0, 1].map(|_| gl.buffer("words", 32).expect("a buffer"));
+    let bound = plan.bind(&[Operand::whole(&buffers[0]), Operand::whole(&buffers[1])]);
+    assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
+    let buffers = [0, 1].map(|_| native.buffer("words", 32).expect("a buffer"));
+    let plan = Copy { words: 8 }
+        .plan(&gl, &PlanRequest::default())
+        .expect("a plan");
+    let bound = plan.bind(&[Operand::whole(&buffers[0]), Operand::whole(&buffers[1])]);
+    assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
+}
+
+#[test]
+fn a_destroyed_device_is_lost_at_the_next_call() {
+    if foreign().is_none() {
+        return;
+    }
+    let options = GpuOptions {
+        adapter: AdapterChoice::Any,
+        ..GpuOptions::default()
+    };
+    let open = || {
+        let gpu = Gpu::open_blocking(&options).expect("a GPU");
+        let buffer = gpu.buffer("words", 32).expect("a buffer");
+        let plan = Copy { words: 4 }
+            .plan(&gpu, &PlanRequest::default())
+            .expect("a plan");
+        (gpu, buffer, plan)
+    };
+    let (gpu, ..) = open();
+    gpu.device().destroy();
+    let made = gpu.buffer("words", 32);
+    assert!(matches!(made, Err(Error::DeviceLost { .. })), "{made:?}");
+    let (gpu, buffer, plan) = open();
+    gpu.device().destroy();
+    let bound = plan.bind(&[Operand::new(&buffer, 0, 16), Operand::whole(&buffer)]);
+    assert!(bound.is_err());
+    let (gpu, ..) = open();
+    let encoder = gpu.encoder("nothing");
+    gpu.device().destroy();
+    let sent = gpu.submit("nothing", encoder);
+    assert!(matches!(sent, Err(Error::DeviceLost { .. })), "{sent:?}");
+    let (gpu, ..) = open();
+    gpu.device().destroy();
+    let waited = gpu.wait();
+    assert!(matches!(waited, Err(Error::DeviceLost { .. })), "{waited:?}");
 }
 
 /// A trio from outside the crate: y = x ^ mask.

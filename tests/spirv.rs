@@ -208,7 +208,10 @@ fn products() -> Result<(), Failed> {
                 .into_iter()
                 .collect();
             let Some(coded) = coded else { continue };
-            let plain: Vec<_> = before[..2].to_vec();
+            let plain = before[..2]
+                .iter()
+                .map(HostBuffer::try_clone)
+                .collect::<fewbit::Result<Vec<_>>>()?;
             for (operand, words) in before.iter_mut().zip(&coded) {
                 operand.words_mut().copy_from_slice(words);
             }

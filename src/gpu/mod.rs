@@ -9,6 +9,7 @@ mod bf16_unit;
 mod cache;
 mod dispatch;
 mod errors;
+mod foreign;
 mod kernel;
 mod library;
 mod open;
@@ -92,7 +93,12 @@ impl std::fmt::Debug for Gpu {
 
 impl Gpu {
     /// Borrows a device and its queue. Nothing is created on them until a plan is made, nothing is submitted,
-    /// no callback is set: tell us of a lost device with [`Gpu::notify_lost`].
+    /// no callback is set, nothing is polled: tell us of a lost device with [`Gpu::notify_lost`].
+    ///
+    /// Give its plans buffers of this device only. wgpu refuses those of other devices of the same
+    /// [`wgpu::Instance`], but takes a buffer of another instance (such as one that fewbit opened itself) for
+    /// the buffer of the same number here, and neither wgpu nor fewbit can notice. Where a program also opens GPUs
+    /// through fewbit, make its own devices from the adapters of [`adapters`].
     #[must_use]
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         Self::borrowed(None, device, queue, None)
@@ -182,11 +188,6 @@ impl Gpu {
             matrix_units,
             bf16_unit,
         }))
-    }
-
-    /// Whether both are the same opened device.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The device.

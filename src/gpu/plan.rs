@@ -340,7 +340,8 @@ impl Plan {
     ///
     /// # Errors
     /// Every mismatch is a typed error: the number of operands, one too small, an offset off its multiple, a
-    /// buffer without `STORAGE` usage, one buffer behind an output and another operand, scratch missing.
+    /// buffer without `STORAGE` usage, one buffer behind an output and another operand, scratch missing, step
+    /// values or a buffer of another GPU (see [`Gpu::from_wgpu`] for those that nobody can tell).
     pub fn bind_with(
         &self,
         operands: &[Operand<'_>],
@@ -555,6 +556,7 @@ impl Plan {
                     multiple: 4,
                 });
             }
+            plan.gpu.check_buffer(plan.op, spec.name, operand.buffer)?;
             if !operand.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
                 return Err(Error::Usage {
                     op: plan.op,

@@ -9,10 +9,11 @@
 //! An element's sum depends on the blocks of k alone: neither the tile's size nor the thread
 //! that computes it changes its bits, so the tile's size may follow the number of threads.
 
+use super::memory::grow;
 use super::micro::Micro;
 use super::pack::{Operand, Pack};
 use super::store::{Finish, FinishTile, tiles};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, CpuError};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -39,7 +40,8 @@ thread_local! {
 /// More lines of packed operands than this are given back after a product: 64 MiB.
 const KEPT: usize = 1 << 20;
 
-/// Lends `f` three aligned slices of the given lengths with unspecified contents.
+/// Lends `f` three aligned slices of the given lengths with unspecified contents. The lengths are those of a tile,
+/// some MiB whatever the product's shape.
 fn with_scratch<E, A, R>(lens: [usize; 3], f: impl FnOnce(&mut [E], &mut [E], &mut [A]) -> R) -> R
 where
     E: bytemuck::Pod,
@@ -90,7 +92,8 @@ pub(crate) fn blocked<M, OA, OB, F>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) where
+) -> Result<(), CpuError>
+where
     M: Micro,
     M::Acc: Default,
     OA: Operand<M::Elem>,
@@ -123,7 +126,7 @@ pub(crate) fn blocked<M, OA, OB, F>(
     let blocks = Blocks::new(k, ku);
     let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
-    let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns);
+    let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
     let (outer_rows, outer_columns) = (rows.next_multiple_of(M::MR), columns.next_multiple_of(M::NR));
     // Shared where more than one tile reads it.
     let share_a = columns > nc;
@@ -138,9 +141,7 @@ pub(crate) fn blocked<M, OA, OB, F>(
     ];
     let mut shared = SHARED.take();
     let lines = lens.map(|len| (len * size_of::<M::Elem>()).div_ceil(size_of::<Line>()));
-    if shared.len() < lines[0] + lines[1] {
-        shared.resize(lines[0] + lines[1], Line([0; 8]));
-    }
+    grow(&mut shared, lines[0].saturating_add(lines[1]), Line([0; 8]))?;
     let (shared_a, shared_b) = shared.split_at_mut(lines[0]);
     let shared_a: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_a)[..lens[0]];
     let shared_b: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_b)[..lens[1]];
@@ -216,6 +217,7 @@ pub(crate) fn blocked<M, OA, OB, F>(
     if shared.len() <= KEPT {
         SHARED.set(shared);
     }
+    Ok(())
 }
 
 fn pack<E, O: Operand<E>>(

@@ -1,6 +1,7 @@
 //! Dense products: C = relu?(alpha op(A) op(B) + beta C + bias).
 
 mod blocked;
+mod memory;
 pub(crate) mod micro;
 mod pack;
 mod packed;
@@ -11,6 +12,7 @@ use super::dispatch::{Kernel, Lanes};
 use super::{Cpu, CpuError, Isa, check_matrix};
 use crate::format::bf16;
 use blocked::{Product, blocked};
+use memory::{collected, filled};
 use micro::{F32, F64};
 use pack::{Mixed, Packed, View};
 use packed::Panels;
@@ -256,8 +258,8 @@ impl<'a> Sink<'a> {
 /// follow IEEE.
 ///
 /// # Errors
-/// [`CpuError`] if an operand that would be read or written is too short, or its leading dimension
-/// is less than its row.
+/// [`CpuError`] if an operand that would be read or written is too short, its leading dimension
+/// is less than its row, or memory for packed operands ran out (C then holds what it held).
 ///
 /// ```
 /// use fewbit::cpu::{Cpu, GemmParams, Sink, Source, gemm};
@@ -319,8 +321,8 @@ fn gemm_any(
                 len: data.len(),
             });
         }
-        Some(Data::F32(data)) => data[..n].to_vec(),
-        Some(Data::Bf16(data)) => data[..n].iter().map(|&bits| bf16::widen(bits)).collect(),
+        Some(Data::F32(data)) => collected(data[..n].iter().copied())?,
+        Some(Data::Bf16(data)) => collected(data[..n].iter().map(|&bits| bf16::widen(bits)))?,
     };
     // An empty sum needs no operands either.
     let alpha = if k == 0 { 0.0 } else { alpha };
@@ -336,14 +338,13 @@ fn gemm_any(
     match c {
         Sink::F32 { data, ld } => {
             check_matrix("C", data.len(), m, n, ld)?;
-            product(cpu, shape, a, b, &bias, &affine, data, ld);
+            product(cpu, shape, a, b, &bias, &affine, data, ld)
         }
         Sink::Bf16 { data, ld, rounding } => {
             check_matrix("C", data.len(), m, n, ld)?;
-            product(cpu, shape, a, b, &bias, &ToBf16 { affine, rounding }, data, ld);
+            product(cpu, shape, a, b, &bias, &ToBf16 { affine, rounding }, data, ld)
         }
     }
-    Ok(())
 }
 
 /// Copies the few vectors of [`small::few`] to f32 rows.
@@ -374,9 +375,9 @@ fn product<F: Finish<f32>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     if m == 0 || n == 0 {
-        return;
+        return Ok(());
     }
     if !finish.needs_product() {
         return without_product(cpu, m, n, bias, finish, c, ldc);
@@ -399,7 +400,7 @@ fn product<F: Finish<f32>>(
             && w.k_adjacent
             && k > 0
         {
-            let mut rows = vec![0; count * k];
+            let mut rows = filled(count * k, 0)?;
             for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
                 for (k, out) in row.iter_mut().enumerate() {
                     *out = vectors.at(outer, k);
@@ -407,7 +408,7 @@ fn product<F: Finish<f32>>(
             }
             return small::few_pairs(cpu, isa, &rows, k, w, outer, transposed, bias, finish, c, ldc);
         }
-        let mut rows = vec![0.0; count * k];
+        let mut rows = filled(count * k, 0.0)?;
         cpu.run(Gather {
             from: vectors,
             k,
@@ -434,7 +435,7 @@ fn product<F: Finish<f32>>(
             (Mixed::Bf16(a), Mixed::Bf16(b)) => {
                 let (a, b) = (pack::PairView(a), pack::PairView(b));
                 let p = Product { m, n, k, a, b, bias };
-                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
+                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc)
             }
             _ => blocked(cpu, F32(isa.base()), 1, &p, finish, c, ldc),
         },
@@ -452,7 +453,7 @@ fn packed<F: Finish<f32>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     match &b.panels {
         Panels::F32(panels) => {
             let b = Packed(panels.as_slice());
@@ -475,8 +476,9 @@ fn packed<F: Finish<f32>>(
             if let (Isa::Avx512Bf16(isa), Mixed::Bf16(a)) = (cpu.isa, a) {
                 let (a, b) = (pack::PairView(a), Packed(panels.as_slice()));
                 let p = Product { m, n, k, a, b, bias };
-                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
+                return blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
             }
+            Ok(())
         }
     }
 }
@@ -490,9 +492,9 @@ fn without_product<A: Copy + Default + Sync, F: Finish<A>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     let rows = ((1 << 16) / n).max(1);
-    cpu.for_each(tiles(c, ldc, m, n, rows, n), |mut tile| {
+    cpu.for_each(tiles(c, ldc, m, n, rows, n)?, |mut tile| {
         let tile = &mut tile;
         cpu.run(FinishTile {
             finish,
@@ -504,6 +506,7 @@ fn without_product<A: Copy + Default + Sync, F: Finish<A>>(
             n,
         });
     });
+    Ok(())
 }
 
 /// C = relu?(alpha op(A) op(B) + beta C + bias) in f64.
@@ -552,8 +555,7 @@ pub fn gemm_f64(
     }
     let finish = &Affine { alpha, beta, relu };
     if alpha == 0.0 {
-        without_product(cpu, m, n, bias, finish, c, ldc);
-        return Ok(());
+        return without_product(cpu, m, n, bias, finish, c, ldc);
     }
     let p = Product {
         m,
@@ -582,5 +584,4 @@ pub fn gemm_f64(
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(isa) => blocked(cpu, F64(isa), 1, &p, finish, c, ldc),
     }
-    Ok(())
 }

@@ -2,28 +2,30 @@
 
 use crate::cpu::parallel::TASK;
 use crate::cpu::{Cpu, Kernel, Lanes, Value};
+use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::kernels::ColumnSums;
-use crate::tensor::DType;
+use crate::tensor::{DType, alloc};
 
 /// Columns of one block: even, so that blocks share no word; wide, so that a row's part streams; narrow enough for
 /// its sums to stay in the first-level cache.
 const BAND: usize = 2048;
 
-pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) {
+pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) -> Result<()> {
     if op.cols == 0 {
-        return;
+        return Ok(());
     }
     if op.to == DType::F64 {
         wide(cpu, op, x, y);
-        return;
+        return Ok(());
     }
     let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
     // Blocks depend on the shape alone, and so do the sums.
     let band = op.cols.min(BAND);
     let block_rows = (2 * TASK / band).max(1);
-    let mut partial = vec![0f32; op.rows.div_ceil(block_rows).max(1) * op.cols];
+    let sums = op.rows.div_ceil(block_rows).max(1) * op.cols;
+    let mut partial = alloc::filled("column_sums", sums, 0f32)?;
     let mut blocks = Vec::new();
     for (i, sums) in partial.chunks_mut(op.cols).enumerate() {
         let rows = i * block_rows..op.rows.min((i + 1) * block_rows);
@@ -63,6 +65,7 @@ pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) 
         };
         to.store_bits(y, 0, col, stored);
     }
+    Ok(())
 }
 
 /// Adds rows, `ld` apart and the first at the start of `x`, to `sums` in order.

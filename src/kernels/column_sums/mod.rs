@@ -161,8 +161,7 @@ impl Op for ColumnSums {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y] = args.take(self)?;
-        cpu::column_sums(cpu, &op, x.read(), y.write());
-        Ok(())
+        cpu::column_sums(cpu, &op, x.read(), y.write())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {

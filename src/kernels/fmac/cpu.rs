@@ -7,9 +7,11 @@
 use crate::cpu::parallel::TASK;
 use crate::cpu::random::for_pieces;
 use crate::cpu::{Cpu, Kernel, Lanes};
+use crate::error::Result;
 use crate::format::random::{Generator, half_word};
 use crate::format::{Rounding, bf16};
 use crate::kernels::{Fmac, FmacMatmul};
+use crate::tensor::alloc;
 
 const HIGH: u32 = 0xffff_0000;
 
@@ -125,9 +127,9 @@ type Row = [f32; TASK_COLS];
 
 /// `C <- A B (+ C)` with a bf16 accumulator. A task owns a tile of C, so results do not depend on how many
 /// threads there are.
-pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &mut [u32]) {
+pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &mut [u32]) -> Result<()> {
     if op.batch == 0 || op.m == 0 || op.n == 0 {
-        return;
+        return Ok(());
     }
     let (down, across) = (op.m.div_ceil(TASK_ROWS), op.n.div_ceil(TASK_COLS));
     let (a, b) = (bf16::halves(a), bf16::halves(b));
@@ -135,7 +137,8 @@ pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &
     // Tiles share rows of C, so some products' tiles at a time are computed apart and then stored.
     let per_product = down * across;
     let products = (64 / per_product).clamp(1, op.batch);
-    let mut tiles = vec![[0u16; TASK_ROWS * TASK_COLS]; products * per_product];
+    let blank = [0u16; TASK_ROWS * TASK_COLS];
+    let mut tiles = alloc::filled("fmac_matmul", products * per_product, blank)?;
     for first in (0..op.batch).step_by(products) {
         let place = |index: usize| {
             let (batch, tile) = (first + index / per_product, index % per_product);
@@ -170,6 +173,7 @@ pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &
             }
         }
     }
+    Ok(())
 }
 
 /// The tile of product `batch` from `row0` and `col0` on.

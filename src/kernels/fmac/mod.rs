@@ -42,6 +42,10 @@ pub use probe::probe_float_fmac_blocking;
 /// Exact class: the sum is rounded to nearest in f32 and then to bf16. Stochastic rounding draws for the
 /// element's logical row-major index (`row * cols + col`). Results of magnitude 0 are +0, every NaN is
 /// 0x7fc0.
+///
+/// On a GPU the fast variant, `float`, serves only where its f32 addition has been found to round as the reference's.
+/// Planning submits nothing and so does not find out: without a call of [`probe_float_fmac`] first, once per GPU, every
+/// plan takes the variant `integer`, which is right everywhere and slower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fmac {
     /// Rows.

@@ -35,6 +35,8 @@ const OP: &str = "fmac_matmul";
 ///
 /// The products of a batch follow each other without a gap: the rows of all A are one matrix of `batch * M`
 /// rows (`batch * K` of `M` elements with `trans_a`), likewise B and C.
+///
+/// The variant `float` serves only after [`probe_float_fmac`](super::probe_float_fmac), as for [`Fmac`](super::Fmac).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FmacMatmul {
     /// Products.
@@ -404,7 +406,7 @@ impl Op for FmacMatmul {
         let op = self.at(&args.step);
         op.check()?;
         let [a, b, c] = args.take(self)?;
-        super::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write());
+        super::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write())?;
         Ok(())
     }
 

@@ -28,10 +28,14 @@ impl DType {
     }
 
     /// `u32` words that `elements` consecutive elements take; an odd count of 16-bit elements takes half a
-    /// word more, written as zero.
+    /// word more, written as zero. Never wraps: `u64::MAX` where there are more.
     #[must_use]
     pub const fn words(self, elements: u64) -> u64 {
-        (elements * self.bits() as u64).div_ceil(32)
+        let bits = self.bits() as u64;
+        // Thirty-two elements take `bits` words, so that no product of bits is needed.
+        (elements / 32)
+            .saturating_mul(bits)
+            .saturating_add((elements % 32 * bits).div_ceil(32))
     }
 
     /// The multiple that a `Tensor` rounds its leading dimension up to: 8 for packed 16-bit elements, so that
