@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::kernels::ColumnSums;
-use crate::tensor::element::{load, store_f64, store_half};
 use crate::tensor::{DType, alloc};
 
 /// Columns of one block: even, so that blocks share no word; wide, so that a row's part streams; narrow enough for
@@ -43,7 +42,7 @@ pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) 
                 ld,
                 sums,
             }),
-            _ => cpu.run(Down {
+            DType::F64 | DType::F32 | DType::U32 | DType::U16 => cpu.run(Down {
                 x: bytemuck::cast_slice::<u32, f32>(x)
                     .get(start..)
                     .unwrap_or_default(),
@@ -57,14 +56,14 @@ pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) 
     for block in rest.chunks_exact(op.cols) {
         sums.iter_mut().zip(block).for_each(|(sum, block)| *sum += block);
     }
+    let to = op.y();
     for (col, sum) in sums.iter().enumerate() {
         let bits = sum.to_bits();
-        if op.to == DType::F32 {
-            y[col] = bits;
-        } else {
-            let code = bf16::encode(bits, op.rounding, op.draw.bits(col as u64), false);
-            store_half(y, col, col + 1 == op.cols, code);
-        }
+        let stored = match op.to {
+            DType::Bf16 => bf16::encode(bits, op.rounding, op.draw.bits(col as u64), false).into(),
+            DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
+        };
+        to.store_bits(y, 0, col, stored);
     }
     Ok(())
 }
@@ -101,19 +100,20 @@ impl<T: Value> Kernel for Down<'_, T> {
     }
 }
 
+/// f64: down the rows in order, bands of columns side by side.
 fn wide(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) {
-    let words = op.to.words(op.cols as u64) as usize;
-    cpu.chunks_mut(&mut y[..words], op.to.words(256) as usize, |band, y| {
-        let mut sums = [0f64; 256];
-        let first = 256 * band;
-        let cols = 256.min(op.cols - first);
+    const BAND: usize = 256;
+    let (from, to) = (op.x(), op.y());
+    cpu.chunks_mut(&mut y[..to.words() as usize], 2 * BAND, |band, y| {
+        let mut sums = [0f64; BAND];
+        let (first, cols) = (BAND * band, y.len() / 2);
         for row in 0..op.rows {
             for (col, sum) in sums[..cols].iter_mut().enumerate() {
-                *sum += load(op.from, x, row * op.x_ld + first + col);
+                *sum += from.load(x, row, first + col);
             }
         }
         for (col, sum) in sums[..cols].iter().enumerate() {
-            store_f64(y, col, *sum);
+            to.store_f64(y, 0, col, *sum);
         }
     });
 }

@@ -1,5 +1,6 @@
-// One row per invocation, all its classes. After softmax_common.wgsl.
-// Turns: three loops over the classes, and in the last the loops of the draws, one for every eight.
+// One row per invocation, all its classes. Turns: three loops over the classes.
+
+//!use softmax_cross_entropy/common.wgsl
 
 @compute @workgroup_size(GROUP)
 fn main(

@@ -1,7 +1,8 @@
 // The same for rows of more classes than one dispatch may walk: parts of the classes in order, all of them for the
 // maximum, then for the sum, then for the gradient. What a row has so far waits in `partial`; every number is made
-// by the operations of softmax_cross_entropy.wgsl in their order. After softmax_common.wgsl.
-// Turns: one loop over the part's classes, and in `gradient` the loops of the draws, one for every eight.
+// by the operations of row.wgsl in their order. Turns: one loop over the part's classes.
+
+//!use softmax_cross_entropy/common.wgsl
 
 @group(0) @binding(7) var<storage, read_write> partial: array<u32>; // of a row: maximum, sum, logit of the label
 

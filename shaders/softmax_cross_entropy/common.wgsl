@@ -1,8 +1,12 @@
 // Cross entropy of softmax(logits) with one class per row, and its gradient, what the kernels share:
 //     m = max z, s = sum exp(z - m), loss = log s - (z_label - m), grad = (exp(z - m) / s - onehot) * scale
 // A label that is no class leaves its row out: loss and gradient are +0.
-// After lib/index.wgsl, lib/step.wgsl, lib/bf16.wgsl, a generator and lib/random.wgsl.
 // Constants: GROUP, LOGITS_HALF, GRAD_HALF, STOCHASTIC, KEEP (also write the gradient before rounding).
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/bf16.wgsl
+//!use lib/random.wgsl
 
 struct Params {
     rows: u32,
@@ -12,7 +16,7 @@ struct Params {
     base_lo: u32, // logical index of the first gradient element
     base_hi: u32,
     stream: u32,
-    scale: u32, // bits of an f32
+    scale: f32,
     logits_offset: u32,
     labels_offset: u32,
     loss_offset: u32,
@@ -20,7 +24,7 @@ struct Params {
     kept_offset: u32,
     first: u32, // classes of this dispatch, where they are cut: the windows of logits, grad and kept begin at `first`
     end: u32,
-    partial_offset: u32,
+    partial_offset: u32, // 0 where rows are whole
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -44,14 +48,13 @@ fn differentiate(row: u32, label: u32, first: u32, end: u32, top: f32, sum: f32)
     let start = params.logits_offset + row * params.logits_ld;
     let to = params.grad_offset + row * params.grad_ld;
     let counts = label < params.classes;
-    let scale = bitcast<f32>(params.scale);
     var block = vec4<u32>();
     var word = 0u;
     for (var col = first; col < end; col++) {
         var bits = 0u;
         if counts {
             let p = exp(logit(start, col - first) - top) / sum;
-            bits = bitcast<u32>((p - select(0.0, 1.0, col == label)) * scale);
+            bits = bitcast<u32>((p - select(0.0, 1.0, col == label)) * params.scale);
         }
         let local = row * params.classes + col;
         if KEEP {
