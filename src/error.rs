@@ -318,20 +318,4 @@ pub enum CpuError {
         /// What the left operand may be.
         left: &'static str,
     },
-    /// A CSR row pointer decreases, does not start at 0, or does not end at the number of entries.
-    #[error("row pointer of row {row} is out of order")]
-    RowPointer {
-        /// The row.
-        row: usize,
-    },
-    /// A CSR column index is not below the number of columns.
-    #[error("a column index in rows {first}..{end} is not below {columns}")]
-    ColumnIndex {
-        /// First row of the chunk that holds it.
-        first: usize,
-        /// One past the last row of the chunk.
-        end: usize,
-        /// Number of columns.
-        columns: usize,
-    },
 }

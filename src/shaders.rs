@@ -13,10 +13,6 @@ pub const BF16: &str = include_str!("../shaders/lib/bf16.wgsl");
 pub const RANDOM: &str = include_str!("../shaders/lib/random.wgsl");
 /// One FMAC step by the f32 unit and in integers, and its rounding.
 pub const FMAC: &str = include_str!("../shaders/lib/fmac.wgsl");
-/// Entries of CSR matrices; needs [`BF16`].
-pub const CSR: &str = include_str!("../shaders/lib/csr.wgsl");
-/// Elements of a dense vector; needs [`BF16`].
-pub const VECTOR: &str = include_str!("../shaders/lib/vector.wgsl");
 /// Integer shifts that round.
 pub const ROUNDING: &str = include_str!("../shaders/lib/rounding.wgsl");
 /// Block floating point; needs [`ROUNDING`].

@@ -12,7 +12,11 @@ use fewbit::compress::{Amount, Magnitude, Mask, PruningMethod, prune};
 use fewbit::format::Rounding;
 use fewbit::format::block::BfpFormat;
 use fewbit::format::random::Draw;
-use fewbit::tensor::{Csr, DType};
+use fewbit::gpu::{Offsets, PlanRequest};
+use fewbit::kernels::{Spmm, Spmv};
+use fewbit::op::Op;
+use fewbit::op::run::on_gpu_blocking;
+use fewbit::tensor::{Csr, DType, HostBuffer};
 use fewbit::{Device, Error};
 use proptest::prelude::*;
 
@@ -191,6 +195,69 @@ fn a_pruned_layer_multiplies_on_every_device() {
             assert!(matches!(device.spmv(&x, &x), Err(Error::Shape { .. })));
             let short = device.from_f32(&[3], &[0.0; 3]).unwrap();
             assert!(matches!(device.spmv(&a, &short), Err(Error::Dimension { .. })));
+        }
+    }
+}
+
+/// A hint that says too little of the longest row costs no entry silently: what the row makes is right, or NaN.
+#[test]
+fn understated_rows_are_right_or_nan() {
+    let (index, values) = (DType::U32, DType::F32);
+    // More entries than software adapters make turns, then a row that keeps to the hint.
+    let (long, cols) = (70_000u32, 5u32);
+    let nnz = long as usize + 3;
+    let spmv = Spmv {
+        rows: 2,
+        cols: 5,
+        nnz,
+        index,
+        values,
+        x: DType::F32,
+        longest_row: Some(4),
+    };
+    let spmm = Spmm {
+        rows: 2,
+        cols: 5,
+        nnz,
+        n: 1,
+        index,
+        values,
+        b: DType::F32,
+        b_ld: 1,
+        c: DType::F32,
+        c_ld: 1,
+        longest_row: Some(4),
+    };
+    let one = 1f32.to_bits();
+    let entries = 0..long + 3;
+    let operands = [
+        vec![0, long, long + 3],
+        entries.clone().map(|entry| entry % cols).collect(),
+        entries.map(|_| one).collect(),
+        vec![one; 5],
+        vec![0; 2],
+    ]
+    .map(|words| HostBuffer::from_words(&words).unwrap());
+    for device in devices() {
+        let Some(gpu) = device.as_gpu() else { continue };
+        for cap in [gpu.turn_cap(), 256] {
+            gpu.set_turn_cap(cap);
+            for op in [&spmv as &dyn Op, &spmm] {
+                for variant in op.variants(gpu, Offsets::default()) {
+                    let request = PlanRequest {
+                        variant: Some(variant),
+                        ..PlanRequest::default()
+                    };
+                    let ran = on_gpu_blocking(gpu, op, &request, &operands, 0).unwrap();
+                    let [all, few] = [0, 1].map(|row| f32::from_bits(ran.operands[4].words()[row]));
+                    let name = op.name();
+                    assert!(
+                        all.is_nan() || all == long as f32,
+                        "{name} {variant}: {all} of {long}"
+                    );
+                    assert_eq!(few, 3.0, "{name} {variant}");
+                }
+            }
         }
     }
 }

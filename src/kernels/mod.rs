@@ -10,6 +10,7 @@ pub(crate) mod fmac;
 pub(crate) mod matmul;
 pub(crate) mod relu;
 pub(crate) mod sgd;
+mod shared;
 pub(crate) mod softmax_cross_entropy;
 pub(crate) mod spmm;
 pub(crate) mod spmv;
@@ -28,7 +29,6 @@ pub use sgd::{Sgd, SgdOperands};
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use spmm::Spmm;
 pub use spmv::Spmv;
-pub use spmv::cpu::{Columns, Csr as CsrSlices, spmv as spmv_slices};
 
 use crate::gpu::Permutation;
 use crate::op::{Entry, NoVariants};
@@ -100,14 +100,14 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "spmv",
-        table: &NoVariants,
+        table: &spmv::gpu::VARIANTS,
         cases: spmv::cases::cases,
         bench: spmv::cases::bench,
         awkward: spmv::cases::awkward,
     },
     Entry {
         name: "spmm",
-        table: &NoVariants,
+        table: &spmm::gpu::VARIANTS,
         cases: spmm::cases::cases,
         bench: spmm::cases::bench,
         awkward: spmm::cases::awkward,
@@ -161,8 +161,6 @@ pub fn permutations() -> Vec<Permutation> {
             fmac::permutations(),
             fmac::product_permutations(),
             matmul::permutations(),
-            spmm::permutations(),
-            spmv::permutations(),
         ]
         .concat(),
     );

@@ -51,7 +51,7 @@ pub enum Layout {
         /// `F32` or `Bf16`.
         values: DType,
         /// Entries of the longest row where known ([`RowStats::max`](super::RowStats)): kernels for skewed
-        /// matrices are chosen by it.
+        /// matrices are chosen by it. Where it says too little, longer rows may become NaN on a GPU.
         longest_row: Option<usize>,
     },
 }

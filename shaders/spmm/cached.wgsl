@@ -1,5 +1,7 @@
 // One row of C per workgroup of ACROSS lanes, whose entries the lanes first read side by side into workgroup memory
-// (the row caching of GE-SpMM; Huang, Dai, Wang and Yang, SC20). After spmm_common.wgsl.
+// (the row caching of GE-SpMM; Huang, Dai, Wang and Yang, SC20). Constants: those of common.wgsl.
+
+//!use spmm/common.wgsl
 
 var<workgroup> range: vec2<u32>;
 var<workgroup> columns: array<u32, ACROSS>;

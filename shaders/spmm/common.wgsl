@@ -1,14 +1,19 @@
-// C = A B, A in compressed sparse rows, B and C dense and row-major: what the variants share. After lib/index.wgsl,
-// lib/bf16.wgsl, lib/csr.wgsl, one of lib/src_*.wgsl (B) and one of lib/dst_*.wgsl (C).
+// C = A B, A in compressed sparse rows, B and C dense and row-major: what the variants share; B is `src`, C `dst`.
 // Constants: INDEX_U16, VALUES_BF16, B_BF16, C_BF16, ACROSS (lanes side by side along N, eight columns each).
 //
-// A row of B that an entry names is read side by side by the lanes of one row of C, and the entry itself by all of
-// them at once: what moves is one row of B per entry. Loads past N reach only outputs that are not stored.
+// The lanes of a row of C read the row of B that an entry names side by side, and the entry itself all at once: what
+// moves is one row of B per entry. Loads past N reach only outputs that are not stored.
 //
 // Where entries or rows of B pass a binding, they are cut into windows: each dispatch adds the products whose entry
-// and whose row of B both lie in its own, and the sums so far wait in f32 beside C. Where a row has more entries than
-// one dispatch may walk, each adds those of a part: `skip` entries of every row in the window are others', and of the
-// rest it takes `take`.
+// and row of B both lie in its own, and the sums so far wait in f32 beside C. Where a row has more entries than one
+// dispatch may walk, each adds a part: of every row in the window it skips `skip` entries, and takes `take` of the
+// rest. A row of more entries than all parts walk becomes NaN.
+
+//!use lib/index.wgsl
+//!use lib/bf16.wgsl
+//!use lib/csr.wgsl
+//!use $load
+//!use $store
 
 struct Params {
     rows: u32, // of C, in this dispatch
@@ -19,22 +24,18 @@ struct Params {
     entry_count: u32,
     b_base: u32,
     b_count: u32,
-    flags: u32,
+    first: u32, // 1: no products before this dispatch's
+    last: u32, // 1: none after them: write C
     row_ptr_offset: u32,
     col_idx_offset: u32,
     values_offset: u32,
     src_offset: u32,
     dst_offset: u32,
-    partial_offset: u32,
+    partials_offset: u32,
     skip: u32,
     take: u32,
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
+    most: u32,
 }
-
-const FIRST: u32 = 1u; // no products before this dispatch's
-const LAST: u32 = 2u; // none after them: write C
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> row_ptr: array<u32>;
@@ -48,10 +49,13 @@ struct Run {
     hi: vec4<f32>,
 }
 
-// A row's entries inside the window that are this dispatch's: first, and one past the last, counted from the window's
-// start.
+fn ends_of(row: u32) -> vec2<u32> {
+    return vec2<u32>(row_ptr[params.row_ptr_offset + row], row_ptr[params.row_ptr_offset + row + 1u]);
+}
+
+// A row's entries that are this dispatch's: first, and one past the last, counted from the window's start.
 fn entries_of(row: u32) -> vec2<u32> {
-    let ends = vec2<u32>(row_ptr[params.row_ptr_offset + row], row_ptr[params.row_ptr_offset + row + 1u]);
+    let ends = ends_of(row);
     let base = vec2<u32>(params.entry_base);
     let inside = min(max(ends, base) - base, vec2<u32>(params.entry_count));
     let first = inside.x + min(params.skip, inside.y - inside.x);
@@ -84,28 +88,28 @@ fn add_products(sums: ptr<function, Run>, column: u32, value: f32, col: u32) {
 fn emit(row: u32, col: u32, made: Run) {
     var sums = made;
     let n = params.n;
-    if (params.flags & (FIRST | LAST)) != (FIRST | LAST) {
-        let at = params.partial_offset + row * n;
-        var v = array<f32, 8>(
-            sums.lo.x, sums.lo.y, sums.lo.z, sums.lo.w, sums.hi.x, sums.hi.y, sums.hi.z, sums.hi.w,
-        );
+    if params.first == 0u || params.last == 0u {
+        let at = params.partials_offset + row * n;
+        var v = array<f32, 8>(sums.lo.x, sums.lo.y, sums.lo.z, sums.lo.w, sums.hi.x, sums.hi.y, sums.hi.z, sums.hi.w);
         for (var j = col; j < min(n, col + 8u); j++) {
-            if (params.flags & FIRST) == 0u {
+            if params.first == 0u {
                 v[j - col] += bitcast<f32>(partials[at + j]);
             }
-            if (params.flags & LAST) == 0u {
+            if params.last == 0u {
                 partials[at + j] = bitcast<u32>(v[j - col]);
             }
         }
-        if (params.flags & LAST) == 0u {
+        if params.last == 0u {
             return;
         }
         sums = Run(vec4<f32>(v[0], v[1], v[2], v[3]), vec4<f32>(v[4], v[5], v[6], v[7]));
     }
     let left = n - col;
     let to = row * params.c_ld;
-    let lo = bitcast<vec4<u32>>(sums.lo);
-    let hi = bitcast<vec4<u32>>(sums.hi);
+    let ends = ends_of(row);
+    let spoiled = ends.y - ends.x > params.most;
+    let lo = select(bitcast<vec4<u32>>(sums.lo), vec4<u32>(0x7fc00000u), spoiled);
+    let hi = select(bitcast<vec4<u32>>(sums.hi), vec4<u32>(0x7fc00000u), spoiled);
     if C_BF16 {
         put_words(to + col / 2u, vec4<u32>(narrowed(lo, left), narrowed(hi, max(left, 4u) - 4u)), (left + 1u) / 2u);
         return;
@@ -118,12 +122,8 @@ fn emit(row: u32, col: u32, made: Run) {
 
 // Two words of bf16; the half beside the last column is zero.
 fn narrowed(bits: vec4<u32>, count: u32) -> vec2<u32> {
-    let w = vec4<u32>(
-        bf16_round_nearest(bits.x),
-        bf16_round_nearest(bits.y),
-        bf16_round_nearest(bits.z),
-        bf16_round_nearest(bits.w),
-    );
-    let kept = select(vec4<u32>(), w, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(count));
+    let xy = vec2<u32>(bf16_round_nearest(bits.x), bf16_round_nearest(bits.y));
+    let zw = vec2<u32>(bf16_round_nearest(bits.z), bf16_round_nearest(bits.w));
+    let kept = select(vec4<u32>(), vec4<u32>(xy, zw), vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(count));
     return kept.xz | (kept.yw << vec2<u32>(16u));
 }

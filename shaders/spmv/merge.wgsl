@@ -1,7 +1,9 @@
 // y = A x along the merge path, one share of GROUP * ITEMS items per workgroup: its row ends and its products are
 // staged side by side in workgroup memory (together they are never more than the share's items and one), then
-// each invocation walks ITEMS of them. After spmv_merge_path.wgsl.
+// each invocation walks ITEMS of them.
 // Constants: GROUP, ITEMS, INDEX_U16, VALUES_BF16, X_BF16.
+
+//!use spmv/merge_path.wgsl
 
 var<workgroup> bounds: array<u32, 2>;
 var<workgroup> staged: array<u32, GROUP * ITEMS + 1u>;

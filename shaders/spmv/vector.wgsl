@@ -1,6 +1,10 @@
-// The same with LANES invocations per row, neighbours on neighbouring entries, their sums added in a tree of
-// fixed shape. After lib/index.wgsl, lib/bf16.wgsl, lib/csr.wgsl.
+// y = A x as in scalar.wgsl with LANES invocations per row, neighbours on neighbouring entries, their sums added in a tree of
+// fixed shape.
 // Constants: GROUP, LANES (a power of two that divides GROUP), INDEX_U16, VALUES_BF16, X_BF16.
+
+//!use lib/index.wgsl
+//!use lib/csr.wgsl
+//!use lib/vector.wgsl
 
 struct Params {
     rows: u32,
@@ -9,8 +13,7 @@ struct Params {
     values_offset: u32,
     x_offset: u32,
     y_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
+    most: u32, // entries that may be walked
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -32,9 +35,12 @@ fn main(
     let lane = invocation % LANES;
     // No early return: every invocation meets every barrier.
     var sum = 0.0;
+    var count = 0u;
     if row < params.rows {
-        let end = row_ptr[params.row_ptr_offset + row + 1u];
-        for (var entry = row_ptr[params.row_ptr_offset + row] + lane; entry < end; entry += LANES) {
+        let first = row_ptr[params.row_ptr_offset + row];
+        count = row_ptr[params.row_ptr_offset + row + 1u] - first;
+        let end = first + min(count, params.most);
+        for (var entry = first + lane; entry < end; entry += LANES) {
             sum += csr_value(entry) * vector_element(csr_column(entry));
         }
     }
@@ -48,6 +54,6 @@ fn main(
         partial[invocation] = sum;
     }
     if lane == 0u && row < params.rows {
-        y[params.y_offset + row] = bitcast<u32>(sum);
+        y[params.y_offset + row] = select(bitcast<u32>(sum), 0x7fc00000u, count > params.most);
     }
 }

@@ -1,5 +1,7 @@
-// y += the carries of spmv_merge*.wgsl: the shares that stopped in one row stand side by side, and are added in
-// order. After lib/index.wgsl. Constant: GROUP.
+// y += the carries of merge.wgsl or merge_scalar.wgsl: the shares that stopped in one row stand side by side, and are
+// added in order. Constant: GROUP.
+
+//!use lib/index.wgsl
 
 struct Params {
     first: u32, // first carry of this dispatch
@@ -9,7 +11,6 @@ struct Params {
     rows: u32, // in the window of y
     carry_offset: u32,
     y_offset: u32,
-    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

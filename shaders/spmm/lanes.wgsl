@@ -1,5 +1,7 @@
 // Without barriers: ACROSS lanes per row of C, GROUP / ACROSS rows per workgroup, each lane walking its row's entries
-// in order. After spmm_common.wgsl. Constants: those, and GROUP.
+// in order. Constants: those of common.wgsl, and GROUP.
+
+//!use spmm/common.wgsl
 
 @compute @workgroup_size(GROUP)
 fn main(

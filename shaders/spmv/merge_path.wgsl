@@ -1,11 +1,14 @@
-// What the merge-path kernels share: parameters, bindings, the search. After lib/index.wgsl, lib/bf16.wgsl,
-// lib/csr.wgsl.
+// What the merge-path kernels share: parameters, bindings, the search.
 //
 // The product walks a path of rows + nnz items: each of a row's entries, then the end of the row, row after row.
 // Row i ends at item row_ptr[i + 1] + i, which grows with i, so a binary search finds the row that any item lies
 // in, and the path can be cut into equal shares whatever the lengths of the rows (Merrill and Garland, SC16). A
 // share stores the rows that end in it; what it has summed of the row it stops in is its carry, which
-// spmv_carry.wgsl adds later, in order.
+// carry.wgsl adds later, in order.
+
+//!use lib/index.wgsl
+//!use lib/csr.wgsl
+//!use lib/vector.wgsl
 
 struct Params {
     items: u32, // one past the last item of this dispatch

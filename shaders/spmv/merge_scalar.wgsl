@@ -1,5 +1,7 @@
-// y = A x along the merge path, one share per invocation, without barriers. After spmv_merge_path.wgsl.
+// y = A x along the merge path, one share per invocation, without barriers.
 // Constants: GROUP, INDEX_U16, VALUES_BF16, X_BF16.
+
+//!use spmv/merge_path.wgsl
 
 @compute @workgroup_size(GROUP)
 fn main(
