@@ -51,7 +51,7 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "convert",
-        table: &NoVariants,
+        table: &convert::gpu::VARIANTS,
         cases: convert::cases::cases,
         bench: convert::cases::bench,
         awkward: convert::cases::awkward,
@@ -159,7 +159,6 @@ pub fn permutations() -> Vec<Permutation> {
             bfp::product_permutations(),
             ceiling::permutations(),
             column_sums::permutations(),
-            convert::permutations(),
             fmac::permutations(),
             fmac::product_permutations(),
             matmul::permutations(),
