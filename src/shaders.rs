@@ -29,15 +29,6 @@ pub const DST: [&str; 2] = [
     include_str!("../shaders/lib/dst_vec4.wgsl"),
 ];
 
-/// What one call of `random_block` adds to a step's turns: nothing: the rounds of both are
-/// written out.
-pub(crate) fn draw_turns(generator: Generator) -> u64 {
-    match generator {
-        Generator::Threefry => 0,
-        Generator::Philox => 0,
-    }
-}
-
 /// `random_block` by the generator asked for.
 #[must_use]
 pub fn generator(generator: Generator) -> &'static str {

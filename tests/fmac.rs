@@ -10,7 +10,7 @@
 
 use fewbit::format::random::{Draw, Generator, half_word};
 use fewbit::format::{Rounding, bf16};
-use fewbit::kernels::{fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits};
+use fewbit::kernels::{float_fmac_exact, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits};
 use fewbit::ops::{Arg, Args, Fmac, FmacMatmul, Op};
 use fewbit::{Error, Tensor};
 
@@ -410,7 +410,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
         variant: Some("float"),
         ..PlanRequest::default()
     };
-    assert_eq!(borrowed.float_fmac_exact(), None);
+    assert_eq!(float_fmac_exact(&borrowed), None);
     for op in [&one as &dyn Op, &many] {
         assert_eq!(op.variants(&borrowed, Offsets::Vec4), ["integer"]);
         let refused = op.plan(&borrowed, &float);
@@ -418,7 +418,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
     }
     let exact = fewbit::ops::probe_float_fmac_blocking(&borrowed).unwrap();
     eprintln!("{}: float FMAC exact: {exact}", owned.info().name);
-    assert_eq!(borrowed.clone().float_fmac_exact(), Some(exact));
+    assert_eq!(float_fmac_exact(&borrowed.clone()), Some(exact));
     let preferred = if exact { "float" } else { "integer" };
     for op in [&one as &dyn Op, &many] {
         assert_eq!(
@@ -428,7 +428,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
         assert_eq!(op.variants(&borrowed, Offsets::Any)[0], preferred);
     }
     assert_eq!(
-        owned.float_fmac_exact(),
+        float_fmac_exact(&owned),
         None,
         "another handle knows nothing of it"
     );

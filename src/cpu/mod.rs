@@ -22,6 +22,7 @@ pub(crate) mod gemm;
 pub mod parallel;
 mod portable;
 pub(crate) mod random;
+pub(crate) mod rounding;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -26,8 +26,9 @@ mod step;
 mod tuning;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use bf16_unit::Bf16Unit;
 pub use bound::BoundPlan;
@@ -81,7 +82,7 @@ struct Inner {
     placeholders: OnceLock<[wgpu::Buffer; 2]>,
     work_cap: AtomicU64,
     turn_cap: AtomicU64,
-    float_fmac: OnceLock<bool>,
+    findings: Mutex<BTreeMap<&'static str, bool>>,
     tuned: tuning::Tuned,
     submits: std::sync::atomic::AtomicU64,
     pipeline_cache: Option<wgpu::PipelineCache>,
@@ -185,7 +186,7 @@ impl Gpu {
             placeholders: OnceLock::new(),
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
             turn_cap: AtomicU64::new(turn_cap),
-            float_fmac: OnceLock::new(),
+            findings: Mutex::default(),
             tuned: tuning::Tuned::default(),
             submits: std::sync::atomic::AtomicU64::new(0),
             pipeline_cache,
@@ -279,16 +280,17 @@ impl Gpu {
         self.0.turn_cap.store(cap.max(64), Ordering::Relaxed);
     }
 
-    /// Whether the float variants of FMAC were found to give the reference's bits on this device; `None` until
-    /// [`probe_float_fmac`](crate::kernels::probe_float_fmac) has looked.
+    /// What was found out about this device under this name: by a kernel's probe, say. Clones of the handle share it.
     #[must_use]
-    pub fn float_fmac_exact(&self) -> Option<bool> {
-        self.0.float_fmac.get().copied()
+    pub fn memo(&self, key: &'static str) -> Option<bool> {
+        let findings = self.0.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.get(key).copied()
     }
 
-    /// Remembers what the probe found; of two findings the first one stays.
-    pub(crate) fn set_float_fmac_exact(&self, exact: bool) -> bool {
-        *self.0.float_fmac.get_or_init(|| exact)
+    /// Remembers what was found; of two findings the first one stays, and is returned.
+    pub fn remember(&self, key: &'static str, found: bool) -> bool {
+        let mut findings = self.0.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        *findings.entry(key).or_insert(found)
     }
 
     /// A storage buffer of `bytes` bytes (rounded up to a multiple of 16, at least 16), zeroed, that can be

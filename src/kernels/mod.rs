@@ -22,7 +22,10 @@ pub use convert::Convert;
 pub use copy::Copy;
 #[cfg(not(target_arch = "wasm32"))]
 pub use fmac::probe_float_fmac_blocking;
-pub use fmac::{Fmac, FmacMatmul, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits, probe_float_fmac};
+pub use fmac::{
+    Fmac, FmacMatmul, float_fmac_exact, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits,
+    probe_float_fmac,
+};
 pub use matmul::{Matmul, MatmulOptions, MatrixLayout, Weights};
 pub use relu::{Relu, ReluGrad};
 pub use sgd::{Sgd, SgdOperands};
@@ -51,7 +54,7 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "convert",
-        table: &NoVariants,
+        table: &convert::gpu::VARIANTS,
         cases: convert::cases::cases,
         bench: convert::cases::bench,
         awkward: convert::cases::awkward,
@@ -65,14 +68,14 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "fmac",
-        table: &NoVariants,
+        table: &fmac::gpu::VARIANTS,
         cases: fmac::cases::cases,
         bench: fmac::cases::bench,
         awkward: fmac::cases::awkward,
     },
     Entry {
         name: "fmac_matmul",
-        table: &NoVariants,
+        table: &fmac::product::gpu::VARIANTS,
         cases: fmac::cases::cases,
         bench: fmac::cases::bench,
         awkward: fmac::cases::awkward,
@@ -157,9 +160,6 @@ pub fn permutations() -> Vec<Permutation> {
         [
             bfp::permutations(),
             bfp::product_permutations(),
-            convert::permutations(),
-            fmac::permutations(),
-            fmac::product_permutations(),
             matmul::permutations(),
         ]
         .concat(),

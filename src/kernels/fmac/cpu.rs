@@ -53,9 +53,10 @@ pub(crate) fn fmac(cpu: &Cpu, op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
     }
     let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
     let words = op.cols.div_ceil(2);
+    let [x_row, y_row, a_row] = op.views().map(|view| view.row_words() as usize);
     let run = TASK / 2;
     let mut tasks = Vec::new();
-    for (row, a) in a.chunks_mut(op.a_ld / 2).take(op.rows).enumerate() {
+    for (row, a) in a.chunks_mut(a_row).take(op.rows).enumerate() {
         for (i, a) in a[..words].chunks_mut(run).enumerate() {
             tasks.push((row, i * run, a));
         }
@@ -65,8 +66,8 @@ pub(crate) fn fmac(cpu: &Cpu, op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
         cpu.run(Elements {
             op,
             base: (row * op.cols + 2 * first) as u64,
-            x: &x[row * op.x_ld / 2 + first..][..a.len()],
-            y: &y[row * op.y_ld / 2 + first..][..a.len()],
+            x: &x[row * x_row + first..][..a.len()],
+            y: &y[row * y_row + first..][..a.len()],
             a,
         });
         if odd && let Some(last) = a.last_mut() {
@@ -237,8 +238,8 @@ impl Kernel for Tile<'_> {
                 let element = ((batch * op.m + row0 + group * ROWS) * op.n + col0) as u64;
                 match (op.rounding, op.chunk) {
                     (Rounding::Stochastic, _) => drawn(lanes, op, element, k0, cols, acc, xs, ys),
-                    (_, 1) => every(cols, acc, xs, ys),
-                    _ => chunked(op, k0, cols, acc, xs, ys),
+                    (Rounding::Nearest | Rounding::TowardZero, 1) => every(cols, acc, xs, ys),
+                    (Rounding::Nearest | Rounding::TowardZero, _) => chunked(op, k0, cols, acc, xs, ys),
                 }
             }
         }
@@ -254,7 +255,7 @@ impl Kernel for Tile<'_> {
                             let block = op.draw.fmac_block(element, (op.k / 8) as u32);
                             stochastic(total, half_word(block, op.k as u32))
                         }
-                        _ => nearest(total),
+                        Rounding::Nearest | Rounding::TowardZero => nearest(total),
                     })
                 } else {
                     result(value)

@@ -198,7 +198,7 @@ impl Kernel for Row<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        crate::kernels::convert::cpu::stochastic(
+        crate::cpu::rounding::stochastic(
             lanes,
             self.draw,
             self.first,

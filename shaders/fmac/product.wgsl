@@ -1,10 +1,15 @@
 // C <- A B with an accumulator that is rounded to bf16 at every step of k, or every `chunk` steps; packed
-// bf16 throughout. After a generator, lib/index.wgsl, lib/step.wgsl, lib/random.wgsl and lib/fmac.wgsl.
+// bf16 throughout.
 // Constants: GROUP, INTEGER, STOCHASTIC, CHUNKED, TRANS_A, TRANS_B, ADD_C.
 //
 // An invocation owns 4 rows of 4 columns of C, whole words, and walks k in blocks of eight: one draw for each
 // output and block. No barriers and no shared memory: eight steps of a tile take 32 words. Everything has a
 // name, because an array whose index varies lives in memory on compilers that do not unroll.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/random.wgsl
+//!use lib/fmac.wgsl
 
 struct Params {
     batch: u32,
@@ -28,9 +33,6 @@ struct Params {
     sums_offset: u32,
     first_k: u32, // of this dispatch, a multiple of eight; `k` counts from there
     flags: u32,
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
 }
 
 const FIRST: u32 = 1u; // the accumulators start at zero, not at `sums`
@@ -314,7 +316,7 @@ fn main(
         acc = Four(sums_at(at), sums_at(at + 4u), sums_at(at + 8u), sums_at(at + 12u));
     }
     let last = (params.flags & LAST) != 0u;
-    // Turns of loops: 42 for eight k (51 in chunks), 6 beside. src/kernels/fmac/product.rs counts on that.
+    // Turns of loops: 42 for eight k (51 in chunks), 6 beside. src/kernels/fmac/product/gpu.rs counts on that.
     var left_in_chunk = params.chunk - params.first_k % params.chunk;
     for (var k = 0u; k < params.k; k += 8u) {
         let left = min(params.k - k, 8u);
@@ -325,8 +327,8 @@ fn main(
         let yb = load_b(b_start, col0, cols, k + 4u, left_b);
         let y = Steps(ya.l0, ya.l1, ya.l2, ya.l3, yb.l0, yb.l1, yb.l2, yb.l3);
 
-        // Which of the eight steps end a chunk; the last step of all always does, and only there are fewer than eight. Steps past it add 0 * 0 to
-        // a value that is bf16 already, which changes nothing however it is rounded.
+        // Which of the eight steps end a chunk; the last step of all always does, and only there are fewer than
+        // eight. Steps past it add 0 * 0 to a value that is bf16 already, which changes nothing however it is rounded.
         var ends = 0xffu;
         if CHUNKED {
             ends = 0u;

@@ -1,7 +1,11 @@
 // f32 -> packed bf16 (`encode`) and packed bf16 -> f32 (`decode`), rows with leading dimensions.
-// After lib/index.wgsl, lib/step.wgsl, lib/bf16.wgsl, a generator and lib/random.wgsl.
 // Constants: GROUP, STOCHASTIC, SATURATE.
 // Everything is u32: an element passes through no f32 variable, which might flush or canonicalize it.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/bf16.wgsl
+//!use lib/random.wgsl
 
 struct Params {
     rows: u32,
@@ -13,9 +17,6 @@ struct Params {
     stream: u32,
     src_offset: u32,
     dst_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,7 +1,11 @@
-// The same for contiguous runs whose length and first index are multiples of eight, on 16-byte offsets:
+// The same as word.wgsl for contiguous runs whose length and first index are multiples of eight, on 16-byte offsets:
 // sixteen bytes at a time, one draw for eight roundings.
-// After lib/index.wgsl, lib/step.wgsl, lib/bf16.wgsl, a generator and lib/random.wgsl.
 // Constants: GROUP, STOCHASTIC, SATURATE.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/bf16.wgsl
+//!use lib/random.wgsl
 
 struct Params {
     units: u32, // runs of eight elements
@@ -10,8 +14,6 @@ struct Params {
     stream: u32,
     src_offset: u32, // in vectors
     dst_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
