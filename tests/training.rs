@@ -37,13 +37,14 @@ fn main() {
     let cpu = Device::cpu();
     for recipe in Recipe::all() {
         for (what, test) in TESTS {
-            let cpu = cpu.clone();
+            let (cpu, own) = (cpu.clone(), recipe.clone());
             trials.push(Trial::test(format!("cpu::{}::{what}", recipe.name), move || {
-                test(&cpu, &recipe)
+                test(&cpu, &own)
             }));
             if recipe.weights != DType::F64 {
                 let name = format!("gpu::{}::{what}", recipe.name);
-                trials.push(on_gpu(name, move || test(&Device::from_gpu(gpu()), &recipe)));
+                let own = recipe.clone();
+                trials.push(on_gpu(name, move || test(&Device::from_gpu(gpu()), &own)));
             }
         }
     }

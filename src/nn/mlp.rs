@@ -92,11 +92,27 @@ pub(super) fn loss_type(recipe: &Recipe) -> DType {
     }
 }
 
-impl Network {
-    pub(super) fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
+/// What a network computes in.
+struct Buffers {
+    /// For each layer its matrix, then its bias.
+    parameters: Vec<Parameter>,
+    /// Inputs, then the outputs of every layer: logits last.
+    activations: Vec<BufferId>,
+    labels: BufferId,
+    loss: BufferId,
+    /// Of the weights of any layer.
+    weight_gradient: BufferId,
+    /// Of the biases of any layer.
+    bias_gradient: BufferId,
+    /// Of activations: the one read and the one written, taking turns.
+    turns: [BufferId; 2],
+    memory: MemoryUse,
+}
+
+impl Buffers {
+    fn new(program: &mut Program, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
         let layers = &options.layers;
         let batch = options.batch;
-        let mut program = Program::new(device);
         let mut memory = MemoryUse::default();
         let buffer = |program: &mut Program, count: &mut u64, words: u64| -> Result<BufferId> {
             let id = program.buffer(words)?;
@@ -110,11 +126,7 @@ impl Network {
             for (bias, rows, cols) in [(false, outputs, inputs), (true, 1, outputs)] {
                 let weights = words(recipe.weights, rows, cols);
                 let master = match recipe.master {
-                    Some(dtype) => Some(buffer(
-                        &mut program,
-                        &mut memory.master,
-                        words(dtype, rows, cols),
-                    )?),
+                    Some(dtype) => Some(buffer(program, &mut memory.master, words(dtype, rows, cols))?),
                     None => None,
                 };
                 let momentum = words(recipe.momentum, rows, cols);
@@ -125,20 +137,20 @@ impl Network {
                     cols,
                     dtype: recipe.weights,
                     ld: ld(recipe.weights, cols),
-                    buffer: buffer(&mut program, &mut memory.weights, weights)?,
+                    buffer: buffer(program, &mut memory.weights, weights)?,
                     master,
-                    momentum: buffer(&mut program, &mut memory.optimizer, momentum)?,
+                    momentum: buffer(program, &mut memory.optimizer, momentum)?,
                 });
             }
         }
         let mut activations = Vec::new();
         for &width in layers {
             let words = words(recipe.activations, batch, width);
-            activations.push(buffer(&mut program, &mut memory.activations, words)?);
+            activations.push(buffer(program, &mut memory.activations, words)?);
         }
-        let labels = buffer(&mut program, &mut memory.activations, batch as u64)?;
+        let labels = buffer(program, &mut memory.activations, batch as u64)?;
         let loss_words = loss_type(recipe).words(batch as u64);
-        let loss = buffer(&mut program, &mut memory.activations, loss_words)?;
+        let loss = buffer(program, &mut memory.activations, loss_words)?;
 
         // One buffer serves the gradients of all layers' weights, one those of their biases, and two those of
         // activations: the one read and the one written.
@@ -152,84 +164,142 @@ impl Network {
         );
         let bias_words = largest(&mut layers[1..].iter().map(|&width| gradient(1, width)));
         let activation_words = largest(&mut layers[1..].iter().map(|&width| gradient(batch, width)));
-        let weight_gradient = buffer(&mut program, &mut memory.gradients, weight_words)?;
-        let bias_gradient = buffer(&mut program, &mut memory.gradients, bias_words)?;
+        let weight_gradient = buffer(program, &mut memory.gradients, weight_words)?;
+        let bias_gradient = buffer(program, &mut memory.gradients, bias_words)?;
         let turns = [
-            buffer(&mut program, &mut memory.gradients, activation_words)?,
-            buffer(&mut program, &mut memory.gradients, activation_words)?,
+            buffer(program, &mut memory.gradients, activation_words)?,
+            buffer(program, &mut memory.gradients, activation_words)?,
         ];
-
-        let count = layers.len() - 1;
-        let (act, grad) = (recipe.activations, recipe.gradients);
-        for layer in 0..count {
-            let (inputs, outputs) = (layers[layer], layers[layer + 1]);
-            let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
-            let product = Matmul::new(batch, outputs, inputs)
-                .types(act, recipe.weights, act)
-                .transposed(false, true)
-                .bias(recipe.weights);
-            let product = if layer + 1 < count {
-                product.relu()
-            } else {
-                product
-            };
-            let operands = [activations[layer], w.buffer, activations[layer + 1], b.buffer];
-            program.push(product, &operands)?;
-        }
-        let forward = program.len();
-        let logits = activations[count];
-        let softmax = SoftmaxCrossEntropy::new(batch, layers[count], act, grad);
-        program.push(softmax, &[logits, labels, loss, turns[0]])?;
-
-        for layer in (0..count).rev() {
-            let (inputs, outputs) = (layers[layer], layers[layer + 1]);
-            let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
-            let (dy, dx) = match (count - 1 - layer) % 2 {
-                0 => (turns[0], turns[1]),
-                _ => (turns[1], turns[0]),
-            };
-            let x = activations[layer];
-            let product = Matmul::new(outputs, inputs, batch)
-                .types(grad, act, grad)
-                .transposed(true, false);
-            program.push(product, &[dy, x, weight_gradient])?;
-            let sums = ColumnSums::new(grad, grad, batch, outputs, ld(grad, outputs));
-            program.push(sums, &[dy, bias_gradient])?;
-            if layer > 0 {
-                let product = Matmul::new(batch, inputs, outputs).types(grad, recipe.weights, grad);
-                program.push(product, &[dy, w.buffer, dx])?;
-                // The mask is y > 0: activations and gradients share a type in every recipe.
-                let mask = ReluGrad {
-                    dtype: grad,
-                    rows: batch,
-                    cols: inputs,
-                    y_ld: ld(act, inputs),
-                    dy_ld: ld(grad, inputs),
-                    dx_ld: ld(grad, inputs),
-                    in_place: true,
-                };
-                program.push(mask, &[x, dx])?;
-            }
-            let update = |program: &mut Program, id: usize, p: &Parameter, gradient: BufferId| {
-                let sgd = sgd(recipe, options, id as u32, p.rows, p.cols);
-                match p.master {
-                    Some(master) => program.push(sgd, &[gradient, master, p.momentum, p.buffer]),
-                    None => program.push(sgd, &[gradient, p.buffer, p.momentum]),
-                }
-            };
-            update(&mut program, 2 * layer, w, weight_gradient)?;
-            update(&mut program, 2 * layer + 1, b, bias_gradient)?;
-        }
-        memory.total = program.bytes();
-        let mut network = Self {
-            program,
+        Ok(Self {
             parameters,
-            input: activations[0],
+            activations,
             labels,
             loss,
-            logits,
-            forward,
+            weight_gradient,
+            bias_gradient,
+            turns,
             memory,
+        })
+    }
+}
+
+/// Every layer's output from its input.
+fn push_forward(
+    program: &mut Program,
+    buffers: &Buffers,
+    recipe: &Recipe,
+    options: &TrainOptions,
+) -> Result<()> {
+    let (layers, batch) = (&options.layers, options.batch);
+    let count = layers.len() - 1;
+    let act = recipe.activations;
+    let Buffers {
+        parameters,
+        activations,
+        ..
+    } = buffers;
+    for layer in 0..count {
+        let (inputs, outputs) = (layers[layer], layers[layer + 1]);
+        let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
+        let product = Matmul::new(batch, outputs, inputs)
+            .types(act, recipe.weights, act)
+            .transposed(false, true)
+            .bias(recipe.weights);
+        let product = if layer + 1 < count {
+            product.relu()
+        } else {
+            product
+        };
+        let operands = [activations[layer], w.buffer, activations[layer + 1], b.buffer];
+        program.push(product, &operands)?;
+    }
+    Ok(())
+}
+
+/// The loss, and every layer's gradients and update, from the last layer down.
+fn push_backward(
+    program: &mut Program,
+    buffers: &Buffers,
+    recipe: &Recipe,
+    options: &TrainOptions,
+) -> Result<()> {
+    let (layers, batch) = (&options.layers, options.batch);
+    let count = layers.len() - 1;
+    let (act, grad) = (recipe.activations, recipe.gradients);
+    let &Buffers {
+        ref parameters,
+        ref activations,
+        labels,
+        loss,
+        weight_gradient,
+        bias_gradient,
+        turns,
+        ..
+    } = buffers;
+    let logits = activations[count];
+    let softmax = SoftmaxCrossEntropy::new(batch, layers[count], act, grad);
+    program.push(softmax, &[logits, labels, loss, turns[0]])?;
+
+    for layer in (0..count).rev() {
+        let (inputs, outputs) = (layers[layer], layers[layer + 1]);
+        let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
+        let (dy, dx) = match (count - 1 - layer) % 2 {
+            0 => (turns[0], turns[1]),
+            _ => (turns[1], turns[0]),
+        };
+        let x = activations[layer];
+        let product = Matmul::new(outputs, inputs, batch)
+            .types(grad, act, grad)
+            .transposed(true, false);
+        program.push(product, &[dy, x, weight_gradient])?;
+        let sums = ColumnSums::new(grad, grad, batch, outputs, ld(grad, outputs));
+        program.push(sums, &[dy, bias_gradient])?;
+        if layer > 0 {
+            let product = Matmul::new(batch, inputs, outputs).types(grad, recipe.weights, grad);
+            program.push(product, &[dy, w.buffer, dx])?;
+            // The mask is y > 0: activations and gradients share a type in every recipe.
+            let mask = ReluGrad {
+                dtype: grad,
+                rows: batch,
+                cols: inputs,
+                y_ld: ld(act, inputs),
+                dy_ld: ld(grad, inputs),
+                dx_ld: ld(grad, inputs),
+                in_place: true,
+            };
+            program.push(mask, &[x, dx])?;
+        }
+        let update = |program: &mut Program, id: usize, p: &Parameter, gradient: BufferId| {
+            let sgd = sgd(recipe, options, id as u32, p.rows, p.cols);
+            match p.master {
+                Some(master) => program.push(sgd, &[gradient, master, p.momentum, p.buffer]),
+                None => program.push(sgd, &[gradient, p.buffer, p.momentum]),
+            }
+        };
+        update(program, 2 * layer, w, weight_gradient)?;
+        update(program, 2 * layer + 1, b, bias_gradient)?;
+    }
+    Ok(())
+}
+
+impl Network {
+    pub(super) fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
+        let mut program = Program::new(device);
+        let mut buffers = Buffers::new(&mut program, recipe, options)?;
+        push_forward(&mut program, &buffers, recipe, options)?;
+        let forward = program.len();
+        push_backward(&mut program, &buffers, recipe, options)?;
+        buffers.memory.total = program.bytes();
+        let layers = options.layers.len();
+        let mut network = Self {
+            program,
+            parameters: buffers.parameters,
+            input: buffers.activations[0],
+            labels: buffers.labels,
+            loss: buffers.loss,
+            logits: buffers.activations[layers - 1],
+            forward,
+            memory: buffers.memory,
         };
         network.initialize(recipe, options.seed)?;
         Ok(network)
@@ -319,7 +389,7 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     if recipe.rounding == Rounding::TowardZero || (recipe.master.is_some() && updated != DType::F32) {
         return value(
             "recipe",
-            recipe.name.to_string(),
+            recipe.name.clone(),
             "an f32 master; nearest or stochastic rounding",
         );
     }
