@@ -3,9 +3,12 @@
 
 #![allow(clippy::print_stderr, reason = "a file that cannot be written is told")]
 
+mod common;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use common::missing;
 use fewbit::check::{self, Case, Effort, Expected};
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{Gpu, GpuOptions, Offsets};
@@ -24,8 +27,7 @@ fn main() {
         experimental: experimental(),
         ..GpuOptions::default()
     };
-    let mut vulkan = false;
-    for adapter in pollster::block_on(fewbit::gpu::adapters()) {
+    for adapter in common::adapters() {
         let info = adapter.get_info();
         let name = format!("{:?}", info.backend).to_lowercase();
         // One adapter per back end is enough; the second of two is the same silicon or the same software.
@@ -33,7 +35,6 @@ fn main() {
             continue;
         }
         let gl = info.backend == wgpu::Backend::Gl;
-        vulkan |= !gl;
         match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
             Ok(gpu) => {
                 // Without a probe the float variant of FMAC would not run.
@@ -63,7 +64,7 @@ fn main() {
         // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
         // of an invocation's loops.
         let name = format!("{name}-core-tiny-cap");
-        match pollster::block_on(Gpu::open_adapter(adapter, true)) {
+        match pollster::block_on(Gpu::open_adapter(adapter.clone(), true)) {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
                 gpu.set_turn_cap(256);
@@ -73,11 +74,8 @@ fn main() {
             Err(error) => trials.push(missing(&name, &error.to_string())),
         }
     }
-    if !vulkan {
-        trials.push(missing(
-            "gpu",
-            "no adapter but OpenGL ones, if any; scripts/test.sh installs one",
-        ));
+    if let Some(reason) = common::no_gpu() {
+        trials.push(missing("gpu", reason));
     }
     if experimental().is_enabled() {
         let units = places.iter().any(|place| {
@@ -228,15 +226,6 @@ fn serves_on_matrix_units(gpu: &Gpu) -> bool {
     let bf16 = fewbit::tensor::DType::Bf16;
     let op = fewbit::ops::Matmul::new(64, 64, 64).types(bf16, bf16, bf16);
     fewbit::ops::Op::variants(&op, gpu, Offsets::Vec4).contains(&"coop")
-}
-
-fn missing(name: &str, reason: &str) -> Trial {
-    let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    let message = format!("{name} cannot be opened: {reason}");
-    let trial = Trial::test(format!("{name} (missing: {reason})"), move || {
-        Err(Failed::from(message))
-    });
-    trial.with_ignored_flag(!required)
 }
 
 /// A device under test.

@@ -7,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod common;
+
+use common::{Suite, gpu, open};
+
 use fewbit::check::data::Source;
 use fewbit::compress::{Amount, Magnitude, Mask, PruningMethod, prune};
 use fewbit::format::Rounding;
@@ -20,7 +24,43 @@ use fewbit::tensor::{Csr, DType, HostBuffer};
 use fewbit::{Device, Error};
 use proptest::prelude::*;
 
-#[test]
+fn main() {
+    Suite::new()
+        .cpu("bad_matrices_are_typed_errors", bad_matrices_are_typed_errors)
+        .cpu(
+            "dense_and_back_drops_zeros_of_either_sign_and_keeps_nan",
+            dense_and_back_drops_zeros_of_either_sign_and_keeps_nan,
+        )
+        .cpu(
+            "pruning_follows_the_written_rules",
+            pruning_follows_the_written_rules,
+        )
+        .cpu("a_custom_heuristic_decides", a_custom_heuristic_decides)
+        .cpu("pruning_equals_a_sort", pruning_equals_a_sort)
+        .cpu("csr_round_trips", csr_round_trips)
+        .cpu("a_pruned_layer_multiplies_on_the_host", || {
+            a_pruned_layer_multiplies(host())
+        })
+        .gpu("a_pruned_layer_multiplies_on_a_gpu", || {
+            a_pruned_layer_multiplies(vec![Device::checked(Device::from_gpu(gpu()))])
+        })
+        .cpu("block_tensors_encode_decode_and_multiply_on_the_host", || {
+            block_tensors_encode_decode_and_multiply(host())
+        })
+        .gpu(
+            "understated_rows_are_right_or_nan",
+            understated_rows_are_right_or_nan,
+        )
+        .gpu("block_tensors_encode_decode_and_multiply_on_a_gpu", || {
+            block_tensors_encode_decode_and_multiply(vec![Device::checked(Device::from_gpu(gpu()))])
+        })
+        .run();
+}
+
+fn host() -> Vec<Device> {
+    vec![Device::checked(Device::cpu()), Device::reference()]
+}
+
 fn bad_matrices_are_typed_errors() {
     let new = |row_ptr: &[u32], col_idx: &[u32], values: usize| {
         Csr::new(2, 3, row_ptr.to_vec(), col_idx.to_vec(), vec![1.0; values])
@@ -70,7 +110,6 @@ fn bad_matrices_are_typed_errors() {
     ));
 }
 
-#[test]
 fn dense_and_back_drops_zeros_of_either_sign_and_keeps_nan() {
     let dense = [0.0, -0.0, 1.5, f32::NAN, 0.0, -2.0];
     let csr = Csr::from_dense(2, 3, &dense).unwrap();
@@ -86,7 +125,6 @@ fn dense_and_back_drops_zeros_of_either_sign_and_keeps_nan() {
     assert_eq!(there_and_back.to_dense().unwrap(), twice.to_dense().unwrap());
 }
 
-#[test]
 fn pruning_follows_the_written_rules() {
     let values = [3.0, -0.0, f32::NAN, -1.0, 0.0, f32::INFINITY, 1.0];
     let mut mask = Mask::full(7);
@@ -126,7 +164,6 @@ impl PruningMethod for LastFirst {
     }
 }
 
-#[test]
 fn a_custom_heuristic_decides() {
     let mut mask = Mask::full(4);
     prune(&LastFirst, Amount::Count(1), &[9.0, 0.0, 0.0, 5.0], &mut mask).unwrap();
@@ -134,7 +171,6 @@ fn a_custom_heuristic_decides() {
 }
 
 proptest! {
-    #[test]
     fn pruning_equals_a_sort(bits in prop::collection::vec(any::<u32>(), 0..200), share in 0.0..=1.0f64) {
         let values: Vec<f32> = bits.iter().map(|&bits| f32::from_bits(bits % 97 * 0x0123_4567)).collect();
         let mut mask = Mask::full(values.len());
@@ -147,7 +183,6 @@ proptest! {
         }
     }
 
-    #[test]
     fn csr_round_trips(rows in 0usize..9, cols in 0usize..9, seed in any::<u64>()) {
         let mut source = Source::new(seed);
         let dense: Vec<f32> =
@@ -160,20 +195,7 @@ proptest! {
     }
 }
 
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::checked(Device::cpu()), Device::reference()];
-    match Device::gpu_blocking() {
-        Ok(gpu) => devices.push(Device::checked(gpu)),
-        Err(error) => {
-            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
-        }
-    }
-    devices
-}
-
-#[test]
-fn a_pruned_layer_multiplies_on_every_device() {
+fn a_pruned_layer_multiplies(devices: Vec<Device>) {
     let mut source = Source::new(5);
     let weights: Vec<f32> = (0..40 * 60).map(|_| source.small_integer()).collect();
     let mut mask = Mask::full(weights.len());
@@ -186,7 +208,7 @@ fn a_pruned_layer_multiplies_on_every_device() {
         .chunks(60)
         .map(|row| row.iter().zip(&x).map(|(a, b)| a * b).sum())
         .collect();
-    for device in devices() {
+    for device in devices {
         for (index, values) in [(DType::U32, DType::F32), (DType::U16, DType::Bf16)] {
             let a = device.from_csr(&csr, index, values).unwrap();
             let x = device.from_f32(&[60], &x).unwrap();
@@ -200,7 +222,6 @@ fn a_pruned_layer_multiplies_on_every_device() {
 }
 
 /// A hint that says too little of the longest row costs no entry silently: what the row makes is right, or NaN.
-#[test]
 fn understated_rows_are_right_or_nan() {
     let (index, values) = (DType::U32, DType::F32);
     // More entries than software adapters make turns, then a row that keeps to the hint.
@@ -238,37 +259,34 @@ fn understated_rows_are_right_or_nan() {
         vec![0; 2],
     ]
     .map(|words| HostBuffer::from_words(&words).unwrap());
-    for device in devices() {
-        let Some(gpu) = device.as_gpu() else { continue };
-        for cap in [gpu.turn_cap(), 256] {
-            gpu.set_turn_cap(cap);
-            for op in [&spmv as &dyn Op, &spmm] {
-                for variant in op.variants(gpu, Offsets::default()) {
-                    let request = PlanRequest {
-                        variant: Some(variant),
-                        ..PlanRequest::default()
-                    };
-                    let ran = on_gpu_blocking(gpu, op, &request, &operands, 0).unwrap();
-                    let [all, few] = [0, 1].map(|row| f32::from_bits(ran.operands[4].words()[row]));
-                    let name = op.name();
-                    assert!(
-                        all.is_nan() || all == long as f32,
-                        "{name} {variant}: {all} of {long}"
-                    );
-                    assert_eq!(few, 3.0, "{name} {variant}");
-                }
+    let gpu = &open();
+    for cap in [gpu.turn_cap(), 256] {
+        gpu.set_turn_cap(cap);
+        for op in [&spmv as &dyn Op, &spmm] {
+            for variant in op.variants(gpu, Offsets::default()) {
+                let request = PlanRequest {
+                    variant: Some(variant),
+                    ..PlanRequest::default()
+                };
+                let ran = on_gpu_blocking(gpu, op, &request, &operands, 0).unwrap();
+                let [all, few] = [0, 1].map(|row| f32::from_bits(ran.operands[4].words()[row]));
+                let name = op.name();
+                assert!(
+                    all.is_nan() || all == long as f32,
+                    "{name} {variant}: {all} of {long}"
+                );
+                assert_eq!(few, 3.0, "{name} {variant}");
             }
         }
     }
 }
 
-#[test]
-fn block_tensors_encode_decode_and_multiply_on_every_device() {
+fn block_tensors_encode_decode_and_multiply(devices: Vec<Device>) {
     let format = BfpFormat::new(16, 8).unwrap();
     let mut source = Source::new(6);
     let mut values = |len: usize| -> Vec<f32> { (0..len).map(|_| source.small_integer()).collect() };
     let (a, b) = (values(5 * 50), values(7 * 50));
-    for device in devices() {
+    for device in devices {
         let tensor = |shape: &[usize], values| {
             let dense = device.from_f32(shape, values).unwrap();
             device

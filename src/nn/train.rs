@@ -89,7 +89,7 @@ impl Trainer {
         mlp::check(recipe, options)?;
         Ok(Self {
             network: Network::new(device, recipe, options)?,
-            recipe: *recipe,
+            recipe: recipe.clone(),
             options: options.clone(),
             epochs: 0,
             steps: 0,
@@ -252,7 +252,7 @@ impl Trainer {
         let [epoch, step] = self.last;
         Err(Error::Diverged {
             op: OP,
-            recipe: self.recipe.name.to_string(),
+            recipe: self.recipe.name.clone(),
             what,
             value: value.to_string(),
             epoch,

@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod case;
 mod gemm;
 mod packed;
 mod sparse;

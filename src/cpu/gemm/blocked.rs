@@ -72,6 +72,42 @@ fn even(len: usize, target: usize, unit: usize) -> usize {
     len.div_ceil(count).next_multiple_of(unit)
 }
 
+/// Rows and columns of C's tiles: near [`TILE`], smaller where that gives too few of them for the threads.
+fn tile_sides<M: Micro>(rows: usize, columns: usize, threads: usize) -> (usize, usize) {
+    let mut mc = even(rows, TILE[0], M::MR);
+    let mut nc = even(columns, TILE[1], M::NR);
+    let wanted = if threads > 1 { 4 * threads } else { 1 };
+    while rows.div_ceil(mc) * columns.div_ceil(nc) < wanted && mc * nc > 2 * M::MR * M::NR {
+        if nc >= mc && nc > M::NR {
+            nc = even(columns, nc.div_ceil(2), M::NR).min(nc - M::NR);
+        } else if mc > M::MR {
+            mc = even(rows, mc.div_ceil(2), M::MR).min(mc - M::MR);
+        } else {
+            break;
+        }
+    }
+    (mc, nc)
+}
+
+/// Adds the product of packed panels, `steps` deep, to a tile's sums, rows `ld` apart; to zero if these are its `first`.
+#[inline(always)]
+fn multiply<M: Micro>(
+    micro: M,
+    a: &[M::Elem],
+    b: &[M::Elem],
+    steps: usize,
+    acc: &mut [M::Acc],
+    ld: usize,
+    first: bool,
+) {
+    for (i, a) in a.chunks_exact(M::MR * steps).enumerate() {
+        for (j, b) in b.chunks_exact(M::NR * steps).enumerate() {
+            let acc = &mut acc[i * M::MR * ld + j * M::NR..];
+            micro.tile(a, b, acc, ld, first);
+        }
+    }
+}
+
 /// The operands and the shape of a product, C[m, n] = sum over k of a(i, k) b(j, k).
 pub(crate) struct Product<'a, A, OA, OB> {
     pub(crate) m: usize,
@@ -110,19 +146,7 @@ where
         true => cpu.on_this_thread(),
         false => cpu.clone(),
     };
-    let threads = cpu.threads();
-    let mut mc = even(rows, TILE[0], M::MR);
-    let mut nc = even(columns, TILE[1], M::NR);
-    let wanted = if threads > 1 { 4 * threads } else { 1 };
-    while rows.div_ceil(mc) * columns.div_ceil(nc) < wanted && mc * nc > 2 * M::MR * M::NR {
-        if nc >= mc && nc > M::NR {
-            nc = even(columns, nc.div_ceil(2), M::NR).min(nc - M::NR);
-        } else if mc > M::MR {
-            mc = even(rows, mc.div_ceil(2), M::MR).min(mc - M::MR);
-        } else {
-            break;
-        }
-    }
+    let (mc, nc) = tile_sides::<M>(rows, columns, cpu.threads());
     let blocks = Blocks::new(k, ku);
     let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
@@ -191,12 +215,7 @@ where
                             }
                             &*out
                         };
-                        for (i, pa) in pa.chunks_exact(M::MR * steps).enumerate() {
-                            for (j, pb) in pb.chunks_exact(M::NR * steps).enumerate() {
-                                let acc = &mut acc[i * M::MR * np + j * M::NR..];
-                                micro.tile(pa, pb, acc, np, start == 0);
-                            }
-                        }
+                        multiply(micro, pa, pb, steps, acc, np, start == 0);
                     }
                     let tile = &mut tile;
                     cpu.run(FinishTile {
