@@ -3,20 +3,27 @@
 
 pub(crate) mod bfp;
 pub(crate) mod ceiling;
+#[cfg(feature = "nn")]
 pub(crate) mod column_sums;
 pub(crate) mod convert;
 pub(crate) mod copy;
 pub(crate) mod fmac;
 pub(crate) mod matmul;
+#[cfg(feature = "nn")]
 pub(crate) mod relu;
+#[cfg(feature = "nn")]
 pub(crate) mod sgd;
 mod shared;
+#[cfg(feature = "nn")]
 pub(crate) mod softmax_cross_entropy;
+#[cfg(feature = "sparse")]
 pub(crate) mod spmm;
+#[cfg(feature = "sparse")]
 pub(crate) mod spmv;
 
 pub use bfp::{BfpDecode, BfpEncode, BfpMatmul};
 pub use ceiling::{Ceiling, CeilingKind};
+#[cfg(feature = "nn")]
 pub use column_sums::ColumnSums;
 pub use convert::Convert;
 pub use copy::Copy;
@@ -27,10 +34,15 @@ pub use fmac::{
     probe_float_fmac,
 };
 pub use matmul::{Matmul, MatmulOptions, MatrixLayout, Weights};
+#[cfg(feature = "nn")]
 pub use relu::{Relu, ReluGrad};
+#[cfg(feature = "nn")]
 pub use sgd::{Sgd, SgdOperands};
+#[cfg(feature = "nn")]
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+#[cfg(feature = "sparse")]
 pub use spmm::Spmm;
+#[cfg(feature = "sparse")]
 pub use spmv::Spmv;
 
 use crate::gpu::Permutation;
@@ -101,6 +113,7 @@ pub static ALL: &[Entry] = &[
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
     },
+    #[cfg(feature = "sparse")]
     Entry {
         name: "spmv",
         table: &spmv::gpu::VARIANTS,
@@ -108,6 +121,7 @@ pub static ALL: &[Entry] = &[
         bench: spmv::cases::bench,
         awkward: spmv::cases::awkward,
     },
+    #[cfg(feature = "sparse")]
     Entry {
         name: "spmm",
         table: &spmm::gpu::VARIANTS,
@@ -115,6 +129,7 @@ pub static ALL: &[Entry] = &[
         bench: spmm::cases::bench,
         awkward: spmm::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "relu",
         table: &relu::gpu::FORWARD,
@@ -122,6 +137,7 @@ pub static ALL: &[Entry] = &[
         bench: relu::cases::bench,
         awkward: relu::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "relu_grad",
         table: &relu::gpu::BACKWARD,
@@ -129,6 +145,7 @@ pub static ALL: &[Entry] = &[
         bench: relu::cases::bench,
         awkward: relu::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "column_sums",
         table: &column_sums::gpu::VARIANTS,
@@ -136,6 +153,7 @@ pub static ALL: &[Entry] = &[
         bench: column_sums::cases::bench,
         awkward: column_sums::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "softmax_cross_entropy",
         table: &softmax_cross_entropy::gpu::VARIANTS,
@@ -143,6 +161,7 @@ pub static ALL: &[Entry] = &[
         bench: softmax_cross_entropy::cases::bench,
         awkward: softmax_cross_entropy::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "sgd",
         table: &sgd::gpu::VARIANTS,
