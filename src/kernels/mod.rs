@@ -82,21 +82,21 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "bfp_encode",
-        table: &NoVariants,
+        table: &bfp::encode::gpu::VARIANTS,
         cases: bfp::cases::cases,
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
     },
     Entry {
         name: "bfp_decode",
-        table: &NoVariants,
+        table: &bfp::decode::gpu::VARIANTS,
         cases: bfp::cases::cases,
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
     },
     Entry {
         name: "bfp_matmul",
-        table: &NoVariants,
+        table: &bfp::product::gpu::VARIANTS,
         cases: bfp::cases::cases,
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
@@ -158,8 +158,6 @@ pub fn permutations() -> Vec<Permutation> {
     let mut all: Vec<_> = ALL.iter().flat_map(|entry| entry.table.permutations()).collect();
     all.extend(
         [
-            bfp::permutations(),
-            bfp::product_permutations(),
             ceiling::permutations(),
             column_sums::permutations(),
             matmul::permutations(),
