@@ -11,12 +11,6 @@ pub const STEP: &str = include_str!("../shaders/lib/step.wgsl");
 pub const BF16: &str = include_str!("../shaders/lib/bf16.wgsl");
 /// Counters and half-words; needs a [`generator`].
 pub const RANDOM: &str = include_str!("../shaders/lib/random.wgsl");
-/// One FMAC step by the f32 unit and in integers, and its rounding.
-pub const FMAC: &str = include_str!("../shaders/lib/fmac.wgsl");
-/// Integer shifts that round.
-pub const ROUNDING: &str = include_str!("../shaders/lib/rounding.wgsl");
-/// Block floating point; needs [`ROUNDING`].
-pub const BLOCK: &str = include_str!("../shaders/lib/block.wgsl");
 
 /// `src_words` and the binding it reads: four words of the source at once, or one by one for any offset.
 pub const SRC: [&str; 2] = [

@@ -13,13 +13,14 @@ use common::{Suite, gpu, open};
 
 use fewbit::check::data::Source;
 use fewbit::compress::{Amount, Magnitude, Mask, PruningMethod, prune};
+use fewbit::cpu::Cpu;
 use fewbit::format::Rounding;
 use fewbit::format::block::BfpFormat;
 use fewbit::format::random::Draw;
-use fewbit::gpu::{Offsets, PlanRequest};
-use fewbit::kernels::{Spmm, Spmv};
-use fewbit::op::Op;
+use fewbit::gpu::{Offsets, PlanRequest, StepValues};
+use fewbit::kernels::{BfpDecode, BfpMatmul, Spmm, Spmv};
 use fewbit::op::run::on_gpu_blocking;
+use fewbit::op::{Arg, Args, Arithmetic, Comparison, Op};
 use fewbit::tensor::{Csr, DType, HostBuffer};
 use fewbit::{Device, Error};
 use proptest::prelude::*;
@@ -36,6 +37,14 @@ fn main() {
             pruning_follows_the_written_rules,
         )
         .cpu("a_custom_heuristic_decides", a_custom_heuristic_decides)
+        .cpu(
+            "decoding_leaves_what_lies_past_its_rows",
+            decoding_leaves_what_lies_past_its_rows,
+        )
+        .cpu(
+            "a_marked_block_owes_a_nan_on_gpus_too",
+            a_marked_block_owes_a_nan_on_gpus_too,
+        )
         .cpu("pruning_equals_a_sort", pruning_equals_a_sort)
         .cpu("csr_round_trips", csr_round_trips)
         .cpu("a_pruned_layer_multiplies_on_the_host", || {
@@ -324,4 +333,47 @@ fn block_tensors_encode_decode_and_multiply(devices: Vec<Device>) {
             })
         ));
     }
+}
+
+fn decoding_leaves_what_lies_past_its_rows() {
+    const COLS: usize = 40_000;
+    let op = BfpDecode {
+        format: BfpFormat::new(16, 8).unwrap(),
+        to: DType::F32,
+        rows: 1,
+        cols: COLS,
+        dst_ld: COLS,
+    };
+    let zeros = |at: usize| vec![0u32; op.operands()[at].words as usize];
+    let (codes, exponents, mut dst) = (zeros(0), zeros(1), vec![7; 4 * COLS]);
+    let operands = vec![Arg::Read(&codes), Arg::Read(&exponents), Arg::Write(&mut dst)];
+    let cpu = Cpu::available().pop().unwrap();
+    op.cpu(&cpu, Args::new(operands, StepValues::default())).unwrap();
+    assert!(dst[..COLS].iter().all(|word| *word == 0));
+    assert!(dst[COLS..].iter().all(|word| *word == 7));
+}
+
+fn a_marked_block_owes_a_nan_on_gpus_too() {
+    let op = BfpMatmul::new(1, 1, 8, BfpFormat::new(8, 4).unwrap());
+    let codes = [0x1111_1111];
+    let judge = |a_exponent: u32, want: f32, got: f32| {
+        let (exponents, others) = ([a_exponent], [127]);
+        let (want, got) = ([want.to_bits()], [got.to_bits()]);
+        let with = |c| [&codes[..], &exponents, &codes, &others, c];
+        let comparison = Comparison {
+            before: &with(&[0]),
+            want: &with(&want),
+            got: &with(&got),
+            arithmetic: Arithmetic::GPU,
+            step: StepValues::default(),
+            sums: None,
+        };
+        op.compare(&comparison).passed()
+    };
+    assert!(judge(255, f32::NAN, f32::NAN));
+    assert!(!judge(255, f32::NAN, 0.5));
+    // Eight products of 1/4 and 1/4.
+    assert!(judge(127, 0.5, 0.5));
+    assert!(!judge(127, 0.5, 0.500_001));
+    assert!(!judge(127, 0.5, f32::NAN));
 }

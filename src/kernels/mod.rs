@@ -1,6 +1,7 @@
 //! Every kernel, a folder each: the operation as a value (`mod.rs`), its specification (`reference.rs`), the CPU
 //! device's kernel (`cpu.rs`), its cases (`cases.rs`), and its methods of [`Device`](crate::Device).
 
+#[cfg(feature = "quant")]
 pub(crate) mod bfp;
 pub(crate) mod ceiling;
 #[cfg(feature = "nn")]
@@ -21,6 +22,7 @@ pub(crate) mod spmm;
 #[cfg(feature = "sparse")]
 pub(crate) mod spmv;
 
+#[cfg(feature = "quant")]
 pub use bfp::{BfpDecode, BfpEncode, BfpMatmul};
 pub use ceiling::{Ceiling, CeilingKind};
 #[cfg(feature = "nn")]
@@ -92,23 +94,26 @@ pub static ALL: &[Entry] = &[
         bench: fmac::cases::bench,
         awkward: fmac::cases::awkward,
     },
+    #[cfg(feature = "quant")]
     Entry {
         name: "bfp_encode",
-        table: &NoVariants,
+        table: &bfp::encode::gpu::VARIANTS,
         cases: bfp::cases::cases,
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
     },
+    #[cfg(feature = "quant")]
     Entry {
         name: "bfp_decode",
-        table: &NoVariants,
+        table: &bfp::decode::gpu::VARIANTS,
         cases: bfp::cases::cases,
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
     },
+    #[cfg(feature = "quant")]
     Entry {
         name: "bfp_matmul",
-        table: &NoVariants,
+        table: &bfp::product::gpu::VARIANTS,
         cases: bfp::cases::cases,
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
@@ -175,13 +180,6 @@ pub static ALL: &[Entry] = &[
 #[must_use]
 pub fn permutations() -> Vec<Permutation> {
     let mut all: Vec<_> = ALL.iter().flat_map(|entry| entry.table.permutations()).collect();
-    all.extend(
-        [
-            bfp::permutations(),
-            bfp::product_permutations(),
-            matmul::permutations(),
-        ]
-        .concat(),
-    );
+    all.extend([matmul::permutations()].concat());
     all
 }

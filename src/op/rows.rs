@@ -6,14 +6,6 @@ use super::Verdict;
 use crate::format::bf16;
 use crate::tensor::DType;
 
-/// Words that `rows` rows of `cols` elements span.
-pub(crate) fn words(dtype: DType, rows: usize, cols: usize, ld: usize) -> u64 {
-    if rows == 0 || cols == 0 {
-        return 0;
-    }
-    (rows as u64 - 1) * dtype.words(ld as u64) + dtype.words(cols as u64)
-}
-
 /// Cuts a range into the fewest runs of at most `most` (at least one), all but the last as long as that.
 pub(crate) fn cut(range: Range<u64>, most: u64) -> impl Iterator<Item = Range<u64>> + Clone {
     let (most, count) = (most.max(1), range.end - range.start);
@@ -35,7 +27,7 @@ impl Within {
     pub(crate) fn finite(&self, dtype: DType) -> bool {
         let largest = match dtype {
             DType::Bf16 => f64::from(f32::from_bits(0x7f7f_0000)),
-            _ => f64::from(f32::MAX),
+            DType::F64 | DType::F32 | DType::U32 | DType::U16 => f64::from(f32::MAX),
         };
         // NaN compares false.
         self.exact.abs() + self.bound <= largest

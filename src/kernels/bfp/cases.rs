@@ -110,6 +110,45 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             cases.push(product(Effort::Full, BfpMatmul::new(m, n, k, format), false));
         }
     }
+    cases.extend(wide());
+    cases
+}
+
+/// Leading dimensions far wider than the rows; one row whose own is odd.
+fn wide() -> Vec<Case> {
+    let quick = Effort::Quick;
+    let Ok(format) = BfpFormat::new(32, 5) else {
+        return Vec::new();
+    };
+    let mut cases = Vec::new();
+    for dtype in [F32, Bf16] {
+        for (rows, cols, ld) in [(3, 45, 1000), (3, 48, 2050), (1, 45, 45)] {
+            let op = BfpEncode {
+                format,
+                from: dtype,
+                rows,
+                cols,
+                src_ld: ld,
+                rounding: Rounding::Stochastic,
+                draw: DRAW,
+            };
+            cases.push(encode_of(quick, op, true));
+            let op = BfpDecode {
+                format,
+                to: dtype,
+                rows,
+                cols,
+                dst_ld: ld,
+            };
+            cases.push(decode_of(quick, op, true));
+            let op = BfpMatmul {
+                out: dtype,
+                c_ld: ld,
+                ..BfpMatmul::new(rows, cols, 90, format)
+            };
+            cases.push(product(quick, op, true));
+        }
+    }
     cases
 }
 
@@ -207,12 +246,19 @@ fn encode(
         rounding,
         draw,
     };
+    encode_of(effort, op, specials)
+}
+
+fn encode_of(effort: Effort, op: BfpEncode, specials: bool) -> Case {
     Case::new(effort, op, move || {
-        let mut words = values(rows, src_ld, (rows * cols) as u64, specials);
-        if from == Bf16 {
+        let mut words = values(op.rows, op.src_ld, (op.rows * op.cols) as u64, specials);
+        if op.from == Bf16 {
             words = words
                 .chunks(2)
-                .map(|pair| bf16::pack((pair[0] >> 16) as u16, (pair[1] >> 16) as u16))
+                .map(|pair| {
+                    let high = pair.get(1).copied().unwrap_or_default();
+                    bf16::pack((pair[0] >> 16) as u16, (high >> 16) as u16)
+                })
                 .collect();
         }
         vec![words, Vec::new(), Vec::new()]
@@ -248,8 +294,13 @@ fn decode(effort: Effort, format: BfpFormat, to: DType, rows: usize, cols: usize
         cols,
         dst_ld: cols.next_multiple_of(2) + 2,
     };
+    decode_of(effort, op, specials)
+}
+
+fn decode_of(effort: Effort, op: BfpDecode, specials: bool) -> Case {
     Case::new(effort, op, move || {
-        let [codes, exponents] = matrix(format, rows, cols, (rows + cols) as u64, specials);
+        let seed = (op.rows + op.cols) as u64;
+        let [codes, exponents] = matrix(op.format, op.rows, op.cols, seed, specials);
         vec![codes, exponents, Vec::new()]
     })
 }

@@ -129,20 +129,27 @@ fn fmac_case(effort: Effort, op: Fmac, data: Data) -> Case {
 }
 
 fn matmul() -> Vec<Case> {
+    let all = [small(), chunks(), layouts(), large()];
+    all.into_iter().flatten().collect()
+}
+
+fn product_case(effort: Effort, op: FmacMatmul, data: Data) -> Case {
+    Case::new(effort, op, move || {
+        let mut source = Source::new((op.m * 1_000_000 + op.n * 1000 + op.k + op.chunk) as u64);
+        let specs = op.operands();
+        specs
+            .iter()
+            .map(|spec| match spec.is_written() && !op.add_c {
+                true => Vec::new(),
+                false => data.words(&mut source, spec.words),
+            })
+            .collect()
+    })
+}
+
+fn small() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut add = |effort, op: FmacMatmul, data: Data| {
-        cases.push(Case::new(effort, op, move || {
-            let mut source = Source::new((op.m * 1_000_000 + op.n * 1000 + op.k + op.chunk) as u64);
-            let specs = op.operands();
-            specs
-                .iter()
-                .map(|spec| match spec.is_written() && !op.add_c {
-                    true => Vec::new(),
-                    false => data.words(&mut source, spec.words),
-                })
-                .collect()
-        }));
-    };
+    let mut add = |effort, op: FmacMatmul, data: Data| cases.push(product_case(effort, op, data));
     // Nothing to sum, nothing to write, single elements.
     for (m, n, k, add_c) in [
         (3, 5, 0, false),
@@ -159,6 +166,12 @@ fn matmul() -> Vec<Case> {
             add(Effort::Quick, op, Data::Awkward);
         }
     }
+    cases
+}
+
+fn chunks() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |effort, op: FmacMatmul, data: Data| cases.push(product_case(effort, op, data));
     // Chunks against an odd K: under it, not dividing it, over it.
     for (chunk, add_c) in [
         (1, false),
@@ -184,6 +197,12 @@ fn matmul() -> Vec<Case> {
             add(Effort::Quick, awkward, Data::Awkward);
         }
     }
+    cases
+}
+
+fn layouts() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |effort, op: FmacMatmul, data: Data| cases.push(product_case(effort, op, data));
     // Transposed operands, two products, padded rows, K a multiple of 8 and not.
     for (trans_a, trans_b) in [(false, false), (true, false), (false, true), (true, true)] {
         for (which, k, chunk) in [(0, 24, 1), (1, 37, 5)] {
@@ -224,6 +243,12 @@ fn matmul() -> Vec<Case> {
         ..FmacMatmul::new(1, 7, 19)
     };
     add(Effort::Quick, row, Data::Wide);
+    cases
+}
+
+fn large() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |effort, op: FmacMatmul, data: Data| cases.push(product_case(effort, op, data));
     let large = FmacMatmul::new(512, 512, 512);
     add(Effort::Full, large, Data::Ordinary);
     let draw = roundings(7)[1].1;

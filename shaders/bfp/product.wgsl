@@ -1,7 +1,12 @@
 // C = A B^T, both operands in block floating point along K: integer dot products inside blocks, which are
 // exact, added up in f32 in ascending order of the blocks. Four rows by four columns per invocation.
-// After lib/index.wgsl, lib/step.wgsl, lib/bf16.wgsl, lib/rounding.wgsl, lib/block.wgsl, a generator and
-// lib/random.wgsl. Constants: GROUP, C_BF16, STOCHASTIC.
+// Constants: GROUP, C_BF16, STOCHASTIC.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/bf16.wgsl
+//!use lib/block.wgsl
+//!use lib/random.wgsl
 
 struct Params {
     m: u32,
@@ -21,9 +26,6 @@ struct Params {
     b_exponents_offset: u32,
     c_offset: u32,
     index_row: u32, // outputs of C from one row to the next
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -134,7 +136,8 @@ fn scales(a_byte: u32, b_bytes: vec4<u32>) -> vec4<i32> {
     return min(vec4<i32>(b_bytes) + vec4<i32>(i32(a_byte) - 254 - 2 * (i32(params.bits) - 2)), vec4<i32>(254));
 }
 
-// Its loops: the blocks, four codes of each a turn; then four rows of four columns, twice.
+// Its loops: the blocks, four codes of each a turn; then four rows of four columns, twice. Their turns are counted in
+// src/kernels/bfp/product/gpu.rs.
 @compute @workgroup_size(GROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

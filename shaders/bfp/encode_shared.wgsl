@@ -1,7 +1,12 @@
 // f32 or packed bf16 -> block floating point in one dispatch: a group encodes 512 columns of one row, which are
 // whole blocks, whole words of exponents and whole words of codes; each lane eight columns, which lie in one block.
-// After lib/index.wgsl, lib/step.wgsl, lib/rounding.wgsl, lib/block.wgsl, a generator, lib/random.wgsl and one of
-// lib/src_*.wgsl. Constants: SRC_BF16, STOCHASTIC. src/kernels/bfp/mod.rs counts the turns of its loops.
+// Constants: SRC_BF16, STOCHASTIC. src/kernels/bfp/encode/gpu.rs counts the turns of its loops.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/block.wgsl
+//!use lib/random.wgsl
+//!use $src
 
 struct Params {
     rows: u32,
@@ -18,8 +23,6 @@ struct Params {
     src_offset: u32,
     codes_offset: u32,
     exponents_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,6 +1,10 @@
 // Block floating point -> f32 or packed bf16 (to nearest): four words per invocation, 4 columns of f32 or 8 of
-// bf16, which lie in one block. After lib/index.wgsl, lib/bf16.wgsl, lib/rounding.wgsl, lib/block.wgsl and one of
-// lib/dst_*.wgsl. Constants: GROUP, DST_BF16, WIDTH (4 or 8).
+// bf16, which lie in one block. Constants: GROUP, DST_BF16, WIDTH (4 or 8).
+
+//!use lib/index.wgsl
+//!use lib/bf16.wgsl
+//!use lib/block.wgsl
+//!use $dst
 
 struct Params {
     rows: u32,
@@ -13,8 +17,6 @@ struct Params {
     codes_offset: u32,
     exponents_offset: u32,
     dst_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

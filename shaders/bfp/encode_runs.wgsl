@@ -1,7 +1,11 @@
-// f32 or packed bf16 -> block floating point, in two dispatches: `exponents`, four blocks per invocation, then
-// `codes`, 32 columns (m whole words) per invocation: no two invocations write one word.
-// After lib/index.wgsl, lib/step.wgsl, lib/rounding.wgsl, lib/block.wgsl, a generator and lib/random.wgsl.
-// Constants: GROUP, SRC_BF16, STOCHASTIC. The turns of its loops are counted in src/kernels/bfp/mod.rs.
+// f32 or packed bf16 -> block floating point, in two dispatches: `exponents_of`, four blocks per invocation, then
+// `codes_of`, 32 columns (m whole words) per invocation: no two invocations write one word.
+// Constants: GROUP, SRC_BF16, STOCHASTIC. The turns of its loops are counted in src/kernels/bfp/encode/gpu.rs.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/block.wgsl
+//!use lib/random.wgsl
 
 struct Params {
     rows: u32,
@@ -18,8 +22,6 @@ struct Params {
     src_offset: u32,
     codes_offset: u32,
     exponents_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,0 +1,192 @@
+use super::BfpEncode;
+use crate::error::Result;
+use crate::format::Rounding;
+use crate::format::random::Generator;
+use crate::gpu::{
+    Dispatch, Gpu, Offsets, Permutation, Pipeline, Shader, Words, generator, looped, split_rows,
+};
+use crate::op::{Variant, Variants};
+use crate::tensor::DType;
+use std::ops::Range;
+use std::sync::Arc;
+
+const GROUP: u32 = 64;
+/// Columns that a group of the shared variant encodes.
+const SHARED_COLS: u64 = 512;
+
+static RUNS: Shader = Shader::new(
+    "bfp/encode_runs.wgsl",
+    include_str!("../../../../shaders/bfp/encode_runs.wgsl"),
+);
+static SHARED: Shader = Shader::new(
+    "bfp/encode_shared.wgsl",
+    include_str!("../../../../shaders/bfp/encode_shared.wgsl"),
+);
+
+pub(in crate::kernels) static VARIANTS: Variants<BfpEncode> = Variants(&[
+    Variant {
+        name: "shared",
+        serves: |_, _, _| true,
+        rank: |op, gpu| u32::from(prefers_runs(op, gpu)),
+        dispatches: shared,
+        permutations: || {
+            let each = |form| [true, false].map(|vec4| shared_permutation(form, vec4));
+            Form::all().into_iter().flat_map(each).collect()
+        },
+    },
+    Variant {
+        name: "runs",
+        // A cap on turns below what is usual leaves no room for the longest blocks.
+        serves: |op, gpu, _| Entry::Exponents.turns(op) <= gpu.turn_cap(),
+        rank: |op, gpu| u32::from(!prefers_runs(op, gpu)),
+        dispatches: |op, gpu, _| runs(op, gpu),
+        permutations: || {
+            let each = |form| Entry::BOTH.map(|entry| entry.permutation(form));
+            Form::all().into_iter().flat_map(each).collect()
+        },
+    },
+]);
+
+/// A group of the shared variant takes 512 columns of one row: lanes past its end idle.
+fn prefers_runs(op: &BfpEncode, gpu: &Gpu) -> bool {
+    gpu.is_software() || op.cols < 256
+}
+
+/// The two dispatches of the variant in runs.
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    /// Four blocks' exponents per invocation.
+    Exponents,
+    /// 32 columns' codes per invocation.
+    Codes,
+}
+
+impl Entry {
+    const BOTH: [Self; 2] = [Self::Exponents, Self::Codes];
+
+    fn permutation(self, form: Form) -> Permutation {
+        let entry = match self {
+            Self::Exponents => "exponents_of",
+            Self::Codes => "codes_of",
+        };
+        form.constants(Permutation::new(&RUNS).entry(entry).constant("GROUP", GROUP))
+    }
+
+    fn groups(self, op: &BfpEncode, rows: u64) -> u64 {
+        let invocations = match self {
+            Self::Exponents => op.exponents().row_words(),
+            Self::Codes => (op.cols as u64).div_ceil(32),
+        };
+        (rows * invocations).div_ceil(u64::from(GROUP))
+    }
+
+    fn turns(self, op: &BfpEncode) -> u64 {
+        match self {
+            // Four blocks and their columns, as far as there are any.
+            Self::Exponents => looped(4, 1) + (4 * u64::from(op.format.block())).min(op.cols as u64),
+            // A column a turn.
+            Self::Codes => looped(32, 0),
+        }
+    }
+}
+
+fn runs(op: &BfpEncode, gpu: &Gpu) -> Result<Vec<Dispatch>> {
+    let form = Form::of(op);
+    let mut pipelines = Vec::with_capacity(2);
+    for entry in Entry::BOTH {
+        pipelines.push((entry, gpu.pipeline(&entry.permutation(form))?));
+    }
+    let mut dispatches = Vec::new();
+    for rows in ranges(op, gpu) {
+        for (entry, pipeline) in &pipelines {
+            let groups = entry.groups(op, rows.end - rows.start);
+            let dispatch = dispatch(op, pipeline, &rows).linear_groups(gpu, groups);
+            dispatches.push(dispatch.turns(entry.turns(op)));
+        }
+    }
+    Ok(dispatches)
+}
+
+fn shared(op: &BfpEncode, gpu: &Gpu, offsets: Offsets) -> Result<Vec<Dispatch>> {
+    let vec4 = !offsets.any() && op.src().row_words().is_multiple_of(4);
+    let pipeline = gpu.pipeline(&shared_permutation(Form::of(op), vec4))?;
+    // Eight columns for the largest and for the codes; the lanes of a block; the words of all codes.
+    let words = (16 * u64::from(op.format.bits())).div_ceil(u64::from(GROUP));
+    let across = u64::from(op.format.block()) / 8;
+    let turns = 2 * looped(8, 0) + looped(across, 0) + looped(words, 0);
+    let dispatch = |rows: Range<u64>| {
+        let groups = (rows.end - rows.start) * (op.cols as u64).div_ceil(SHARED_COLS);
+        dispatch(op, &pipeline, &rows)
+            .linear_groups(gpu, groups)
+            .turns(turns)
+    };
+    Ok(ranges(op, gpu).into_iter().map(dispatch).collect())
+}
+
+fn ranges(op: &BfpEncode, gpu: &Gpu) -> Vec<Range<u64>> {
+    let widest = op.src().row_words().max(op.codes().row_words()) * 4;
+    let rows = if op.cols == 0 { 0 } else { op.rows as u64 };
+    split_rows(gpu, rows, op.cols as u64 * 2, widest, 1)
+}
+
+/// What both variants' dispatches have in common.
+fn dispatch(op: &BfpEncode, pipeline: &Arc<Pipeline>, rows: &Range<u64>) -> Dispatch {
+    let count = rows.end - rows.start;
+    let [src, codes, exponents] = [op.src(), op.codes(), op.exponents()];
+    let part = |view: &crate::tensor::View| view.part(rows, &(0..view.cols as u64));
+    Dispatch::new(pipeline)
+        .set("rows", count)
+        .set("cols", op.cols)
+        .set("block", op.format.block())
+        .set("bits", op.format.bits())
+        .set("rounding", op.rounding.code())
+        .set("stream", op.draw.stream)
+        .set("src_ld", src.row_words())
+        .set("codes_ld", codes.row_words())
+        .set("exponents_ld", exponents.row_words())
+        .set_wide(["base_lo", "base_hi"], rows.start * op.cols as u64)
+        .bind("src", Words::of("src", part(&src)))
+        .bind("codes", Words::of("codes", part(&codes)))
+        .bind("exponents", Words::of("exponents", part(&exponents)))
+        .work(count * op.cols as u64)
+}
+
+fn shared_permutation(form: Form, vec4: bool) -> Permutation {
+    let src = match vec4 {
+        true => "lib/src_vec4.wgsl",
+        false => "lib/src_word.wgsl",
+    };
+    form.constants(Permutation::new(&SHARED).fill("src", src))
+}
+
+/// What an operation's permutations differ in.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    from: DType,
+    /// The generator of stochastic rounding.
+    drawn: Option<Generator>,
+}
+
+impl Form {
+    fn of(op: &BfpEncode) -> Self {
+        let drawn = match op.rounding {
+            Rounding::Stochastic => Some(op.draw.generator),
+            Rounding::Nearest | Rounding::TowardZero => None,
+        };
+        Self { from: op.from, drawn }
+    }
+
+    fn all() -> Vec<Self> {
+        let draws = [None, Some(Generator::Threefry), Some(Generator::Philox)];
+        let each = |from| draws.map(|drawn| Self { from, drawn });
+        [DType::F32, DType::Bf16].into_iter().flat_map(each).collect()
+    }
+
+    fn constants(self, permutation: Permutation) -> Permutation {
+        // The text names a generator even where nothing is drawn.
+        permutation
+            .fill("generator", generator(self.drawn.unwrap_or(Generator::Threefry)))
+            .constant("SRC_BF16", self.from == DType::Bf16)
+            .constant("STOCHASTIC", self.drawn.is_some())
+    }
+}

@@ -1,0 +1,73 @@
+//! Codes of blocks on the CPU device: one per byte, and packed into one stream a row.
+
+use crate::cpu::random::HALVES;
+
+/// Columns that are encoded or decoded at a time: whole blocks of any size, and whole words of codes of any width.
+pub(super) const PIECE: usize = HALVES;
+
+/// The width that most formats have: two codes to a byte.
+#[inline(always)]
+pub(super) fn pack_pairs(codes: &[u8; PIECE], out: &mut [u8]) {
+    for (out, codes) in out.iter_mut().zip(codes.as_chunks::<2>().0) {
+        *out = codes[0] | codes[1] << 4;
+    }
+}
+
+/// Codes of `bits` bits, one per byte, to one stream: pairs of neighbours are joined three times over, and eight
+/// codes are then the low bytes of a word. Each word is stored over the zeros past the one before.
+#[inline(always)]
+pub(super) fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
+    const LOW: [u64; 3] = [
+        0x00ff_00ff_00ff_00ff,
+        0x0000_ffff_0000_ffff,
+        0x0000_0000_ffff_ffff,
+    ];
+    let mut words = [0u64; PIECE / 8];
+    for (word, codes) in words.iter_mut().zip(codes.as_chunks::<8>().0) {
+        let mut x = u64::from_le_bytes(*codes);
+        for (i, low) in LOW.into_iter().enumerate() {
+            x = (x & low) | (x & !low) >> ((8 - bits) << i);
+        }
+        *word = x;
+    }
+    for (i, word) in words.iter().enumerate() {
+        let at = i * bits as usize;
+        if let Some(out) = out.get_mut(at..at + 8) {
+            out.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+/// [`pack_pairs`] backwards.
+#[inline(always)]
+pub(super) fn unpack_pairs(packed: &[u8], codes: &mut [u8; PIECE]) {
+    for (byte, codes) in packed.iter().zip(codes.as_chunks_mut::<2>().0) {
+        *codes = [byte & 15, byte >> 4];
+    }
+}
+
+/// [`pack`] backwards.
+#[inline(always)]
+pub(super) fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE]) {
+    let mut words = [0u64; PIECE / 8];
+    for (i, word) in words.iter_mut().enumerate() {
+        let at = i * bits as usize;
+        *word = packed[at..]
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    }
+    // The codes that stay in the low half at each of the three splits.
+    let stay = [bits, 2 * bits, 4 * bits].map(|width| (1u64 << width) - 1);
+    let stay = [
+        stay[0] * 0x0001_0001_0001_0001,
+        stay[1] * 0x0000_0001_0000_0001,
+        stay[2],
+    ];
+    for (word, codes) in words.iter().zip(codes.as_chunks_mut::<8>().0) {
+        let mut x = word & (u64::MAX >> (64 - 8 * bits));
+        for i in [2, 1, 0] {
+            x = (x & stay[i]) | (x & !stay[i]) << ((8 - bits) << i);
+        }
+        *codes = x.to_le_bytes();
+    }
+}
