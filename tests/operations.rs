@@ -82,7 +82,7 @@ fn wide() -> Vec<Box<dyn Op>> {
     };
     let mut matmul = Matmul::new(rows, cols, 8);
     matmul.c.ld = LD;
-    let format = BfpFormat::new(4, 16).expect("a format");
+    let format = BfpFormat::new(16, 4).expect("a format");
     let encode = BfpEncode {
         format,
         from: F32,
