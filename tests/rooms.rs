@@ -20,8 +20,6 @@ const SPECIFICATION: [&str; 5] = ["format", "tensor", "op", "error", "kernels"];
 const EXCEPTIONS: &[&str] = &[
     "src/kernels/spmm/cases.rs: kernels::spmv",
     "src/kernels/sgd/reference.rs: gpu in a specification",
-    "src/kernels/matmul/cpu.rs: kernels::convert",
-    "src/kernels/matmul/cases.rs: check",
     "src/io/idx.rs: nn",
     "src/error.rs: tensor",
     "src/error.rs: cpu",

@@ -58,7 +58,7 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "matmul",
-        table: &NoVariants,
+        table: &matmul::gpu::VARIANTS,
         cases: matmul::cases::cases,
         bench: matmul::cases::bench,
         awkward: matmul::cases::awkward,
@@ -162,7 +162,6 @@ pub fn permutations() -> Vec<Permutation> {
             convert::permutations(),
             fmac::permutations(),
             fmac::product_permutations(),
-            matmul::permutations(),
             relu::permutations(),
             softmax_cross_entropy::permutations(),
             spmm::permutations(),
