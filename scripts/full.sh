@@ -45,7 +45,7 @@ if cargo +nightly miri --version >/dev/null 2>&1; then
     # exp and ln, which results are compared to the bit with.
     export PROPTEST_CASES=4 MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-deterministic-floats"
     cargo +nightly miri test -p fewbit --no-default-features --test formats
-    cargo +nightly miri test -p fewbit --no-default-features --features check --lib -- cpu::tests
+    cargo +nightly miri test -p fewbit --no-default-features --features check --lib -- check::tests
 else
     echo "skipped: no nightly with Miri (rustup toolchain install nightly --component miri rust-src)"
 fi

@@ -1,6 +1,6 @@
 //! The one error type: every variant names the operation, the offending value and the limit it broke.
 
-use crate::tensor::DType;
+use crate::format::DType;
 
 /// What every fallible function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -238,5 +238,84 @@ pub enum Error {
     Format(#[from] crate::format::FormatError),
     /// A CPU instruction-set level that this machine does not have.
     #[error("{0}")]
-    Cpu(#[from] crate::cpu::CpuError),
+    Cpu(#[source] CpuError),
+}
+
+impl From<CpuError> for Error {
+    fn from(error: CpuError) -> Self {
+        match error {
+            CpuError::OutOfMemory { bytes } => Self::OutOfMemory { op: "cpu", bytes },
+            other => Self::Cpu(other),
+        }
+    }
+}
+
+/// What a CPU kernel, or the choice of a CPU device, refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CpuError {
+    /// The machine, or the target this was compiled for, lacks the level's instructions.
+    #[error("this machine has no {0} instructions")]
+    LevelUnavailable(&'static str),
+    /// The operating system refused to start the threads.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// What the thread library said.
+        reason: String,
+    },
+    /// A leading dimension is shorter than the rows it separates.
+    #[error("{operand}: leading dimension {ld} is less than the row length {columns}")]
+    LeadingDimension {
+        /// Which operand.
+        operand: &'static str,
+        /// Elements from one row to the next.
+        ld: usize,
+        /// Elements in a row.
+        columns: usize,
+    },
+    /// A slice is shorter than its shape and leading dimension need.
+    #[error("{operand}: {len} elements, but {rows} x {columns} needs {needed}")]
+    TooShort {
+        /// Which operand.
+        operand: &'static str,
+        /// Rows as stored.
+        rows: usize,
+        /// Columns as stored.
+        columns: usize,
+        /// Elements needed (`usize::MAX` where the product overflows).
+        needed: usize,
+        /// Elements given.
+        len: usize,
+    },
+    /// Two lengths that must be equal differ.
+    #[error("{operand}: {len} elements, expected {expected}")]
+    Length {
+        /// Which operand.
+        operand: &'static str,
+        /// Elements expected.
+        expected: usize,
+        /// Elements given.
+        len: usize,
+    },
+    /// The host has no memory for packed operands; nothing was computed. [`Error`](crate::Error) makes it
+    /// [`OutOfMemory`](crate::Error::OutOfMemory).
+    #[error("out of memory allocating {bytes} bytes for packed operands")]
+    OutOfMemory {
+        /// The size of the allocation that failed.
+        bytes: u64,
+    },
+    /// An operand was packed for other products than this one.
+    #[error("B was packed as {k} x {n} at level {level} for a left operand of {left}")]
+    Packed {
+        /// Rows packed.
+        k: usize,
+        /// Columns packed.
+        n: usize,
+        /// The level packed for.
+        level: &'static str,
+        /// What the left operand may be.
+        left: &'static str,
+    },
 }

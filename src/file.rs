@@ -23,10 +23,10 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     write_with(path, |writer| writer.write_all(bytes))
 }
 
-/// [`write`] with what `fill` writes.
+/// [`write()`] with what `fill` writes.
 ///
 /// # Errors
-/// See [`write`]; and whatever `fill` finds.
+/// See [`write()`]; and whatever `fill` finds.
 pub fn write_with<E: From<Error>>(
     path: impl AsRef<Path>,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
@@ -47,10 +47,10 @@ pub fn write_with<E: From<Error>>(
     Ok(writer.finish()?)
 }
 
-/// Finds out whether [`write`] could write here, and changes nothing: for long work whose result is to be kept.
+/// Finds out whether [`write()`] could write here, and changes nothing: for long work whose result is to be kept.
 ///
 /// # Errors
-/// See [`write`].
+/// See [`write()`].
 pub fn probe(path: impl AsRef<Path>) -> io::Result<()> {
     match place(path.as_ref())? {
         // To open a FIFO is to wait for its reader.

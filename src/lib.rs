@@ -49,6 +49,10 @@
 //! [`cpu`]; [`op`]; [`device`]; [`kernels`]; [`check`]; `io`; `nn`; `compress`.
 
 #![cfg_attr(
+    not(all(feature = "sparse", feature = "quant", feature = "nn")),
+    allow(dead_code, reason = "primitives of the kernels that are left out")
+)]
+#![cfg_attr(
     target_arch = "wasm32",
     allow(
         clippy::arc_with_non_send_sync,

@@ -13,10 +13,6 @@ pub const BF16: &str = include_str!("../shaders/lib/bf16.wgsl");
 pub const RANDOM: &str = include_str!("../shaders/lib/random.wgsl");
 /// One FMAC step by the f32 unit and in integers, and its rounding.
 pub const FMAC: &str = include_str!("../shaders/lib/fmac.wgsl");
-/// Entries of CSR matrices; needs [`BF16`].
-pub const CSR: &str = include_str!("../shaders/lib/csr.wgsl");
-/// Elements of a dense vector; needs [`BF16`].
-pub const VECTOR: &str = include_str!("../shaders/lib/vector.wgsl");
 /// Integer shifts that round.
 pub const ROUNDING: &str = include_str!("../shaders/lib/rounding.wgsl");
 /// Block floating point; needs [`ROUNDING`].
@@ -32,15 +28,6 @@ pub const DST: [&str; 2] = [
     include_str!("../shaders/lib/dst_word.wgsl"),
     include_str!("../shaders/lib/dst_vec4.wgsl"),
 ];
-
-/// What one call of `random_block` adds to a step's turns: nothing: the rounds of both are
-/// written out.
-pub(crate) fn draw_turns(generator: Generator) -> u64 {
-    match generator {
-        Generator::Threefry => 0,
-        Generator::Philox => 0,
-    }
-}
 
 /// `random_block` by the generator asked for.
 #[must_use]

@@ -8,11 +8,55 @@
     reason = "a test fails by panicking, and says what it ran on"
 )]
 
+mod common;
+
+use common::{Suite, open};
+
 use fewbit::format::random::{Draw, Generator, half_word};
 use fewbit::format::{Rounding, bf16};
-use fewbit::kernels::{fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits};
+use fewbit::kernels::{float_fmac_exact, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits};
 use fewbit::ops::{Arg, Args, Fmac, FmacMatmul, Op};
 use fewbit::{Error, Tensor};
+
+fn main() {
+    Suite::new()
+        .cpu(
+            "integer_product_of_every_pair_of_significands_at_every_exponent",
+            integer_product_of_every_pair_of_significands_at_every_exponent,
+        )
+        .cpu(
+            "integer_sum_at_every_gap_of_exponents",
+            integer_sum_at_every_gap_of_exponents,
+        )
+        .cpu("integer_sum_at_ties", integer_sum_at_ties)
+        .cpu(
+            "integer_step_against_the_reference",
+            integer_step_against_the_reference,
+        )
+        .cpu("the_worked_walk", the_worked_walk)
+        .cpu(
+            "stochastic_sums_are_unbiased_and_nearest_ones_stuck",
+            stochastic_sums_are_unbiased_and_nearest_ones_stuck,
+        )
+        .cpu(
+            "one_stochastic_step_is_a_fair_coin_of_the_fraction",
+            one_stochastic_step_is_a_fair_coin_of_the_fraction,
+        )
+        .cpu("draws_follow_the_counter_layout", draws_follow_the_counter_layout)
+        .cpu("zeros_and_nans_have_one_form", zeros_and_nans_have_one_form)
+        .cpu("errors_name_the_limit", errors_name_the_limit)
+        .cpu("the_high_door_agrees_with_the_reference", || {
+            the_high_door_agrees_with_the_reference(fewbit::Device::cpu())
+        })
+        .gpu("the_high_door_agrees_with_the_reference_on_a_gpu", || {
+            the_high_door_agrees_with_the_reference(fewbit::Device::gpu_blocking().unwrap());
+        })
+        .gpu(
+            "float_variants_serve_only_where_the_probe_found_them_exact",
+            float_variants_serve_only_where_the_probe_found_them_exact,
+        )
+        .run();
+}
 
 /// A xorshift generator: the cases need many bits, not good ones.
 struct Bits(u64);
@@ -45,7 +89,6 @@ fn sum_is_right(a: u32, b: u32) {
     );
 }
 
-#[test]
 fn integer_product_of_every_pair_of_significands_at_every_exponent() {
     let mut count = 0u64;
     for mx in 0..128u32 {
@@ -72,7 +115,6 @@ fn integer_product_of_every_pair_of_significands_at_every_exponent() {
     assert_eq!(count, 8256 * 511);
 }
 
-#[test]
 fn integer_sum_at_every_gap_of_exponents() {
     let mut bits = Bits(0x1234_5678_9abc_def1);
     // Every pair of exponents and signs, subnormals, NaN and Inf included, with random and edge significands.
@@ -103,7 +145,6 @@ fn integer_sum_at_every_gap_of_exponents() {
     }
 }
 
-#[test]
 fn integer_sum_at_ties() {
     // A significand of 24 bits plus one whose bits lie below it: exactly half, and one unit to either side.
     for low in [0u32, 1, 2, 0x7f_fffe, 0x7f_ffff, 0x2a_aaaa, 0x55_5555] {
@@ -125,7 +166,6 @@ fn integer_sum_at_ties() {
     }
 }
 
-#[test]
 fn integer_step_against_the_reference() {
     let mut bits = Bits(0x0fed_cba9_8765_4321);
     for _ in 0..16_000_000 {
@@ -151,7 +191,6 @@ fn integer_step_against_the_reference() {
 }
 
 /// numerics.md, d: start at 1.0, add bf16(1e-3) 4096 times.
-#[test]
 fn the_worked_walk() {
     let step = bf16::from_f32(1e-3);
     assert_eq!(step, 0x3a83);
@@ -199,7 +238,6 @@ fn walk_matmul(rounding: Rounding, seed: u64, outputs: usize) -> Vec<f32> {
     bf16::halves(&c).iter().map(|&code| bf16::widen(code)).collect()
 }
 
-#[test]
 fn stochastic_sums_are_unbiased_and_nearest_ones_stuck() {
     assert_eq!(walk_matmul(Rounding::Nearest, 0, 4), [1.0; 4]);
     let mut all = Vec::new();
@@ -221,7 +259,6 @@ fn stochastic_sums_are_unbiased_and_nearest_ones_stuck() {
 }
 
 /// Only the two neighbours, the upper one as often as the fraction says.
-#[test]
 fn one_stochastic_step_is_a_fair_coin_of_the_fraction() {
     // 1 + 1.0078125 * 0.001953125: 0x3f800000 + 1/4 of a bf16 unit and a little more.
     let (acc, x, y) = (0x3f80u16, 0x3f81u16, 0x3b00u16);
@@ -248,7 +285,6 @@ fn one_stochastic_step_is_a_fair_coin_of_the_fraction() {
     );
 }
 
-#[test]
 fn draws_follow_the_counter_layout() {
     // One output whose every step rounds: by hand from Draw::fmac_block.
     let draw = Draw {
@@ -291,7 +327,6 @@ fn draws_follow_the_counter_layout() {
     assert_eq!(bf16::halves(&c)[at], fmac_round(sum, Rounding::Stochastic, r16));
 }
 
-#[test]
 fn zeros_and_nans_have_one_form() {
     let zero = |a: u16, x: u16, y: u16| fmac_round(fmac_sum(bf16::widen(a), x, y), Rounding::Nearest, 0);
     assert_eq!(zero(0x8000, 0x8000, 0x3f80), 0, "-0 + -0 * 1");
@@ -308,7 +343,6 @@ fn zeros_and_nans_have_one_form() {
     );
 }
 
-#[test]
 fn errors_name_the_limit() {
     let draw = |step| Draw {
         step,
@@ -353,10 +387,7 @@ fn errors_name_the_limit() {
     assert!(matches!(toward.check(), Err(Error::Unsupported { .. })));
 }
 
-#[test]
-fn the_high_door_agrees_with_the_reference() {
-    let mut devices = vec![fewbit::Device::cpu()];
-    devices.extend(fewbit::Device::gpu_blocking().ok());
+fn the_high_door_agrees_with_the_reference(device: fewbit::Device) {
     let reference = fewbit::Device::reference();
     let values: Vec<f32> = (0..21 * 35)
         .map(|i| ((i * 37 % 101) as f32 - 50.0) / 16.0)
@@ -380,29 +411,19 @@ fn the_high_door_agrees_with_the_reference() {
     };
     let want = run(&reference);
     assert!(want.iter().any(|&v| v != 0.0));
-    for device in devices {
-        assert_eq!(run(&device), want, "{}", device.describe());
-    }
+    assert_eq!(run(&device), want, "{}", device.describe());
 }
 
-#[test]
 fn float_variants_serve_only_where_the_probe_found_them_exact() {
-    use fewbit::gpu::{Gpu, GpuOptions, Offsets, PlanRequest};
-    let options = GpuOptions {
-        adapter: fewbit::gpu::AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
-    let Ok(owned) = Gpu::open_blocking(&options) else {
-        eprintln!("skipped: no GPU of any kind");
-        return;
-    };
+    use fewbit::gpu::{Gpu, Offsets, PlanRequest};
+    let owned = open();
     let borrowed = Gpu::from_wgpu(owned.device(), owned.queue());
     let (one, many) = (Fmac::contiguous(8), FmacMatmul::new(8, 8, 8));
     let float = PlanRequest {
         variant: Some("float"),
         ..PlanRequest::default()
     };
-    assert_eq!(borrowed.float_fmac_exact(), None);
+    assert_eq!(float_fmac_exact(&borrowed), None);
     for op in [&one as &dyn Op, &many] {
         assert_eq!(op.variants(&borrowed, Offsets::Vec4), ["integer"]);
         let refused = op.plan(&borrowed, &float);
@@ -410,7 +431,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
     }
     let exact = fewbit::ops::probe_float_fmac_blocking(&borrowed).unwrap();
     eprintln!("{}: float FMAC exact: {exact}", owned.info().name);
-    assert_eq!(borrowed.clone().float_fmac_exact(), Some(exact));
+    assert_eq!(float_fmac_exact(&borrowed.clone()), Some(exact));
     let preferred = if exact { "float" } else { "integer" };
     for op in [&one as &dyn Op, &many] {
         assert_eq!(
@@ -420,7 +441,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
         assert_eq!(op.variants(&borrowed, Offsets::Any)[0], preferred);
     }
     assert_eq!(
-        owned.float_fmac_exact(),
+        float_fmac_exact(&owned),
         None,
         "another handle knows nothing of it"
     );

@@ -1,43 +1,78 @@
 //! The high door: the same tensors and calls on every device.
 
-#![allow(
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it left out"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Suite, foreign};
 
 use fewbit::device::Program;
 use fewbit::format::{Rounding, random::Draw};
 use fewbit::gpu::{Gpu, StepValues};
-use fewbit::ops::{Convert, Copy};
+use fewbit::ops::{Convert, Copy, Op as _};
 use fewbit::tensor::{DType, Layout};
-use fewbit::{Device, Error, wgpu};
+use fewbit::{Device, Error};
 
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::reference(), Device::cpu(), Device::checked(Device::cpu())];
-    match Device::gpu_blocking() {
-        Ok(gpu) => {
-            devices.push(Device::checked(gpu.clone()));
-            devices.push(gpu);
-            // A borrowed device: reads poll only because the blocking twin was asked for.
-            let adapter = pollster::block_on(fewbit::gpu::adapters()).swap_remove(0);
-            let descriptor = wgpu::DeviceDescriptor::default();
-            let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
-            devices.push(Device::from_gpu(Gpu::from_wgpu(&device, &queue)));
-        }
-        Err(error) => {
-            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
-            eprintln!("skipped on a GPU: {error}");
-        }
+fn main() {
+    let mut suite = Suite::new();
+    for (name, test) in TESTS {
+        suite = suite
+            .cpu(&format!("{name}::host"), move || test(&host()))
+            .gpu(&format!("{name}::gpu"), move || test(&gpus()));
     }
-    devices
+    suite.run();
 }
 
-#[test]
-fn conversion_there_and_back() {
+type Test = fn(&[Device]);
+
+const TESTS: &[(&str, Test)] = &[
+    ("conversion_there_and_back", conversion_there_and_back),
+    (
+        "clones_share_until_one_is_written",
+        clones_share_until_one_is_written,
+    ),
+    (
+        "foreign_tensors_and_bad_shapes_are_typed_errors",
+        foreign_tensors_and_bad_shapes_are_typed_errors,
+    ),
+    (
+        "a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small",
+        a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small,
+    ),
+    (
+        "codes_and_integers_go_up_and_come_back_bit_for_bit",
+        codes_and_integers_go_up_and_come_back_bit_for_bit,
+    ),
+    (
+        "an_operation_runs_over_words_on_every_device_and_in_every_variant",
+        an_operation_runs_over_words_on_every_device_and_in_every_variant,
+    ),
+    (
+        "a_buffer_of_another_program_is_refused",
+        a_buffer_of_another_program_is_refused,
+    ),
+];
+
+fn host() -> Vec<Device> {
+    vec![Device::reference(), Device::cpu(), Device::checked(Device::cpu())]
+}
+
+/// With the reference, to compare with.
+fn gpus() -> Vec<Device> {
+    let gpu = Device::gpu_blocking().expect("a GPU");
+    // A borrowed device: reads poll only because the blocking twin was asked for.
+    let (device, queue) = foreign();
+    vec![
+        Device::reference(),
+        Device::checked(gpu.clone()),
+        gpu,
+        Device::from_gpu(Gpu::from_wgpu(&device, &queue)),
+    ]
+}
+
+fn conversion_there_and_back(devices: &[Device]) {
     let values: Vec<f32> = (0..7 * 13).map(|i| i as f32 * 0.25 - 9.0).collect();
-    for device in devices() {
+    for device in devices {
         let x = device.from_f32(&[7, 13], &values).expect("a tensor");
         assert_eq!(x.bytes(), 7 * 16 * 4, "rows are padded to four words");
         let half = device.convert(&x, DType::Bf16).expect("bf16");
@@ -63,9 +98,8 @@ fn conversion_there_and_back() {
     }
 }
 
-#[test]
-fn clones_share_until_one_is_written() {
-    for device in devices() {
+fn clones_share_until_one_is_written(devices: &[Device]) {
+    for device in devices {
         let x = device.from_f32(&[4], &[1.0, 2.0, 3.0, 4.0]).expect("a tensor");
         let source = device.from_f32(&[4], &[9.0; 4]).expect("a tensor");
         let mut copy = x.clone();
@@ -87,8 +121,7 @@ fn clones_share_until_one_is_written() {
     }
 }
 
-#[test]
-fn foreign_tensors_and_bad_shapes_are_typed_errors() {
+fn foreign_tensors_and_bad_shapes_are_typed_errors(devices: &[Device]) {
     let (one, other) = (Device::cpu(), Device::cpu());
     let x = one.from_f32(&[4], &[1.0; 4]).expect("a tensor");
     assert!(matches!(
@@ -119,7 +152,7 @@ fn foreign_tensors_and_bad_shapes_are_typed_errors() {
         one.run(&Copy { words: 4 }, &mut [(&x).into(), (&x).into()]),
         Err(Error::Usage { .. })
     ));
-    for device in devices().iter().filter(|device| device.as_gpu().is_some()) {
+    for device in devices.iter().filter(|device| device.as_gpu().is_some()) {
         assert!(matches!(
             device.from_f64(&[1], &[1.0]),
             Err(Error::Unsupported { .. })
@@ -133,8 +166,7 @@ fn foreign_tensors_and_bad_shapes_are_typed_errors() {
     }
 }
 
-#[test]
-fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small() {
+fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small(devices: &[Device]) {
     let draw = Draw::default();
     let op = Convert::contiguous(DType::F32, DType::Bf16, 1000).with_rounding(Rounding::Stochastic, draw);
     let back = Convert::contiguous(DType::Bf16, DType::F32, 1000);
@@ -142,12 +174,12 @@ fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small() {
         .map(|i| (1.0 + i as f32 / 1000.0).to_bits())
         .collect();
     let mut expected: Option<Vec<u32>> = None;
-    for device in devices() {
+    for device in devices {
         for cap in [None, Some(100)] {
             if let (Some(gpu), Some(cap)) = (device.as_gpu(), cap) {
                 gpu.set_work_cap(cap);
             }
-            let mut program = Program::new(&device);
+            let mut program = Program::new(device);
             let x = program.buffer(1000).expect("a buffer");
             let half = program.buffer(500).expect("a buffer");
             assert_eq!(program.bytes(), 6000);
@@ -186,5 +218,96 @@ fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small() {
                 Some(expected) => assert_eq!(&words, expected, "{} with cap {cap:?}", device.describe()),
             }
         }
+    }
+}
+
+fn codes_and_integers_go_up_and_come_back_bit_for_bit(devices: &[Device]) {
+    use half::bf16;
+    // Signalling NaNs, subnormals and zeros of both signs among them.
+    let codes: Vec<bf16> = (0..21u16)
+        .map(|i| bf16::from_bits(i.wrapping_mul(0x0c35) ^ 0x7f81))
+        .chain([0x7f81, 0xff81, 1, 0x8000, 0].map(bf16::from_bits))
+        .collect();
+    let bits = |codes: &[bf16]| -> Vec<u16> { codes.iter().map(|code| code.to_bits()).collect() };
+    let integers: Vec<u32> = (0..26u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+    for device in devices {
+        let x = device.from_bf16(&[2, 13], &codes).expect("codes");
+        assert_eq!(x.dtype(), Some(DType::Bf16));
+        let back = x.read_bf16_blocking().expect("codes");
+        assert_eq!(bits(&back), bits(&codes), "{}", device.describe());
+        let wide: Vec<u32> = x
+            .read_blocking()
+            .expect("values")
+            .into_iter()
+            .map(f32::to_bits)
+            .collect();
+        let want: Vec<u32> = codes.iter().map(|code| u32::from(code.to_bits()) << 16).collect();
+        assert_eq!(wide, want, "{}", device.describe());
+        let y = device.from_u32(&[2, 13], &integers).expect("integers");
+        assert_eq!(y.read_u32_blocking().expect("integers"), integers);
+        assert!(matches!(y.read_blocking(), Err(Error::DType { .. })));
+        assert!(matches!(y.read_bf16_blocking(), Err(Error::DType { .. })));
+        assert!(matches!(x.read_u32_blocking(), Err(Error::DType { .. })));
+        assert!(matches!(device.from_bf16(&[3], &codes), Err(Error::Shape { .. })));
+    }
+}
+
+fn an_operation_runs_over_words_on_every_device_and_in_every_variant(devices: &[Device]) {
+    let op = Convert::contiguous(DType::F32, DType::Bf16, 37).with_rounding(
+        Rounding::Stochastic,
+        Draw {
+            seed: 3,
+            ..Draw::default()
+        },
+    );
+    let x: Vec<u32> = (0..40).map(|i| (1.0 + i as f32 / 300.0).to_bits()).collect();
+    let y = [0xdead_beef_u32; 21];
+    let want = Device::reference()
+        .run_words_blocking(&op, &[&x, &y], Some("reference"))
+        .expect("words");
+    assert_eq!((want[0].len(), want[1].len()), (40, 21));
+    assert_eq!(want[0], x);
+    assert_eq!(want[1][20], 0xdead_beef, "past the operand nothing is written");
+    for device in devices {
+        let mut variants: Vec<Option<&str>> = vec![None];
+        if let Some(gpu) = device.as_gpu() {
+            variants.extend(op.variants(gpu, fewbit::gpu::Offsets::Vec4).into_iter().map(Some));
+            assert!(variants.len() > 1);
+        }
+        for variant in variants {
+            let got = device.run_words_blocking(&op, &[&x, &y], variant).expect("words");
+            assert_eq!(got, want, "{} {variant:?}", device.describe());
+        }
+        let unknown = device.run_words_blocking(&op, &[&x, &y], Some("nosuch"));
+        assert!(
+            matches!(unknown, Err(Error::Value { what: "variant", .. })),
+            "{unknown:?}"
+        );
+        let short = device.run_words_blocking(&op, &[&x[..36], &y], None);
+        assert!(matches!(short, Err(Error::TooSmall { .. })), "{short:?}");
+        let few = device.run_words_blocking(&op, &[&x], None);
+        assert!(matches!(few, Err(Error::Operands { .. })), "{few:?}");
+    }
+}
+
+fn a_buffer_of_another_program_is_refused(devices: &[Device]) {
+    for device in devices {
+        let mut one = Program::new(device);
+        let mut other = Program::new(device);
+        let a = one.buffer(4).expect("a buffer");
+        let b = one.buffer(4).expect("a buffer");
+        let foreign = [0, 1].map(|_| other.buffer(4).expect("a buffer"));
+        assert_ne!(a, foreign[0]);
+        let pushed = one.push(Copy { words: 4 }, &[a, foreign[1]]);
+        assert!(
+            matches!(pushed, Err(Error::Value { what: "buffer", .. })),
+            "{pushed:?}"
+        );
+        assert!(one.is_empty());
+        let written = one.write(foreign[0], &[1; 4]);
+        assert!(matches!(written, Err(Error::Value { .. })), "{written:?}");
+        let read = pollster::block_on(one.read(foreign[0]));
+        assert!(matches!(read, Err(Error::Value { .. })), "{read:?}");
+        one.push(Copy { words: 4 }, &[a, b]).expect("its own buffers");
     }
 }

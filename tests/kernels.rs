@@ -3,9 +3,12 @@
 
 #![allow(clippy::print_stderr, reason = "a file that cannot be written is told")]
 
-use std::collections::{BTreeMap, HashMap};
+mod common;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use common::missing;
 use fewbit::check::{self, Case, Effort, Expected};
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{Gpu, GpuOptions, Offsets};
@@ -24,8 +27,7 @@ fn main() {
         experimental: experimental(),
         ..GpuOptions::default()
     };
-    let mut vulkan = false;
-    for adapter in pollster::block_on(fewbit::gpu::adapters()) {
+    for adapter in common::adapters() {
         let info = adapter.get_info();
         let name = format!("{:?}", info.backend).to_lowercase();
         // One adapter per back end is enough; the second of two is the same silicon or the same software.
@@ -33,7 +35,6 @@ fn main() {
             continue;
         }
         let gl = info.backend == wgpu::Backend::Gl;
-        vulkan |= !gl;
         match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
             Ok(gpu) => {
                 // Without a probe the float variant of FMAC would not run.
@@ -54,26 +55,27 @@ fn main() {
             ..GpuOptions::default()
         };
         match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
-            Ok(gpu) => places.push(Place::new(small, Device::from_gpu(gpu), Effort::Quick)),
+            Ok(gpu) => {
+                let flags = format!(" --max-binding {SMALL_BINDING}");
+                places.push(Place::new(small, Device::from_gpu(gpu), Effort::Quick).opened_with(flags));
+            }
             Err(error) => trials.push(missing(&small, &error.to_string())),
         }
         // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
         // of an invocation's loops.
         let name = format!("{name}-core-tiny-cap");
-        match pollster::block_on(Gpu::open_adapter(adapter, true)) {
+        match pollster::block_on(Gpu::open_adapter(adapter.clone(), true)) {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
                 gpu.set_turn_cap(256);
-                places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick));
+                let flags = " --core --work-cap 3000 --turn-cap 256".to_string();
+                places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick).opened_with(flags));
             }
             Err(error) => trials.push(missing(&name, &error.to_string())),
         }
     }
-    if !vulkan {
-        trials.push(missing(
-            "gpu",
-            "no adapter but OpenGL ones, if any; scripts/test.sh installs one",
-        ));
+    if let Some(reason) = common::no_gpu() {
+        trials.push(missing("gpu", reason));
     }
     if experimental().is_enabled() {
         let units = places.iter().any(|place| {
@@ -107,7 +109,21 @@ fn main() {
     ));
     let conclusion = libtest_mimic::run(&arguments, trials);
     digests.write();
+    let unlisted = unlisted(&places);
+    if !unlisted.is_empty() {
+        eprintln!("permutations that plans took and kernels::ALL does not list: {unlisted:#?}");
+        std::process::exit(101);
+    }
     conclusion.exit();
+}
+
+/// What plans have compiled here and no row of `kernels::ALL` lists: nothing else would have checked its bindings.
+fn unlisted(places: &[Place]) -> Vec<String> {
+    let listed: HashSet<_> = fewbit::kernels::permutations().into_iter().collect();
+    let gpus = places.iter().filter_map(|place| place.device.as_gpu());
+    let used = gpus.flat_map(Gpu::permutations);
+    let unlisted = used.filter(|used| !listed.contains(used));
+    unlisted.map(|permutation| permutation.label()).collect()
 }
 
 /// Numbers the cases of one description, which differ in their data alone.
@@ -212,15 +228,6 @@ fn serves_on_matrix_units(gpu: &Gpu) -> bool {
     fewbit::ops::Op::variants(&op, gpu, Offsets::Vec4).contains(&"coop")
 }
 
-fn missing(name: &str, reason: &str) -> Trial {
-    let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    let message = format!("{name} cannot be opened: {reason}");
-    let trial = Trial::test(format!("{name} (missing: {reason})"), move || {
-        Err(Failed::from(message))
-    });
-    trial.with_ignored_flag(!required)
-}
-
 /// A device under test.
 #[derive(Clone)]
 struct Place {
@@ -229,6 +236,8 @@ struct Place {
     effort: Effort,
     /// wgpu's OpenGL back end waits for its one context a second at most, then panics: one test at a time.
     turn: Option<Arc<Mutex<()>>>,
+    /// What `fewbit check` must be told to open it like this.
+    flags: String,
 }
 
 impl Place {
@@ -241,7 +250,12 @@ impl Place {
             device,
             effort,
             turn: alone.then(Arc::default),
+            flags: String::new(),
         }
+    }
+
+    fn opened_with(self, flags: String) -> Self {
+        Self { flags, ..self }
     }
 }
 
@@ -265,7 +279,8 @@ fn trial(place: Place, shared: Shared, digests: Arc<Digests>) -> Trial {
         {
             if let Some(failure) = report.verdict.failure {
                 let repeat = check::repeat_command(&place.device, case, &report.variant);
-                return Err(format!("{}: {failure}\nrepeat: {repeat}", report.variant).into());
+                let flags = &place.flags;
+                return Err(format!("{}: {failure}\nrepeat: {repeat}{flags}", report.variant).into());
             }
             if place.device.as_cpu().is_some() && case.op.class() == Class::Bounded {
                 digests.check(&place.name, title, report.digest)?;

@@ -1,33 +1,28 @@
 //! The cap on turns of an invocation's loops: what passes it is split over dispatches, or refused by a typed error. Run
-//! on the first adapter present; with `FEWBIT_REQUIRE_GPU=1` a missing adapter fails. That results stay right is
-//! tests/kernels.rs's part.
+//! on the best adapter present. That results stay right is tests/kernels.rs's part.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it left out"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Suite, open};
 
 use fewbit::Error;
 use fewbit::format::block::BfpFormat;
-use fewbit::gpu::{AdapterChoice, Gpu, GpuOptions, PlanRequest};
+use fewbit::gpu::{Gpu, PlanRequest};
 use fewbit::ops::{BfpMatmul, FmacMatmul, Matmul, Op};
 
-fn open() -> Option<Gpu> {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
-    match Gpu::open_blocking(&options) {
-        Ok(gpu) => Some(gpu),
-        Err(error) => {
-            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+fn main() {
+    Suite::new()
+        .gpu(
+            "products_of_blocks_past_the_cap_are_refused",
+            products_of_blocks_past_the_cap_are_refused,
+        )
+        .gpu(
+            "sums_past_the_cap_are_split_along_k",
+            sums_past_the_cap_are_split_along_k,
+        )
+        .run();
 }
 
 /// Dispatches of a plan, or the limit that it passes and by what.
@@ -48,9 +43,8 @@ fn steps(gpu: &Gpu, op: &dyn Op, variant: &'static str) -> Result<usize, (u64, u
     }
 }
 
-#[test]
 fn products_of_blocks_past_the_cap_are_refused() {
-    let Some(gpu) = open() else { return };
+    let gpu = open();
     let format = BfpFormat::new(8, 4).expect("a format");
     gpu.set_turn_cap(60_000);
     // Four turns for each block, and 46.
@@ -60,9 +54,8 @@ fn products_of_blocks_past_the_cap_are_refused() {
     assert_eq!(steps(&gpu, &passes, "tiles"), Err((60_002, 60_000)));
 }
 
-#[test]
 fn sums_past_the_cap_are_split_along_k() {
-    let Some(gpu) = open() else { return };
+    let gpu = open();
     gpu.set_turn_cap(256);
     // 154 turns beside those of K: 102 of eight k, or 5 slabs of sixteen at 18.
     for (variant, deepest) in [("direct", 816), ("tiled64", 80), ("vec_serial", 816)] {

@@ -1,32 +1,63 @@
 //! The low door: plans record into a caller's encoder over caller-owned buffers, and a trio written outside
-//! the crate works like a built-in one. Run on every adapter present; with `FEWBIT_REQUIRE_GPU=1` a missing
-//! adapter fails.
+//! the crate works like a built-in one.
 
-#![allow(
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it left out"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use fewbit::cpu::Cpu;
+mod common;
+#[path = "low_door/outside.rs"]
+mod outside;
+
+use common::{Suite, foreign, open, open_adapter, opengl_adapter};
+
 use fewbit::gpu::{
-    AdapterChoice, Binding, Gpu, GpuOptions, Kernel, Offsets, Operand, OperandSpec, Permutation, Plan,
-    PlanRequest, ReadBack, Step, StepValues, Window, spread_groups,
+    AdapterChoice, Gpu, GpuOptions, Offsets, Operand, PlanRequest, ReadBack, StepBuffer, StepValues,
 };
-use fewbit::ops::{Args, Ceiling, CeilingKind, Class, Convert, Copy, Op, Spmv, Work};
+use fewbit::ops::{Args, Ceiling, CeilingKind, Convert, Copy, Op, Spmv};
 use fewbit::tensor::DType;
-use fewbit::{Device, Error, Result, wgpu};
+use fewbit::{Device, Error, wgpu};
+use outside::a_trio_from_outside_the_crate_runs;
 
-/// A device and queue as a foreign program would own them: opened here, without fewbit's callbacks.
-fn foreign() -> Option<(wgpu::Device, wgpu::Queue)> {
-    let adapters = pollster::block_on(fewbit::gpu::adapters());
-    let Some(adapter) = adapters.into_iter().next() else {
-        let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-        assert!(!required, "no GPU adapter, and FEWBIT_REQUIRE_GPU=1");
-        eprintln!("skipped: no GPU adapter");
-        return None;
-    };
-    Some(pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).expect("a device"))
+fn main() {
+    Suite::new()
+        .gpu(
+            "records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions",
+            records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions,
+        )
+        .gpu(
+            "step_values_change_between_two_records_of_one_submit",
+            step_values_change_between_two_records_of_one_submit,
+        )
+        .gpu(
+            "every_bad_operand_is_a_typed_error",
+            every_bad_operand_is_a_typed_error,
+        )
+        .gpu(
+            "more_turns_than_a_loop_may_make_are_refused",
+            more_turns_than_a_loop_may_make_are_refused,
+        )
+        .gpu("a_lost_device_is_an_error", a_lost_device_is_an_error)
+        .gpu(
+            "buffers_and_step_values_of_another_gpu_are_refused",
+            buffers_and_step_values_of_another_gpu_are_refused,
+        )
+        .gpu_and_opengl(
+            "buffers_of_opengl_and_of_others_do_not_mix",
+            buffers_of_opengl_and_of_others_do_not_mix,
+        )
+        .gpu(
+            "a_destroyed_device_is_lost_at_the_next_call",
+            a_destroyed_device_is_lost_at_the_next_call,
+        )
+        .cpu("a_trio_from_outside_the_crate_runs_on_the_host", || {
+            a_trio_from_outside_the_crate_runs(vec![Device::reference(), Device::cpu()]);
+        })
+        .gpu(
+            "a_trio_from_outside_the_crate_runs_on_a_gpu_and_checked_finds_a_wrong_one",
+            || {
+                a_trio_from_outside_the_crate_runs(vec![Device::gpu_blocking().expect("a GPU")]);
+            },
+        )
+        .run();
 }
 
 fn buffer(device: &wgpu::Device, words: &[u32]) -> wgpu::Buffer {
@@ -38,9 +69,8 @@ fn buffer(device: &wgpu::Device, words: &[u32]) -> wgpu::Buffer {
     })
 }
 
-#[test]
 fn records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions() {
-    let Some((device, queue)) = foreign() else { return };
+    let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
     // 3 rows of 5, f32 with ld 7, to bf16 with ld 6; operands start 12 and 20 bytes into their buffers.
     let op = Convert {
@@ -104,9 +134,8 @@ fn records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions
     }
 }
 
-#[test]
 fn step_values_change_between_two_records_of_one_submit() {
-    let Some((device, queue)) = foreign() else { return };
+    let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
     use fewbit::format::{Rounding, random::Draw};
     let op =
@@ -157,9 +186,8 @@ fn step_values_change_between_two_records_of_one_submit() {
     }
 }
 
-#[test]
 fn every_bad_operand_is_a_typed_error() {
-    let Some((device, queue)) = foreign() else { return };
+    let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
     let plan = Copy { words: 16 }
         .plan(&gpu, &PlanRequest::default())
@@ -226,9 +254,8 @@ fn every_bad_operand_is_a_typed_error() {
     assert!(matches!(f64, Err(Error::Unsupported { .. })));
 }
 
-#[test]
 fn more_turns_than_a_loop_may_make_are_refused() {
-    let Some((device, queue)) = foreign() else { return };
+    let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
     gpu.set_turn_cap(100);
     let refused = |op: &dyn Op, variant, turns| {
@@ -261,9 +288,8 @@ fn more_turns_than_a_loop_may_make_are_refused() {
     refused(&row, Some("scalar"), (1 << 20) + 1);
 }
 
-#[test]
 fn a_lost_device_is_an_error() {
-    let Some((device, queue)) = foreign() else { return };
+    let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
     gpu.notify_lost("the cable was pulled");
     let error = Copy { words: 4 }
@@ -285,123 +311,102 @@ fn a_lost_device_is_an_error() {
         .from_f32(&[4], &[1.0; 4])
         .and_then(|tensor| tensor.read_blocking())
         .expect_err("a destroyed device reads nothing");
+    assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+}
+
+/// Buffers of one device and a plan of another: refused, and nothing is written to the buffers of the same number.
+fn buffers_and_step_values_of_another_gpu_are_refused() {
+    let options = GpuOptions {
+        adapter: AdapterChoice::Any,
+        ..GpuOptions::default()
+    };
+    let open = || Gpu::open_blocking(&options).expect("a GPU");
+    let (one, other) = (open(), open());
+    let make = |gpu: &Gpu, first: u32| -> [wgpu::Buffer; 2] {
+        [first, first + 1].map(|word| {
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+            gpu.buffer_with("words", &[word; 8], usage).expect("a buffer")
+        })
+    };
+    let (mine, foreign) = (make(&one, 1), make(&other, 11));
+    let plan = Copy { words: 8 }
+        .plan(&one, &PlanRequest::default())
+        .expect("a plan");
+    let bound = plan.bind(&[Operand::whole(&foreign[0]), Operand::whole(&foreign[1])]);
     assert!(
-        matches!(error, Error::DeviceLost { .. } | Error::Gpu { .. }),
-        "{error}"
+        matches!(bound, Err(Error::Gpu { .. } | Error::OtherDevice { .. })),
+        "{bound:?}"
     );
-}
-
-/// A trio from outside the crate: y = x ^ mask.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Xor {
-    words: u64,
-    mask: u32,
-    broken: bool,
-}
-
-static XOR: Kernel = Kernel {
-    name: "xor",
-    sources: &["
-struct Params { count: u32, mask: u32, x_offset: u32, y_offset: u32 }
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x < params.count {
-        y[params.y_offset + id.x] = x[params.x_offset + id.x] ^ params.mask;
-    }
-}"],
-    bindings: &[Binding::params(4), Binding::read("x"), Binding::write("y")],
-};
-
-impl Op for Xor {
-    fn name(&self) -> &'static str {
-        "xor"
-    }
-    fn operands(&self) -> Vec<OperandSpec> {
-        vec![
-            OperandSpec::read("x", self.words),
-            OperandSpec::write("y", self.words),
-        ]
-    }
-    fn check(&self) -> Result<()> {
-        Ok(())
-    }
-    fn class(&self) -> Class {
-        Class::Exact
-    }
-    fn work(&self) -> Work {
-        Work::default()
-    }
-    fn variants(&self, _: &Gpu, _: Offsets) -> Vec<&'static str> {
-        vec!["only"]
-    }
-    fn plan_variant(&self, gpu: &Gpu, _: &'static str, _: Offsets) -> Result<Plan> {
-        let step = Step {
-            pipeline: gpu.pipeline(&Permutation::new(&XOR))?,
-            params: vec![self.words as u32, self.mask ^ u32::from(self.broken), 0, 0],
-            windows: vec![Window::of(0, 0, self.words, 2), Window::of(1, 0, self.words, 3)],
-            groups: spread_groups(gpu, self.words.div_ceil(64)),
-            work: self.words,
-            turns: 1,
-        };
-        Plan::from_steps(
-            gpu,
-            "xor",
-            "only",
-            self.operands(),
-            vec![step],
-            StepValues::default(),
-        )
-    }
-    fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
-        self.reference(args)
-    }
-    fn reference(&self, args: Args<'_>) -> Result<()> {
-        let [x, y] = args.take(self)?;
-        for (x, y) in x.read().iter().zip(y.write()) {
-            *y = x ^ self.mask;
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn a_trio_from_outside_the_crate_runs_everywhere_and_checked_finds_a_wrong_one() {
-    let values: Vec<f32> = (0..100).map(|i| i as f32).collect();
-    let mut devices = vec![Device::reference(), Device::cpu()];
-    if foreign().is_some() {
-        devices.push(Device::gpu_blocking().expect("a GPU"));
-    }
-    for device in devices {
-        let checked = Device::checked(device.clone());
-        let x = checked.from_f32(&[100], &values).expect("x");
-        let mut y = checked.from_f32(&[100], &values).expect("y");
-        let op = Xor {
-            words: 100,
-            mask: 0x8000_0000,
-            broken: false,
-        };
-        checked
-            .run(&op, &mut [(&x).into(), (&mut y).into()])
-            .expect("a right kernel passes");
-        let got = y.read_blocking().expect("values");
-        assert!(
-            got.iter().zip(&values).all(|(got, x)| *got == -x),
-            "{}",
-            device.describe()
-        );
-
-        // On a GPU the broken flag makes a wrong kernel; the CPU twin has none to break.
-        let broken = Xor { broken: true, ..op };
-        let outcome = checked.run(&broken, &mut [(&x).into(), (&mut y).into()]);
-        match device.as_gpu() {
-            Some(_) => assert!(
-                matches!(outcome, Err(Error::Wrong { op: "xor", .. })),
-                "{outcome:?}"
-            ),
-            None => outcome.expect("the CPU twin is right"),
+    let step = StepBuffer::new(&other, &[], &StepValues::default()).expect("step values");
+    let bound = plan.bind_with(
+        &[Operand::whole(&mine[0]), Operand::whole(&mine[1])],
+        None,
+        Some(&step),
+    );
+    assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
+    // A read-back of a foreign buffer fails where its encoder is submitted.
+    let mut encoder = one.encoder("read back");
+    let back = ReadBack::record(&one, &mut encoder, &foreign[0], 0, 8);
+    let sent = back.and_then(|_| one.submit("read back", encoder));
+    assert!(
+        matches!(sent, Err(Error::Gpu { .. } | Error::OtherDevice { .. })),
+        "{sent:?}"
+    );
+    for (gpu, buffers, first) in [(&one, &mine, 1), (&other, &foreign, 11)] {
+        for (buffer, word) in buffers.iter().zip(first..) {
+            let mut encoder = gpu.encoder("read back");
+            let back = ReadBack::record(gpu, &mut encoder, buffer, 0, 8).expect("a read-back");
+            gpu.submit("read back", encoder).expect("a submit");
+            assert_eq!(back.read_blocking().expect("words").words(), [word; 8]);
         }
     }
+}
+
+/// OpenGL has an instance of its own beside that of the others, and its buffers count from the same number.
+fn buffers_of_opengl_and_of_others_do_not_mix() {
+    let (native, gl) = (open(), open_adapter(opengl_adapter()));
+    let plan = Copy { words: 8 }
+        .plan(&native, &PlanRequest::default())
+        .expect("a plan");
+    let buffers = [0, 1].map(|_| gl.buffer("words", 32).expect("a buffer"));
+    let bound = plan.bind(&[Operand::whole(&buffers[0]), Operand::whole(&buffers[1])]);
+    assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
+    let buffers = [0, 1].map(|_| native.buffer("words", 32).expect("a buffer"));
+    let plan = Copy { words: 8 }
+        .plan(&gl, &PlanRequest::default())
+        .expect("a plan");
+    let bound = plan.bind(&[Operand::whole(&buffers[0]), Operand::whole(&buffers[1])]);
+    assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
+}
+
+fn a_destroyed_device_is_lost_at_the_next_call() {
+    let options = GpuOptions {
+        adapter: AdapterChoice::Any,
+        ..GpuOptions::default()
+    };
+    let open = || {
+        let gpu = Gpu::open_blocking(&options).expect("a GPU");
+        let buffer = gpu.buffer("words", 32).expect("a buffer");
+        let plan = Copy { words: 4 }
+            .plan(&gpu, &PlanRequest::default())
+            .expect("a plan");
+        (gpu, buffer, plan)
+    };
+    let (gpu, ..) = open();
+    gpu.device().destroy();
+    let made = gpu.buffer("words", 32);
+    assert!(matches!(made, Err(Error::DeviceLost { .. })), "{made:?}");
+    let (gpu, buffer, plan) = open();
+    gpu.device().destroy();
+    let bound = plan.bind(&[Operand::new(&buffer, 0, 16), Operand::whole(&buffer)]);
+    assert!(bound.is_err());
+    let (gpu, ..) = open();
+    let encoder = gpu.encoder("nothing");
+    gpu.device().destroy();
+    let sent = gpu.submit("nothing", encoder);
+    assert!(matches!(sent, Err(Error::DeviceLost { .. })), "{sent:?}");
+    let (gpu, ..) = open();
+    gpu.device().destroy();
+    let waited = gpu.wait();
+    assert!(matches!(waited, Err(Error::DeviceLost { .. })), "{waited:?}");
 }

@@ -1,19 +1,12 @@
-//! The judge of matmul finds what it is there for, and matrix units are asked for where there are some or not at all.
+//! The judge of matmul finds what it is there for.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it left out"
-)]
+#![cfg(feature = "check")]
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use fewbit::Error;
 use fewbit::check::{self, Case, Effort, Expected};
-use fewbit::gpu::{AdapterChoice, Gpu, GpuOptions, Offsets, PlanRequest};
 use fewbit::op::Arithmetic;
 use fewbit::op::run::Host;
-use fewbit::ops::{Matmul, Op};
-use fewbit::tensor::{DType, HostBuffer};
+use fewbit::tensor::HostBuffer;
 
 fn cases() -> impl Iterator<Item = Case> {
     let all = check::cases(Effort::Quick).into_iter();
@@ -59,7 +52,10 @@ fn wrong_results_are_found() {
         let expected = Expected::new(&case).expect("the reference runs");
         let want = reference(&case);
         let judge = |change: &dyn Fn(&mut [u32])| {
-            let mut got = want.clone();
+            let mut got: Vec<_> = want
+                .iter()
+                .map(|operand| operand.try_clone().expect("memory"))
+                .collect();
             change(got[2].words_mut());
             check::judge(&case, &expected, &got, Arithmetic::CPU)
         };
@@ -84,38 +80,4 @@ fn wrong_results_are_found() {
         }
     }
     assert!(signs > 40 && numbers > 3, "{signs} signs, {numbers} numbers");
-}
-
-/// A name of a variant whose unit is not there never runs another kernel.
-#[test]
-fn units_that_are_not_there_are_errors() {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
-    let gpu = match Gpu::open_blocking(&options) {
-        Ok(gpu) => gpu,
-        Err(error) => {
-            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
-            eprintln!("skipped: {error}");
-            return;
-        }
-    };
-    let bf16 = DType::Bf16;
-    let op = Matmul::new(64, 64, 64).types(bf16, bf16, bf16);
-    for variant in ["coop", "bf16", "tiled32"] {
-        if op.variants(&gpu, Offsets::Vec4).contains(&variant) {
-            continue;
-        }
-        let planned = op.plan_variant(&gpu, variant, Offsets::Vec4);
-        let refused = matches!(planned, Err(Error::Value { what: "variant", .. }));
-        assert!(refused, "{variant}: {planned:?}");
-        let request = PlanRequest {
-            variant: Some(variant),
-            ..PlanRequest::default()
-        };
-        let planned = op.plan(&gpu, &request);
-        assert!(planned.is_err(), "{variant}: {planned:?}");
-    }
 }

@@ -4,28 +4,29 @@
 //! The last needs wgpu's experimental features and Mesa 26: `FEWBIT_EXPERIMENTAL=1` asks for it, and fails where there
 //! is no unit; without, it shows as ignored. scripts/full.sh runs it.
 
+mod common;
+
 use std::collections::HashMap;
 
 use fewbit::check::{self, Case, Effort, Expected};
 use fewbit::gpu::{Bf16Unit, BindingKind, Gpu, GpuOptions, Offsets, Operand, PlanRequest, ReadBack};
 use fewbit::tensor::HostBuffer;
 use fewbit::wgpu;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 fn main() {
-    let experimental = std::env::var("FEWBIT_EXPERIMENTAL").is_ok_and(|value| value == "1");
-    let mut trials = vec![
+    let trials = vec![
         Trial::test("bindings match the module", bindings_match),
-        Trial::test("adapters without bf16 matrices open as ever", opens_as_ever),
+        common::on_gpu("adapters without bf16 matrices open as ever", opens_as_ever),
+        Trial::ignorable_test("products on f16 units", || {
+            if !std::env::var("FEWBIT_EXPERIMENTAL").is_ok_and(|value| value == "1") {
+                return Ok(Completion::ignored_with(
+                    "FEWBIT_EXPERIMENTAL=1 asks for it, on a driver with matrix units",
+                ));
+            }
+            products().map(|()| Completion::Completed)
+        }),
     ];
-    let reason = if experimental {
-        ""
-    } else {
-        " (ignored: FEWBIT_EXPERIMENTAL=1 asks for it, on a driver with matrix units)"
-    };
-    trials.push(
-        Trial::test(format!("products on f16 units{reason}"), products).with_ignored_flag(!experimental),
-    );
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -107,14 +108,14 @@ fn bindings_match() -> Result<(), Failed> {
 /// Asked for native bf16, an adapter without it opens without, and computes.
 fn opens_as_ever() -> Result<(), Failed> {
     let case = cases().into_iter().next().ok_or("no case")?;
-    for adapter in pollster::block_on(fewbit::gpu::adapters()) {
+    for adapter in common::adapters() {
         let options = GpuOptions {
             experimental: token(),
             native_bf16: true,
             ..GpuOptions::default()
         };
-        let reported = Bf16Unit::of(&adapter);
-        let gpu = pollster::block_on(Gpu::open_with(adapter, &options))?;
+        let reported = Bf16Unit::of(adapter);
+        let gpu = pollster::block_on(Gpu::open_with(adapter.clone(), &options))?;
         if gpu.bf16_unit() != reported {
             return Err(format!("{gpu:?} has {:?}, reports {reported:?}", gpu.bf16_unit()).into());
         }
@@ -157,7 +158,7 @@ fn in_f16(buffer: &HostBuffer, words: usize) -> Option<Vec<u32>> {
 
 /// A device whose bf16 unit is the stand-in.
 fn stand_in() -> Result<Gpu, Failed> {
-    for adapter in pollster::block_on(fewbit::gpu::adapters()) {
+    for adapter in common::adapters() {
         let wanted = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
             | wgpu::Features::PASSTHROUGH_SHADERS
             | wgpu::Features::SHADER_F16;
@@ -177,7 +178,7 @@ fn stand_in() -> Result<Gpu, Failed> {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
         // SAFETY: the module needs f16 instead of bf16 and matrices of 8 x 8, which Mesa's driver has, as its
         // subgroups of 8.
-        return Ok(unsafe { Gpu::from_wgpu_with_bf16_unit(&adapter, &device, &queue, Bf16Unit::STAND_IN) });
+        return Ok(unsafe { Gpu::from_wgpu_with_bf16_unit(adapter, &device, &queue, Bf16Unit::STAND_IN) });
     }
     Err("no adapter has f16 matrices in subgroups of 8 (scripts/mesa26.sh has)".into())
 }
@@ -208,7 +209,10 @@ fn products() -> Result<(), Failed> {
                 .into_iter()
                 .collect();
             let Some(coded) = coded else { continue };
-            let plain: Vec<_> = before[..2].to_vec();
+            let plain = before[..2]
+                .iter()
+                .map(HostBuffer::try_clone)
+                .collect::<fewbit::Result<Vec<_>>>()?;
             for (operand, words) in before.iter_mut().zip(&coded) {
                 operand.words_mut().copy_from_slice(words);
             }

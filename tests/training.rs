@@ -3,9 +3,12 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::ops::ControlFlow;
-use std::sync::{Arc, LazyLock};
+mod common;
 
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use common::{gpu, on_gpu};
 use fewbit::Device;
 use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{TrainOptions, Trainer};
@@ -31,51 +34,37 @@ fn options() -> TrainOptions {
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = vec![Trial::test("memory", memory), Trial::test("errors", errors)];
-    let cpu = Arc::new(Device::cpu());
+    let cpu = Device::cpu();
     for recipe in Recipe::all() {
-        add(&mut trials, &cpu, recipe);
-    }
-    match Device::gpu_blocking() {
-        Ok(gpu) => {
-            let gpu = Arc::new(gpu);
-            for recipe in Recipe::all()
-                .into_iter()
-                .filter(|recipe| recipe.weights != DType::F64)
-            {
-                add(&mut trials, &gpu, recipe);
+        for (what, test) in TESTS {
+            let (cpu, own) = (cpu.clone(), recipe.clone());
+            trials.push(Trial::test(format!("cpu::{}::{what}", recipe.name), move || {
+                test(&cpu, &own)
+            }));
+            if recipe.weights != DType::F64 {
+                let name = format!("gpu::{}::{what}", recipe.name);
+                let own = recipe.clone();
+                trials.push(on_gpu(name, move || test(&Device::from_gpu(gpu()), &own)));
             }
-            trials.push(Trial::test("gpu::a step is one or two submits", submits));
-            trials.push(Trial::test(
-                "gpu::f64 is a typed error",
-                move || match Trainer::new(&gpu, &Recipe::f64(), &options()) {
-                    Err(fewbit::Error::Unsupported { .. }) => Ok(()),
-                    other => Err(format!("{other:?}").into()),
-                },
-            ));
-        }
-        Err(error) => {
-            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-            let message = error.to_string();
-            let trial = Trial::test(format!("gpu (missing: {message})"), move || Err(message.into()));
-            trials.push(trial.with_ignored_flag(!required));
         }
     }
+    trials.push(on_gpu("gpu::a step is one or two submits", submits));
+    trials.push(on_gpu("gpu::f64 is a typed error", || {
+        match Trainer::new(&Device::from_gpu(gpu()), &Recipe::f64(), &options()) {
+            Err(fewbit::Error::Unsupported { .. }) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn add(trials: &mut Vec<Trial>, device: &Arc<Device>, recipe: Recipe) {
-    let name = |what: &str| format!("{}::{}::{what}", device.kind_name(), recipe.name);
-    let own = device.clone();
-    trials.push(Trial::test(name("learns"), move || learns(&own, &recipe)));
-    let own = device.clone();
-    trials.push(Trial::test(name("repeats to the bit"), move || {
-        repeats(&own, &recipe)
-    }));
-    let own = device.clone();
-    trials.push(Trial::test(name("every operation in its class"), move || {
-        in_class(&own, &recipe)
-    }));
-}
+type Test = fn(&Device, &Recipe) -> Result<(), Failed>;
+
+const TESTS: [(&str, Test); 3] = [
+    ("learns", learns),
+    ("repeats to the bit", repeats),
+    ("every operation in its class", in_class),
+];
 
 fn learns(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     let mut trainer = Trainer::new(device, recipe, &options())?;

@@ -1,14 +1,13 @@
 //! Choosing variants: one that does not compile is dropped, a tuner's choice is preferred and kept, and damaged
-//! or stale files mean defaults. Run on the first adapter present; with `FEWBIT_REQUIRE_GPU=1` a missing adapter
-//! fails.
+//! or stale files mean defaults. Run on the best adapter present.
 
-#![allow(
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it left out"
-)]
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
 
 use std::path::PathBuf;
+
+use common::Suite;
 
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{
@@ -18,21 +17,47 @@ use fewbit::gpu::{
 use fewbit::ops::{Args, Class, Matmul, Op, Work};
 use fewbit::{Device, Error, Result};
 
-fn open(cache: Option<Cache>) -> Option<Gpu> {
+fn main() {
+    let suite = Suite::new()
+        .gpu(
+            "a_variant_that_does_not_compile_is_dropped",
+            a_variant_that_does_not_compile_is_dropped,
+        )
+        .gpu(
+            "a_tuned_variant_is_preferred_and_an_unknown_one_ignored",
+            a_tuned_variant_is_preferred_and_an_unknown_one_ignored,
+        )
+        .gpu(
+            "lazy_tuning_finds_the_fast_variant_on_the_first_run",
+            lazy_tuning_finds_the_fast_variant_on_the_first_run,
+        )
+        .gpu(
+            "files_come_back_and_damaged_or_stale_ones_mean_defaults",
+            files_come_back_and_damaged_or_stale_ones_mean_defaults,
+        )
+        .gpu(
+            "programs_that_tune_at_once_lose_nothing",
+            programs_that_tune_at_once_lose_nothing,
+        )
+        .gpu(
+            "the_pool_keeps_no_more_than_its_cap",
+            the_pool_keeps_no_more_than_its_cap,
+        );
+    #[cfg(unix)]
+    let suite = suite.gpu(
+        "a_fifo_in_a_caches_place_is_not_waited_for",
+        a_fifo_in_a_caches_place_is_not_waited_for,
+    );
+    suite.run();
+}
+
+fn open(cache: Option<Cache>) -> Gpu {
     let options = GpuOptions {
         adapter: AdapterChoice::Any,
         cache,
         ..GpuOptions::default()
     };
-    match Gpu::open_blocking(&options) {
-        Ok(gpu) => Some(gpu),
-        Err(error) => {
-            let required = std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1");
-            assert!(!required, "{error}, and FEWBIT_REQUIRE_GPU=1");
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    Gpu::open_blocking(&options).expect("a GPU")
 }
 
 /// A folder of this test's own, empty.
@@ -121,9 +146,8 @@ impl Op for Sevens {
     }
 }
 
-#[test]
 fn a_variant_that_does_not_compile_is_dropped() {
-    let Some(gpu) = open(None) else { return };
+    let gpu = open(None);
     let plan = Sevens
         .plan(&gpu, &PlanRequest::default())
         .expect("the next variant");
@@ -141,9 +165,8 @@ fn a_variant_that_does_not_compile_is_dropped() {
     assert_eq!(gpu.pipeline_count(), 1, "failures are not pipelines");
 }
 
-#[test]
 fn a_tuned_variant_is_preferred_and_an_unknown_one_ignored() {
-    let Some(gpu) = open(None) else { return };
+    let gpu = open(None);
     let op = Matmul::new(100, 100, 100);
     let defaults = op.variants(&gpu, Offsets::Vec4);
     let chosen = |gpu: &Gpu| op.plan(gpu, &PlanRequest::default()).expect("a plan").variant();
@@ -160,9 +183,8 @@ fn a_tuned_variant_is_preferred_and_an_unknown_one_ignored() {
     assert_eq!(chosen(&gpu), defaults[0]);
 }
 
-#[test]
 fn lazy_tuning_finds_the_fast_variant_on_the_first_run() {
-    let Some(gpu) = open(None) else { return };
+    let gpu = open(None);
     let device = Device::from_gpu(gpu.clone());
     let mut y = device.from_f32(&[1], &[0.0]).expect("y");
     device.run(&Sevens, &mut [(&mut y).into()]).expect("a run");
@@ -174,13 +196,10 @@ fn lazy_tuning_finds_the_fast_variant_on_the_first_run() {
     assert_eq!(value[0].to_bits(), 7);
 }
 
-#[test]
 fn files_come_back_and_damaged_or_stale_ones_mean_defaults() {
     let folder = folder("tuning");
     let cache = Cache::at(folder.clone());
-    let Some(gpu) = open(Some(cache.clone())) else {
-        return;
-    };
+    let gpu = open(Some(cache.clone()));
     assert!(gpu.tuning().is_empty());
     let op = Matmul::new(100, 100, 100);
     let last = *op.variants(&gpu, Offsets::Vec4).last().expect("a variant");
@@ -189,7 +208,7 @@ fn files_come_back_and_damaged_or_stale_ones_mean_defaults() {
     let path = cache.save_tuning(gpu.info(), &tuning).expect("saved");
     cache.save_pipelines(&gpu).expect("saved");
 
-    let again = open(Some(cache.clone())).expect("a GPU");
+    let again = open(Some(cache.clone()));
     assert_eq!(again.tuning(), tuning);
     let plan = op.plan(&again, &PlanRequest::default()).expect("a plan");
     assert_eq!(plan.variant(), last);
@@ -216,7 +235,7 @@ fn files_come_back_and_damaged_or_stale_ones_mean_defaults() {
             std::fs::write(&pipelines, &bytes).expect("written");
             assert!(cache.pipelines(gpu.info()).is_none());
         }
-        let opened = open(Some(cache.clone())).expect("a GPU");
+        let opened = open(Some(cache.clone()));
         assert!(opened.tuning().is_empty());
         op.plan(&opened, &PlanRequest::default()).expect("a plan");
         cache.save_pipelines(&opened).expect("saved");
@@ -231,11 +250,10 @@ fn files_come_back_and_damaged_or_stale_ones_mean_defaults() {
     assert!(blocked.tuning(gpu.info()).is_empty());
 }
 
-#[test]
 fn programs_that_tune_at_once_lose_nothing() {
     let folder = folder("together");
     let cache = Cache::at(folder.clone());
-    let Some(gpu) = open(None) else { return };
+    let gpu = open(None);
     std::thread::scope(|scope| {
         for op in 0..8 {
             let (cache, info) = (&cache, gpu.info());
@@ -259,11 +277,10 @@ fn programs_that_tune_at_once_lose_nothing() {
 
 /// Whoever opens a FIFO waits for its other end.
 #[cfg(unix)]
-#[test]
 fn a_fifo_in_a_caches_place_is_not_waited_for() {
     let folder = folder("fifo");
     let cache = Cache::at(folder.clone());
-    let Some(gpu) = open(None) else { return };
+    let gpu = open(None);
     std::fs::create_dir_all(&folder).expect("made");
     let (tuning, pipelines) = (cache.tuning_path(gpu.info()), cache.pipelines_path(gpu.info()));
     for path in [&tuning, &pipelines, &tuning.with_extension("lock")] {
@@ -273,7 +290,7 @@ fn a_fifo_in_a_caches_place_is_not_waited_for() {
     let (done, told) = std::sync::mpsc::channel();
     let (at, of) = (cache.clone(), gpu.clone());
     std::thread::spawn(move || {
-        let opened = open(Some(at.clone())).expect("a GPU");
+        let opened = open(Some(at.clone()));
         let refused = [
             at.save_tuning(of.info(), &Tuning::default()).is_err(),
             at.add_tuning(of.info(), &Tuning::default()).is_err(),
@@ -291,9 +308,8 @@ fn a_fifo_in_a_caches_place_is_not_waited_for() {
     std::fs::remove_dir_all(&folder).expect("removed");
 }
 
-#[test]
 fn the_pool_keeps_no_more_than_its_cap() {
-    let Some(gpu) = open(None) else { return };
+    let gpu = open(None);
     let device = Device::from_gpu(gpu);
     let tensors: Vec<_> = (1..=4)
         .map(|i| {

@@ -9,6 +9,7 @@ use fewbit::check::{self, Case, Effort, Report};
 use fewbit::cpu::Cpu;
 use fewbit::ops::{Class, Verdict};
 
+use super::options::Weak;
 use super::output::{Output, Row};
 use super::{Common, Stop, device, interrupted};
 
@@ -28,6 +29,8 @@ pub(crate) struct CheckArgs {
     /// Leave out the large cases.
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    weak: Weak,
 }
 
 impl CheckArgs {
@@ -130,8 +133,20 @@ pub(crate) fn failed(
 
 pub(crate) fn run(common: &Common, args: &CheckArgs, output: &mut Output) -> Result<(), Stop> {
     let cases = args.cases()?;
-    let device = args.device(device::open(common, output)?);
-    float_fmac(&device, output)?;
+    let common = Common {
+        weak: args.weak.clone(),
+        ..common.clone()
+    };
+    let device = args.device(device::open(&common, output)?);
+    if args.weak.any() && device.as_gpu().is_none() {
+        return Err(Stop::Input(
+            "--core, --max-binding and --work-cap are for GPUs: they go with --device gpu".into(),
+        ));
+    }
+    // The probe's own products may not fit a weaker device; without it the float variants stay out, as in tests.
+    if !args.weak.any() {
+        float_fmac(&device, output)?;
+    }
     let bar = output.bar(cases.len() as u64, "check");
     let (mut lines, mut failures) = (Vec::new(), Vec::new());
     let mut elements = 0;

@@ -14,6 +14,12 @@ pub(crate) fn open(common: &Common, output: &mut Output) -> Result<Device, Stop>
     output.device(device.kind_name(), &device.describe(), &why);
     if let Some(gpu) = device.as_gpu() {
         OPENED.get_or_init(|| gpu.clone());
+        if let Some(work) = common.weak.work_cap {
+            gpu.set_work_cap(work);
+        }
+        if let Some(turns) = common.weak.turn_cap {
+            gpu.set_turn_cap(turns);
+        }
         if common.experimental {
             output.line(&matrix_units(gpu));
         }
@@ -84,7 +90,8 @@ fn options(common: &Common, adapter: AdapterChoice) -> GpuOptions {
         cache: Cache::platform(),
         experimental: experimental(common),
         native_bf16: common.native_bf16,
-        ..GpuOptions::default()
+        core_only: common.weak.core,
+        max_binding_bytes: common.weak.max_binding,
     }
 }
 

@@ -41,6 +41,33 @@ pub(crate) struct Common {
     /// "error".
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Options of `check` alone.
+    #[arg(skip)]
+    pub(crate) weak: Weak,
+}
+
+/// How to make a GPU weaker than it is, as tests do: kernels take other ways there.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Weak {
+    /// Open the GPU with WebGPU's default limits and no feature.
+    #[arg(long)]
+    pub(crate) core: bool,
+    /// Let no binding of the GPU span more bytes.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(16..))]
+    pub(crate) max_binding: Option<u64>,
+    /// Let no submit of the GPU do more work than this.
+    #[arg(long, value_name = "WORK", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) work_cap: Option<u64>,
+    /// Let no invocation's loops make more turns in one dispatch.
+    #[arg(long, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(64..))]
+    pub(crate) turn_cap: Option<u64>,
+}
+
+impl Weak {
+    /// Whether it asks for anything.
+    pub(crate) fn any(&self) -> bool {
+        self.core || self.max_binding.is_some() || self.work_cap.is_some() || self.turn_cap.is_some()
+    }
 }
 
 /// The devices by name.

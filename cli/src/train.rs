@@ -134,7 +134,7 @@ fn train(
 ) -> Result<Trained, Stop> {
     let mut trainer = Trainer::new(device, recipe, options)?;
     let steps = (data.train().len() / options.batch) as u64;
-    let bar = output.bar(steps * u64::from(epochs), recipe.name);
+    let bar = output.bar(steps * u64::from(epochs), &recipe.name);
     let mut trained = Trained {
         memory: trainer.memory(),
         time: Duration::ZERO,
@@ -172,7 +172,7 @@ fn train(
 impl Trained {
     fn row(&self, recipe: &Recipe, data: &str) -> Row {
         let memory = &self.memory;
-        let row = Row::new("train", recipe.name, data, self.diverged.is_none())
+        let row = Row::new("train", &recipe.name, data, self.diverged.is_none())
             .with("weights_bytes", memory.weights)
             .with("master_bytes", memory.master)
             .with("optimizer_bytes", memory.optimizer)
@@ -194,7 +194,7 @@ impl Trained {
     fn line(&self, recipe: &Recipe) -> Vec<String> {
         let memory = &self.memory;
         vec![
-            recipe.name.to_string(),
+            recipe.name.clone(),
             megabytes(memory.weights),
             format!("{:.1}", self.time.as_secs_f64()),
             match self.diverged {

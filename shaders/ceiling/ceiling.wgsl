@@ -1,6 +1,8 @@
 // Three ceilings: how fast an adapter can multiply and add, operate on integers, and read memory. Every
 // result is exact, so these kernels are checked like any other; the numbers come from the parameters, so no
-// compiler can know them. After lib/index.wgsl. Constants: GROUP.
+// compiler can know them. Constants: GROUP.
+
+//!use lib/index.wgsl
 
 struct Params {
     count: u32, // invocations
@@ -10,7 +12,6 @@ struct Params {
     src_words: u32,
     src_offset: u32, // in vectors
     dst_offset: u32,
-    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,7 +1,11 @@
 // The sum over the rows of f32 or packed bf16, two columns per invocation. LANES invocations share the rows of
 // two columns and add their sums in lane order, so the order never depends on the run.
-// After lib/index.wgsl, lib/step.wgsl, lib/bf16.wgsl, a generator and lib/random.wgsl.
 // Constants: PAIRS, LANES (the workgroup is PAIRS * LANES), X_HALF, Y_HALF, STOCHASTIC.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/bf16.wgsl
+//!use lib/random.wgsl
 
 struct Params {
     rows: u32,
@@ -14,8 +18,6 @@ struct Params {
     x_offset: u32,
     partial_offset: u32,
     y_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,7 +1,11 @@
 // a <- round_bf16(a + x * y), elementwise over packed bf16 rows with leading dimensions.
-// After a generator, lib/index.wgsl, lib/step.wgsl, lib/random.wgsl, lib/fmac.wgsl and one of
-// fmac_load_*.wgsl.
 // Constants: GROUP, INTEGER, STOCHASTIC.
+
+//!use lib/index.wgsl
+//!use lib/step.wgsl
+//!use lib/random.wgsl
+//!use lib/fmac.wgsl
+//!use $load
 
 struct Params {
     rows: u32,
@@ -15,7 +19,6 @@ struct Params {
     x_offset: u32,
     y_offset: u32,
     a_offset: u32,
-    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

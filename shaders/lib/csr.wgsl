@@ -1,5 +1,5 @@
-// Entries of a CSR matrix and elements of a dense vector, whatever their types. After lib/bf16.wgsl.
-// Constants: INDEX_U16, VALUES_BF16, X_BF16. The kernel declares params, col_idx, values and x.
+// Entries of a CSR matrix, whatever their types. Constants: INDEX_U16, VALUES_BF16. The kernel declares params, col_idx
+// and values.
 // An odd row start is a start in the middle of a word where entries are 16 bits wide.
 
 //!use lib/bf16.wgsl

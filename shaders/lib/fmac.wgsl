@@ -1,8 +1,7 @@
 // One FMAC step, acc + x * y in f32, twice: by the device's f32 unit and in integers alone. x and y are bf16
 // values as f32 bit patterns (low halves zero); acc and the result are f32 bit patterns. Neither rounds to
-// bf16. Four at a time and without branches: they would diverge. src/reference/fmac_integer.rs mirrors the
+// bf16. Four at a time and without branches: they would diverge. src/kernels/fmac/integer.rs mirrors the
 // integer step, with branches for clarity.
-
 
 const FMAC_NAN: u32 = 0x7fc00000u; // the only NaN that a step makes
 const FMAC_INF: u32 = 0x7f800000u;
@@ -106,7 +105,7 @@ fn fmac_float(acc: vec4<u32>, x: vec4<u32>, y: vec4<u32>) -> vec4<u32> {
 //   flushed.
 // - Products are exact, so fusing the multiplication and the addition changes nothing.
 // What is left to the device is how one f32 addition rounds (and, inside a chunk, the order of several):
-// that is what the probe in src/ops/fmac/probe.rs looks at.
+// that is what the probe in src/kernels/fmac/probe.rs looks at.
 fn fmac_ordinary_factors(u: vec4<u32>) -> bool {
     let magnitude = u & vec4<u32>(0x7fffffffu);
     let low = vec4<u32>(0x26000000u);

@@ -1,5 +1,4 @@
-// Elements of a dense vector, whatever their type. After lib/bf16.wgsl. Constant: X_BF16. The kernel declares params
-// and x.
+// Elements of a dense vector, whatever their type. Constant: X_BF16. The kernel declares params and x.
 
 //!use lib/bf16.wgsl
 

@@ -1,6 +1,8 @@
 // y = max(x, 0) (`forward`) and dx = dy where y > 0, else +0 (`backward`), f32 or packed bf16, one word per
 // invocation. Everything is u32: a NaN passes as it is, -0 becomes +0, and a NaN in y masks.
-// After lib/index.wgsl. Constants: GROUP, HALVES (packed bf16), IN_PLACE (x, or dy, is what stands in `dst`).
+// Constants: GROUP, HALVES (packed bf16), IN_PLACE (x, or dy, is what stands in `dst`).
+
+//!use lib/index.wgsl
 
 struct Params {
     rows: u32,
@@ -12,9 +14,6 @@ struct Params {
     mask_offset: u32,
     src_offset: u32,
     dst_offset: u32,
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
 use crate::kernels::ALL;
-use crate::op::run::{Host, on_gpu};
+use crate::op::run::{Host, copies, on_gpu_blocking};
 use crate::op::{Arithmetic, Comparison, Sums, Verdict};
 pub use crate::op::{BenchCase, Case, Effort, data};
 use crate::tensor::HostBuffer;
@@ -58,7 +58,7 @@ impl Expected {
     /// Out of memory, or whatever the operation's check finds.
     pub fn new(case: &Case) -> Result<Self> {
         let before = case.operands()?;
-        let mut want = before.clone();
+        let mut want = copies(&before)?;
         Host::Reference.run(&*case.op, &mut want, &case.op.step_values())?;
         Ok(Self {
             before,
@@ -165,7 +165,7 @@ fn run_wanted(
     for (variant, request) in labels(gpu, case).filter(|(label, _)| wanted(label)) {
         // Five words: off 16 bytes, and off every binding alignment.
         let offset = if request.offsets.any() { 5 } else { 0 };
-        let ran = on_gpu(gpu, &*case.op, &request, &expected.before, offset)?;
+        let ran = on_gpu_blocking(gpu, &*case.op, &request, &expected.before, offset)?;
         let verdict = judge(case, expected, &ran.operands, case.op.arithmetic(ran.variant));
         let digest = digest(case, &ran.operands);
         reports.push(Report {
@@ -191,7 +191,7 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
             variant: *variant,
             offsets: Offsets::Vec4,
         };
-        let ran = on_gpu(gpu, &*case.op, &request, &expected.before, 0)?;
+        let ran = on_gpu_blocking(gpu, &*case.op, &request, &expected.before, 0)?;
         let verdict = judge(case, &expected, &ran.operands, case.op.arithmetic(ran.variant));
         Ok(Report {
             variant: variant.unwrap_or("preferred").to_string(),
@@ -212,7 +212,7 @@ fn host_of(device: &Device) -> (Host<'_>, String) {
 
 fn on_host_device(device: &Device, case: &Case, expected: &Expected) -> Result<Vec<Report>> {
     let (host, variant) = host_of(device);
-    let mut got = expected.before.clone();
+    let mut got = copies(&expected.before)?;
     host.run(&*case.op, &mut got, &case.op.step_values())?;
     let verdict = judge(case, expected, &got, device.arithmetic());
     let digest = digest(case, &got);
@@ -257,4 +257,40 @@ pub fn judge(case: &Case, expected: &Expected, got: &[HostBuffer], arithmetic: A
     }
     guards.compared = 0;
     verdict.and(guards)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{Cpu, Level};
+    use crate::device::Device;
+    use std::collections::BTreeMap;
+
+    /// Few and small enough for Miri, which runs the portable level; tests/kernels.rs runs all on every level.
+    #[test]
+    fn small_cases_of_every_kernel_on_the_portable_level() -> crate::Result<()> {
+        let device = Device::from_cpu(Cpu::with_level(Level::Portable)?);
+        let (most_words, most) = if cfg!(miri) { (400, 2) } else { (1000, 5) };
+        let mut small: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for case in cases(Effort::Quick) {
+            let words: u64 = case.op.operands().iter().map(|operand| operand.words).sum();
+            if words <= most_words {
+                small.entry(case.op.name()).or_default().push((words, case));
+            }
+        }
+        for cases in small.values_mut() {
+            // The largest of them: the smallest are empty, or a single element.
+            cases.sort_by_key(|&(words, _)| std::cmp::Reverse(words));
+            for (_, case) in cases.iter().take(most) {
+                for report in run(&device, case)? {
+                    let failure = report.verdict.failure;
+                    assert!(failure.is_none(), "{}: {failure:?}", case.op.describe());
+                }
+            }
+        }
+        for entry in ALL {
+            assert!(small.contains_key(entry.name), "{}", entry.name);
+        }
+        Ok(())
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) mod gemm;
 pub mod parallel;
 mod portable;
 pub(crate) mod random;
+pub(crate) mod rounding;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -37,6 +38,7 @@ pub use gemm::{
     Data, GemmParams, PackedB, Rounding, Sink, Source, Source64, StoreRow, gemm, gemm_f64, gemm_packed,
 };
 
+pub use crate::error::CpuError;
 use parallel::Pool;
 use std::fmt;
 
@@ -68,95 +70,24 @@ impl Level {
     ];
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Level {
+    /// Its name: `avx512-bf16`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Level::Portable => "portable",
             Level::Neon => "neon",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
             Level::Avx512Bf16 => "avx512-bf16",
-        })
+        }
     }
 }
 
-/// What a CPU kernel, or the choice of a CPU device, refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CpuError {
-    /// The machine, or the target this was compiled for, lacks the level's instructions.
-    #[error("this machine has no {0} instructions")]
-    LevelUnavailable(Level),
-    /// The operating system refused to start the threads.
-    #[error("cannot start {threads} threads: {reason}")]
-    Threads {
-        /// Threads asked for.
-        threads: usize,
-        /// What the thread library said.
-        reason: String,
-    },
-    /// A leading dimension is shorter than the rows it separates.
-    #[error("{operand}: leading dimension {ld} is less than the row length {columns}")]
-    LeadingDimension {
-        /// Which operand.
-        operand: &'static str,
-        /// Elements from one row to the next.
-        ld: usize,
-        /// Elements in a row.
-        columns: usize,
-    },
-    /// A slice is shorter than its shape and leading dimension need.
-    #[error("{operand}: {len} elements, but {rows} x {columns} needs {needed}")]
-    TooShort {
-        /// Which operand.
-        operand: &'static str,
-        /// Rows as stored.
-        rows: usize,
-        /// Columns as stored.
-        columns: usize,
-        /// Elements needed (`usize::MAX` where the product overflows).
-        needed: usize,
-        /// Elements given.
-        len: usize,
-    },
-    /// Two lengths that must be equal differ.
-    #[error("{operand}: {len} elements, expected {expected}")]
-    Length {
-        /// Which operand.
-        operand: &'static str,
-        /// Elements expected.
-        expected: usize,
-        /// Elements given.
-        len: usize,
-    },
-    /// An operand was packed for other products than this one.
-    #[error("B was packed as {k} x {n} at level {level} for a left operand of {left}")]
-    Packed {
-        /// Rows packed.
-        k: usize,
-        /// Columns packed.
-        n: usize,
-        /// The level packed for.
-        level: Level,
-        /// What the left operand may be.
-        left: &'static str,
-    },
-    /// A CSR row pointer decreases, does not start at 0, or does not end at the number of entries.
-    #[error("row pointer of row {row} is out of order")]
-    RowPointer {
-        /// The row.
-        row: usize,
-    },
-    /// A CSR column index is not below the number of columns.
-    #[error("a column index in rows {first}..{end} is not below {columns}")]
-    ColumnIndex {
-        /// First row of the chunk that holds it.
-        first: usize,
-        /// One past the last row of the chunk.
-        end: usize,
-        /// Number of columns.
-        columns: usize,
-    },
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The detected instruction set; each variant carries the proof that it was detected.
@@ -205,7 +136,9 @@ pub struct Cpu {
 
 impl Cpu {
     /// The best level this machine has, on every thread of rayon's global pool (or of the rayon
-    /// pool the caller is inside); on the calling thread alone without the `cpu` feature.
+    /// pool the caller is inside); on the calling thread alone without the `cpu` feature, or where the pool's
+    /// threads cannot be started. At most 1024 threads are, whatever `RAYON_NUM_THREADS` says, or as many as there
+    /// are cores.
     pub fn detect() -> Cpu {
         let isa = Level::ALL.iter().rev().find_map(|&level| Isa::new(level));
         Cpu {
@@ -222,11 +155,12 @@ impl Cpu {
     /// # Errors
     /// [`CpuError::LevelUnavailable`] if the machine lacks it.
     pub fn with_level(level: Level) -> Result<Cpu, CpuError> {
-        let isa = Isa::new(level).ok_or(CpuError::LevelUnavailable(level))?;
+        let isa = Isa::new(level).ok_or(CpuError::LevelUnavailable(level.name()))?;
         Ok(Cpu { isa, ..Cpu::detect() })
     }
 
-    /// The same device on `threads` threads of its own (0 or 1: on the calling thread).
+    /// The same device on `threads` threads of its own (0 or 1: on the calling thread; at most 1024, or as many as
+    /// the machine has cores if that is more).
     ///
     /// No result depends on this number. Without the `cpu` feature there is one thread, whatever
     /// is asked for.
@@ -239,7 +173,7 @@ impl Cpu {
             #[cfg(feature = "cpu")]
             _ => Pool::Own(std::sync::Arc::new(
                 rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
+                    .num_threads(parallel::capped(threads))
                     .build()
                     .map_err(|e| CpuError::Threads {
                         threads,
@@ -320,48 +254,4 @@ pub(crate) fn check_matrix(
         });
     }
     Ok(())
-}
-
-#[cfg(all(test, feature = "check"))]
-mod tests {
-    use super::*;
-    use crate::check::{self, Effort};
-    use crate::device::Device;
-    use std::collections::BTreeMap;
-
-    /// Few and small enough for Miri, which runs the portable level; tests/kernels.rs runs all on every level.
-    #[test]
-    fn small_cases_of_every_kernel_on_the_portable_level() -> crate::Result<()> {
-        let device = Device::from_cpu(Cpu::with_level(Level::Portable)?);
-        let (most_words, most) = if cfg!(miri) { (400, 2) } else { (1000, 5) };
-        let mut small: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for case in check::cases(Effort::Quick) {
-            let words: u64 = case.op.operands().iter().map(|operand| operand.words).sum();
-            if words <= most_words {
-                small.entry(case.op.name()).or_default().push((words, case));
-            }
-        }
-        for cases in small.values_mut() {
-            // The largest of them: the smallest are empty, or a single element.
-            cases.sort_by_key(|&(words, _)| std::cmp::Reverse(words));
-            for (_, case) in cases.iter().take(most) {
-                for report in check::run(&device, case)? {
-                    let failure = report.verdict.failure;
-                    assert!(failure.is_none(), "{}: {failure:?}", case.op.describe());
-                }
-            }
-        }
-        for kernel in [
-            "matmul",
-            "spmv",
-            "spmm",
-            "convert",
-            "bfp_encode",
-            "fmac_matmul",
-            "sgd",
-        ] {
-            assert!(small.contains_key(kernel), "{kernel}");
-        }
-        Ok(())
-    }
 }

@@ -21,11 +21,56 @@ pub(crate) enum Pool {
     Own(std::sync::Arc<rayon::ThreadPool>),
 }
 
+/// The most threads that one pool is given: more than any machine has cores to run them. `RAYON_NUM_THREADS` may ask
+/// for billions, whose start would not end; where there are more cores, rayon's default stands.
+#[cfg(feature = "cpu")]
+const MAX_THREADS: usize = 1024;
+
+#[cfg(feature = "cpu")]
+pub(super) fn capped(threads: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    threads.min(cores.max(MAX_THREADS))
+}
+
+/// Whether loops can run on rayon's current pool: the one this thread is inside, or the global one, which is started
+/// here if nobody has yet. Where its threads cannot be started the calling thread does all the work: rayon would panic.
+#[cfg(feature = "cpu")]
+fn has_pool() -> bool {
+    static GLOBAL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    rayon::current_thread_index().is_some() || *GLOBAL.get_or_init(start_global)
+}
+
+#[cfg(feature = "cpu")]
+fn start_global() -> bool {
+    let mut builder = rayon::ThreadPoolBuilder::new();
+    // rayon reads the variable itself; only what passes the cap is overruled.
+    let asked = std::env::var("RAYON_NUM_THREADS").ok();
+    let asked = asked.and_then(|text| text.trim().parse::<usize>().ok());
+    if let Some(asked) = asked.filter(|&asked| capped(asked) < asked) {
+        log::warn!(
+            "RAYON_NUM_THREADS = {asked}: {} threads are started",
+            capped(asked)
+        );
+        builder = builder.num_threads(capped(asked));
+    }
+    match builder.build_global() {
+        Ok(()) => true,
+        // Somebody else has started it; only threads that do not start have a cause.
+        Err(error) if std::error::Error::source(&error).is_none() => true,
+        Err(error) => {
+            log::warn!("the CPU device runs on the calling thread alone: {error}");
+            false
+        }
+    }
+}
+
 impl Cpu {
     /// Number of threads that loops of this device may use.
     pub fn threads(&self) -> usize {
         match &self.pool {
             Pool::Sequential => 1,
+            #[cfg(feature = "cpu")]
+            Pool::Global if !has_pool() => 1,
             #[cfg(feature = "cpu")]
             Pool::Global => rayon::current_num_threads(),
             #[cfg(feature = "cpu")]
@@ -61,6 +106,8 @@ impl Cpu {
         match &self.pool {
             Pool::Sequential => f(),
             #[cfg(feature = "cpu")]
+            Pool::Global if !has_pool() => f(),
+            #[cfg(feature = "cpu")]
             Pool::Global => rayon::scope(|_| f()),
             #[cfg(feature = "cpu")]
             Pool::Own(pool) => pool.install(f),
@@ -74,6 +121,8 @@ impl Cpu {
         }
         match &self.pool {
             Pool::Sequential => items.into_iter().for_each(f),
+            #[cfg(feature = "cpu")]
+            Pool::Global if !has_pool() => items.into_iter().for_each(f),
             #[cfg(feature = "cpu")]
             Pool::Global => {
                 use rayon::prelude::*;

@@ -6,7 +6,8 @@ use crate::gpu::StepValues;
 use crate::op::{Comparison, Op};
 use crate::tensor::HostBuffer;
 
-/// [`Error::Wrong`] if `got` is outside the operation's class.
+/// [`Error::Wrong`] if `got`, which the variant named made or else the one that a run takes, is outside the
+/// operation's class.
 pub(super) fn check_against(
     device: &Device,
     op: &dyn Op,
@@ -14,14 +15,16 @@ pub(super) fn check_against(
     want: &[HostBuffer],
     got: &[HostBuffer],
     step: &StepValues,
+    variant: Option<&str>,
 ) -> Result<()> {
     let before: Vec<&[u32]> = before.iter().map(HostBuffer::words).collect();
     let want: Vec<&[u32]> = want.iter().map(HostBuffer::words).collect();
     let got: Vec<&[u32]> = got.iter().map(HostBuffer::words).collect();
-    let arithmetic = match device.gpu_state() {
+    let arithmetic = match (device.gpu_state(), variant) {
+        (Some(_), Some(variant)) => op.arithmetic(variant),
         // The plan that ran: it is kept.
-        Some(state) => op.arithmetic(state.plan(op)?.variant()),
-        None => device.arithmetic(),
+        (Some(state), None) => op.arithmetic(state.plan(op)?.variant()),
+        (None, _) => device.arithmetic(),
     };
     let verdict = op.compare(&Comparison {
         before: &before,

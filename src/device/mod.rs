@@ -5,12 +5,14 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod checked;
+mod elements;
 mod program;
 mod run;
 pub(crate) mod storage;
 mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 mod tune;
+mod words;
 
 use std::sync::Arc;
 
@@ -202,6 +204,22 @@ impl Device {
             Kind::Cpu(cpu) if cpu.uses_dpbf16() => Arithmetic::DPBF16,
             Kind::Cpu(_) | Kind::Reference => Arithmetic::CPU,
             Kind::Checked(inner) => inner.arithmetic(),
+        }
+    }
+
+    /// Waits for a future of this device's; polls a borrowed GPU meanwhile, which nobody else may do now.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        use futures::FutureExt as _;
+        let mut future = std::pin::pin!(future);
+        let Some(gpu) = self.as_gpu().filter(|gpu| !gpu.is_owned()) else {
+            return pollster::block_on(future);
+        };
+        loop {
+            match future.as_mut().now_or_never() {
+                Some(value) => return value,
+                None => gpu.wait()?,
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! A chain of operations made ready once and run many times: a training step, a model's forward pass.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::checked::check_against;
@@ -8,18 +9,23 @@ use super::storage::{GpuBuffer, GpuState};
 use super::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::gpu::{BoundPlan, Operand, StepBuffer, StepValues};
-use crate::op::run::Host;
+use crate::op::run::{Host, copies};
 use crate::op::{Arg, Args, Op};
 use crate::tensor::HostBuffer;
 
-/// A buffer of a [`Program`].
+/// A buffer of a [`Program`]; every other program refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BufferId(usize);
+pub struct BufferId {
+    program: u64,
+    index: usize,
+}
 
 /// Buffers and the operations over them, in order. On a GPU every plan is bound once, and a run records the
 /// whole chain without read-back: few submits however long the chain is.
 #[derive(Debug)]
 pub struct Program {
+    /// Unique in the process.
+    number: u64,
     device: Device,
     buffers: Vec<Memory>,
     calls: Vec<Call>,
@@ -46,7 +52,9 @@ impl Program {
     /// An empty program on a device.
     #[must_use]
     pub fn new(device: &Device) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             device: device.clone(),
             buffers: Vec::new(),
             calls: Vec::new(),
@@ -70,7 +78,23 @@ impl Program {
             Some(state) => Memory::Gpu(state.allocate(words, true)?),
             None => Memory::Host(HostBuffer::zeroed(words)?),
         });
-        Ok(BufferId(self.buffers.len() - 1))
+        Ok(BufferId {
+            program: self.number,
+            index: self.buffers.len() - 1,
+        })
+    }
+
+    /// The place of a buffer, unless it is another program's.
+    fn index(&self, op: &'static str, id: BufferId) -> Result<usize> {
+        if id.program != self.number {
+            return Err(Error::Value {
+                op,
+                what: "buffer",
+                value: format!("number {} of another program", id.index),
+                expected: "one of this program's buffers",
+            });
+        }
+        Ok(id.index)
     }
 
     /// Bytes that all its buffers hold (scratch included).
@@ -98,8 +122,8 @@ impl Program {
     /// Appends an operation over buffers, in the operation's order, and makes it ready.
     ///
     /// # Errors
-    /// Whatever the operation's check and plan find; a buffer too small; one buffer twice where one of the two
-    /// is written.
+    /// Whatever the operation's check and plan find; a buffer too small, or of another program; one buffer twice
+    /// where one of the two is written.
     pub fn push(&mut self, op: impl Op + 'static, operands: &[BufferId]) -> Result<()> {
         op.check()?;
         let specs = op.operands();
@@ -111,7 +135,7 @@ impl Program {
             });
         }
         for (i, (spec, id)) in specs.iter().zip(operands).enumerate() {
-            let got = match self.buffers.get(id.0) {
+            let got = match self.buffers.get(self.index(op.name(), *id)?) {
                 Some(Memory::Host(buffer)) => buffer.len() as u64 * 4,
                 Some(Memory::Gpu(buffer)) => buffer.words * 4,
                 None => 0,
@@ -149,7 +173,7 @@ impl Program {
                 };
                 let operands: Vec<_> = operands
                     .iter()
-                    .filter_map(|id| match self.buffers.get(id.0) {
+                    .filter_map(|id| match self.buffers.get(id.index) {
                         Some(Memory::Gpu(buffer)) => Some(Operand::new(&buffer.raw, 0, buffer.words * 4)),
                         _ => None,
                     })
@@ -247,7 +271,7 @@ impl Program {
         let mut written: Vec<Option<HostBuffer>> = specs
             .iter()
             .zip(operands)
-            .map(|(spec, id)| match buffers.get_mut(id.0) {
+            .map(|(spec, id)| match buffers.get_mut(id.index) {
                 Some(Memory::Host(buffer)) if spec.is_written() => Some(std::mem::take(buffer)),
                 _ => None,
             })
@@ -255,7 +279,7 @@ impl Program {
         let args = written
             .iter_mut()
             .zip(operands)
-            .map(|(taken, id)| match (taken, buffers.get(id.0)) {
+            .map(|(taken, id)| match (taken, buffers.get(id.index)) {
                 (Some(buffer), _) => Arg::Write(buffer.words_mut()),
                 (None, Some(Memory::Host(buffer))) => Arg::Read(buffer.words()),
                 (None, _) => Arg::Read(&[]),
@@ -263,7 +287,7 @@ impl Program {
             .collect();
         let outcome = host.run_args(&**op, Args::new(args, values.clone()));
         for (taken, id) in written.into_iter().zip(operands) {
-            if let (Some(taken), Some(Memory::Host(buffer))) = (taken, buffers.get_mut(id.0)) {
+            if let (Some(taken), Some(Memory::Host(buffer))) = (taken, buffers.get_mut(id.index)) {
                 *buffer = taken;
             }
         }
@@ -287,7 +311,7 @@ impl Program {
         }
         for call in range {
             let before = self.operands_of(call)?;
-            let mut want = before.clone();
+            let mut want = copies(&before)?;
             if let Some(call) = self.calls.get(call) {
                 Host::Reference.run(&*call.op, &mut want, values)?;
             }
@@ -302,7 +326,7 @@ impl Program {
             }
             let got = self.operands_of(call)?;
             if let Some(call) = self.calls.get(call) {
-                check_against(inner, &*call.op, &before, &want, &got, values)?;
+                check_against(inner, &*call.op, &before, &want, &got, values, None)?;
             }
         }
         Ok(())
@@ -324,7 +348,7 @@ impl Program {
     /// Overwrites a buffer's first words.
     ///
     /// # Errors
-    /// More words than the buffer holds, or device lost.
+    /// More words than the buffer holds, a buffer of another program, or device lost.
     pub fn write(&mut self, id: BufferId, words: &[u32]) -> Result<()> {
         let too_small = |got: u64| Error::TooSmall {
             op: "write",
@@ -332,7 +356,8 @@ impl Program {
             needed: words.len() as u64 * 4,
             got,
         };
-        match (self.buffers.get_mut(id.0), self.device.gpu_state()) {
+        let index = self.index("write", id)?;
+        match (self.buffers.get_mut(index), self.device.gpu_state()) {
             (Some(Memory::Host(buffer)), _) => {
                 let got = buffer.len() as u64 * 4;
                 let target = buffer
@@ -355,10 +380,11 @@ impl Program {
     /// The words of a buffer.
     ///
     /// # Errors
-    /// Device lost, or out of memory.
+    /// A buffer of another program, device lost, or out of memory.
     pub async fn read(&self, id: BufferId) -> Result<HostBuffer> {
-        match (self.buffers.get(id.0), self.device.gpu_state()) {
-            (Some(Memory::Host(buffer)), _) => Ok(buffer.clone()),
+        let index = self.index("read", id)?;
+        match (self.buffers.get(index), self.device.gpu_state()) {
+            (Some(Memory::Host(buffer)), _) => buffer.try_clone(),
             (Some(Memory::Gpu(buffer)), Some(state)) => state.read_back(buffer)?.read().await,
             _ => Err(Error::TooSmall {
                 op: "read",

@@ -8,7 +8,7 @@ use super::storage::{GpuState, Storage};
 use super::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{Operand, StepValues};
-use crate::op::run::Host;
+use crate::op::run::{Host, copies};
 use crate::op::{Arg, Args, Op};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::HostBuffer;
@@ -113,7 +113,7 @@ impl Device {
             return Ok(());
         }
         *storage = match (&**storage, self.gpu_state()) {
-            (Storage::Host(buffer), _) => Arc::new(Storage::Host(buffer.clone())),
+            (Storage::Host(buffer), _) => Arc::new(Storage::Host(buffer.try_clone()?)),
             (Storage::Gpu(buffer), Some(state)) => {
                 let copy = state.allocate(buffer.words, false)?;
                 state.record(buffer.words, |encoder| {
@@ -160,11 +160,11 @@ impl Device {
                 .collect()
         };
         let before = download(slots)?;
-        let mut want = before.clone();
+        let mut want = copies(&before)?;
         Host::Reference.run(op, &mut want, step)?;
         run_on(inner.kind(), op, slots, step)?;
         let got = download(slots)?;
-        check_against(inner, op, &before, &want, &got, step)
+        check_against(inner, op, &before, &want, &got, step, None)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Plan, ReadBack};
 use crate::op::Op;
 use crate::tensor::HostBuffer;
@@ -139,7 +139,18 @@ impl GpuState {
 
     /// A buffer of at least `words` words. Its contents are whatever its last user left, unless `zeroed`.
     pub(crate) fn allocate(&self, words: u64, zeroed: bool) -> Result<GpuBuffer> {
-        let class = size_class(words * 4).min(self.gpu.limits().max_buffer_size.max(words * 4));
+        // What wraps is past every device's limit, and refused as such below.
+        let bytes = words.saturating_mul(4);
+        let limit = self.gpu.limits().max_buffer_size;
+        if bytes > limit {
+            return Err(Error::Limit {
+                op: "buffer",
+                what: "bytes in one buffer",
+                value: bytes,
+                limit,
+            });
+        }
+        let class = size_class(bytes).min(limit);
         let pooled = {
             let mut pool = lock(&self.pool);
             let found = pool.free.get_mut(&class).and_then(Vec::pop);

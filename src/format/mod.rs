@@ -5,6 +5,7 @@
 //! Inf. A function and its WGSL twin have the same name (a module's prefix aside: [`bf16::round_nearest`] is
 //! `bf16_round_nearest` there), and the argument for each bit trick is written once, above the Rust one.
 //!
+//! - [`DType`]: the plain types of stored elements;
 //! - [`Rounding`] and [`rounding`]: the three roundings, and right shifts that round;
 //! - [`random`]: Threefry4x32-20 and Philox4x32-10, and which counter each rounding draws from;
 //! - [`bf16`]: f32 to bfloat16 and back, packing two to a word;
@@ -15,12 +16,14 @@
 
 pub mod bf16;
 pub mod block;
+mod dtype;
 pub mod fixed;
 pub mod minifloat;
 pub mod random;
 pub mod rounding;
 pub mod table;
 
+pub use dtype::DType;
 pub use rounding::Rounding;
 
 /// Packed data is viewed as bytes and half-words in place, which is only right where the low half of a word

@@ -77,6 +77,16 @@ impl Gpu {
         }
     }
 
+    /// [`Gpu::check_lost`] after asking the driver, which tells of a lost device only where it is polled. A
+    /// borrowed device is its owner's to poll, whose callbacks would run here.
+    pub(super) fn notice_lost(&self, op: &'static str) -> Result<()> {
+        if self.is_owned() {
+            // What polling itself finds wrong is the loss, or comes back with the next submit.
+            let _ = self.device().poll(wgpu::PollType::Poll);
+        }
+        self.check_lost(op)
+    }
+
     /// Runs `body` inside error scopes, so that whatever wgpu finds wrong comes back as an error and never as
     /// a panic. `bytes` is what the body allocates, for the message.
     pub(crate) fn scoped<T>(&self, op: &'static str, bytes: u64, body: impl FnOnce() -> T) -> Result<T> {
@@ -89,7 +99,7 @@ impl Gpu {
         // is left there reaches the uncaptured-error handler.
         for scope in [validation, internal, memory] {
             if let Some(Some(error)) = scope.pop().now_or_never() {
-                self.check_lost(op)?;
+                self.notice_lost(op)?;
                 return Err(from_wgpu(op, bytes, &error));
             }
         }
@@ -104,7 +114,7 @@ impl Gpu {
         mapped_at_creation: bool,
     ) -> Result<wgpu::Buffer> {
         const OP: &str = "buffer";
-        self.check_lost(OP)?;
+        self.notice_lost(OP)?;
         let size = bytes.max(16).checked_next_multiple_of(16).unwrap_or(u64::MAX);
         let limit = self.limits().max_buffer_size;
         if size > limit {

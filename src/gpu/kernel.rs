@@ -257,6 +257,17 @@ impl Permutation {
         }
     }
 
+    /// The WGSL files it is made of, by their paths below `shaders/`.
+    ///
+    /// # Errors
+    /// A slot that nothing fills, or a file that is not there, in words.
+    pub fn paths(&self) -> Result<Vec<&'static str>, String> {
+        match self.text {
+            Text::Shader(shader) => shader.paths(&self.slots),
+            Text::Kernel(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Parameters, step values and bindings, as the text declares them.
     ///
     /// # Errors

@@ -5,10 +5,12 @@
 //! Nothing here submits, blocks or sets callbacks on a borrowed device.
 
 mod bf16_unit;
+mod bound;
 #[cfg(feature = "tune")]
 mod cache;
 mod dispatch;
 mod errors;
+mod foreign;
 mod kernel;
 mod library;
 mod open;
@@ -17,16 +19,19 @@ mod pieces;
 mod pipeline;
 mod plan;
 mod readback;
+mod request;
 mod shader;
 mod spirv;
 mod step;
 mod tuning;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use bf16_unit::Bf16Unit;
+pub use bound::BoundPlan;
 #[cfg(feature = "tune")]
 pub use cache::Cache;
 pub use dispatch::{Dispatch, Parameter, Words};
@@ -36,8 +41,9 @@ pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};
 pub use pieces::{Piece, pieces};
 pub use pipeline::Pipeline;
-pub use plan::{BoundPlan, Offsets, Plan, PlanRequest, Step, Window, split_rows, spread_groups};
+pub use plan::{Plan, Step, Window};
 pub use readback::ReadBack;
+pub use request::{Offsets, PlanRequest, split_rows, spread_groups};
 pub use shader::{Interface, Shader};
 pub use step::{StepBuffer, StepValues};
 pub use tuning::Tuning;
@@ -76,7 +82,7 @@ struct Inner {
     placeholders: OnceLock<[wgpu::Buffer; 2]>,
     work_cap: AtomicU64,
     turn_cap: AtomicU64,
-    float_fmac: OnceLock<bool>,
+    findings: Mutex<BTreeMap<&'static str, bool>>,
     tuned: tuning::Tuned,
     submits: std::sync::atomic::AtomicU64,
     pipeline_cache: Option<wgpu::PipelineCache>,
@@ -92,7 +98,12 @@ impl std::fmt::Debug for Gpu {
 
 impl Gpu {
     /// Borrows a device and its queue. Nothing is created on them until a plan is made, nothing is submitted,
-    /// no callback is set: tell us of a lost device with [`Gpu::notify_lost`].
+    /// no callback is set, nothing is polled: tell us of a lost device with [`Gpu::notify_lost`].
+    ///
+    /// Give its plans buffers of this device only. wgpu refuses those of other devices of the same
+    /// [`wgpu::Instance`], but takes a buffer of another instance (such as one that fewbit opened itself) for
+    /// the buffer of the same number here, and neither wgpu nor fewbit can notice. Where a program also opens GPUs
+    /// through fewbit, make its own devices from the adapters of [`adapters`].
     #[must_use]
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         Self::borrowed(None, device, queue, None)
@@ -175,18 +186,13 @@ impl Gpu {
             placeholders: OnceLock::new(),
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
             turn_cap: AtomicU64::new(turn_cap),
-            float_fmac: OnceLock::new(),
+            findings: Mutex::default(),
             tuned: tuning::Tuned::default(),
             submits: std::sync::atomic::AtomicU64::new(0),
             pipeline_cache,
             matrix_units,
             bf16_unit,
         }))
-    }
-
-    /// Whether both are the same opened device.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The device.
@@ -274,16 +280,17 @@ impl Gpu {
         self.0.turn_cap.store(cap.max(64), Ordering::Relaxed);
     }
 
-    /// Whether the float variants of FMAC were found to give the reference's bits on this device; `None` until
-    /// [`probe_float_fmac`](crate::kernels::probe_float_fmac) has looked.
+    /// What was found out about this device under this name: by a kernel's probe, say. Clones of the handle share it.
     #[must_use]
-    pub fn float_fmac_exact(&self) -> Option<bool> {
-        self.0.float_fmac.get().copied()
+    pub fn memo(&self, key: &'static str) -> Option<bool> {
+        let findings = self.0.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.get(key).copied()
     }
 
-    /// Remembers what the probe found; of two findings the first one stays.
-    pub(crate) fn set_float_fmac_exact(&self, exact: bool) -> bool {
-        *self.0.float_fmac.get_or_init(|| exact)
+    /// Remembers what was found; of two findings the first one stays, and is returned.
+    pub fn remember(&self, key: &'static str, found: bool) -> bool {
+        let mut findings = self.0.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        *findings.entry(key).or_insert(found)
     }
 
     /// A storage buffer of `bytes` bytes (rounded up to a multiple of 16, at least 16), zeroed, that can be

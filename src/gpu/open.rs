@@ -1,6 +1,8 @@
 //! Finding adapters and opening devices of our own.
 
 use std::sync::Arc;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::OnceLock;
 
 use super::Gpu;
 use super::errors::Lost;
@@ -53,12 +55,37 @@ fn useful_features() -> wgpu::Features {
 
 /// Every adapter that the compiled-in back ends find, best first: real GPUs before software, discrete before
 /// integrated, Vulkan, Metal and Direct3D before OpenGL. Empty, never a panic, when no back end is compiled in.
+///
+/// All of one process belong to one wgpu instance (those of OpenGL to another), and so do the devices that they open:
+/// a buffer of one device that is given to another is an error.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
-    adapters_of(wgpu::Backends::all()).await
+    let mut found = adapters_of(Family::Native).await;
+    found.extend(adapters_of(Family::OpenGl).await);
+    found.sort_by_key(|adapter| rank(&adapter.get_info()));
+    found
 }
 
-async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
-    let Some(instance) = instance(backends) else {
+/// Back ends that share one instance.
+#[derive(Clone, Copy)]
+enum Family {
+    /// Vulkan, Metal, Direct3D, and a browser's WebGPU.
+    Native,
+    /// OpenGL, apart from the others and opened only where it is wanted: its loader searches for a display, and
+    /// complains without one.
+    OpenGl,
+}
+
+impl Family {
+    fn backends(self) -> wgpu::Backends {
+        match self {
+            Self::Native => wgpu::Backends::all() - wgpu::Backends::GL,
+            Self::OpenGl => wgpu::Backends::GL,
+        }
+    }
+}
+
+async fn adapters_of(family: Family) -> Vec<wgpu::Adapter> {
+    let Some(instance) = instance(family) else {
         return Vec::new();
     };
     #[cfg(target_arch = "wasm32")]
@@ -68,12 +95,33 @@ async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
         .into_iter()
         .collect();
     #[cfg(not(target_arch = "wasm32"))]
-    let mut found = instance.enumerate_adapters(backends).await;
+    let mut found = instance.enumerate_adapters(family.backends()).await;
     found.sort_by_key(|adapter| rank(&adapter.get_info()));
     found
 }
 
-fn instance(backends: wgpu::Backends) -> Option<wgpu::Instance> {
+/// The one instance of a family in this process, made at its first use. wgpu names buffers by numbers that each
+/// instance counts anew: with an instance for every device, a buffer of one device would be taken for the buffer
+/// of the same number of another, and overwritten. Within one instance wgpu notices and refuses.
+#[cfg(not(target_arch = "wasm32"))]
+fn instance(family: Family) -> Option<wgpu::Instance> {
+    static INSTANCES: [OnceLock<Option<wgpu::Instance>>; 2] = [const { OnceLock::new() }; 2];
+    let [native, gl] = &INSTANCES;
+    let place = match family {
+        Family::Native => native,
+        Family::OpenGl => gl,
+    };
+    place.get_or_init(|| new_instance(family)).clone()
+}
+
+/// The same in a browser, where buffers are objects, not numbers, and an instance stays on its thread.
+#[cfg(target_arch = "wasm32")]
+fn instance(family: Family) -> Option<wgpu::Instance> {
+    new_instance(family)
+}
+
+fn new_instance(family: Family) -> Option<wgpu::Instance> {
+    let backends = family.backends();
     // `Instance::new` panics when no back end is compiled in.
     if (wgpu::Instance::enabled_backend_features() & backends).is_empty() {
         return None;
@@ -133,10 +181,10 @@ impl Gpu {
             let reason = "no wgpu back end is compiled in (feature `native`)".into();
             return Err(Error::NoAdapter { reason });
         }
-        // OpenGL only where nothing better is: its loader searches for a display, and complains without one.
-        let mut found = adapters_of(wgpu::Backends::all() - wgpu::Backends::GL).await;
+        // OpenGL only where nothing better is.
+        let mut found = adapters_of(Family::Native).await;
         if found.is_empty() {
-            found = adapters().await;
+            found = adapters_of(Family::OpenGl).await;
         }
         let wanted = match (&options.adapter, std::env::var("WGPU_ADAPTER_NAME")) {
             (AdapterChoice::RealGpu | AdapterChoice::Any, Ok(name)) if !name.is_empty() => {

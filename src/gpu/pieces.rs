@@ -19,6 +19,17 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// A run of a contiguous whole, from a multiple of eight elements to another, or to the end.
+    #[must_use]
+    pub const fn run(elements: Range<u64>) -> Self {
+        Self {
+            rows: 1,
+            cols: elements.end - elements.start,
+            base: elements.start,
+            row: None,
+        }
+    }
+
     /// What of the operand `name` with this layout belongs to it.
     #[must_use]
     pub fn of(&self, name: &'static str, view: &View) -> Words {
@@ -53,15 +64,7 @@ pub fn pieces(gpu: &Gpu, views: &[View]) -> Vec<Piece> {
     if views.iter().all(View::is_contiguous) {
         let (work, bytes) = per_row(&|_| 8);
         let len = rows as u64 * cols as u64;
-        let run = |range: Range<u64>| {
-            let (base, end) = (range.start * 8, (range.end * 8).min(len));
-            Piece {
-                rows: 1,
-                cols: end - base,
-                base,
-                row: None,
-            }
-        };
+        let run = |range: Range<u64>| Piece::run(range.start * 8..(range.end * 8).min(len));
         let eights = split_rows(gpu, len.div_ceil(8), work, bytes, 1);
         return eights.into_iter().map(run).collect();
     }

@@ -102,6 +102,13 @@ impl Gpu {
         }
     }
 
+    /// Every permutation that was asked for on this device, whether its compiler took it or not.
+    #[must_use]
+    pub fn permutations(&self) -> Vec<Permutation> {
+        let known = self.0.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.keys().cloned().collect()
+    }
+
     /// How many pipelines have been compiled.
     #[must_use]
     pub fn pipeline_count(&self) -> usize {

@@ -20,8 +20,8 @@ impl ReadBack {
     /// [`ReadBack::read`].
     ///
     /// # Errors
-    /// The piece lies outside the buffer, the buffer lacks `COPY_SRC`, the offset is no multiple of 4, or
-    /// memory ran out.
+    /// The piece lies outside the buffer, the buffer lacks `COPY_SRC` or is of another back end, the offset is no
+    /// multiple of 4, or memory ran out. A buffer of another device makes the encoder's submit an error.
     pub fn record(
         gpu: &Gpu,
         encoder: &mut wgpu::CommandEncoder,
@@ -56,6 +56,7 @@ impl ReadBack {
                 usage: "COPY_SRC",
             });
         }
+        gpu.check_buffer(OP, "source", source)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.create_buffer("read back", words * 4, usage, false)?;
         if words > 0 {
@@ -103,10 +104,7 @@ impl ReadBack {
                 });
         })?;
         if poll {
-            self.gpu
-                .device()
-                .poll(wgpu::PollType::wait_indefinitely())
-                .map_err(|error| gpu_error(OP, &error))?;
+            self.gpu.poll_to_end(OP)?;
         }
         let answer = receiver.await;
         self.gpu.check_lost(OP)?;
@@ -128,15 +126,20 @@ impl ReadBack {
 }
 
 impl Gpu {
+    /// Polls until everything submitted so far is done. A lost device makes polling fail too: the loss is the error.
+    fn poll_to_end(&self, op: &'static str) -> Result<()> {
+        let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
+        self.check_lost(op)?;
+        polled.map(|_| ()).map_err(|error| gpu_error(op, &error))
+    }
+
     /// Waits until everything submitted so far is done.
     ///
     /// # Errors
     /// Device lost, or the driver failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&self) -> Result<()> {
-        self.device()
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| gpu_error("wait", &error))?;
+        self.poll_to_end("wait")?;
         self.check_lost("wait")
     }
 
@@ -151,7 +154,8 @@ impl Gpu {
             self.queue().submit([encoder.finish()]);
         })?;
         self.0.submits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.check_lost(op)
+        // What is submitted to a lost device is dropped without an error.
+        self.notice_lost(op)
     }
 
     /// How many times [`Gpu::submit`] has handed work to the queue, the device's batches among them.

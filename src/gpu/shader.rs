@@ -55,6 +55,13 @@ impl Shader {
         }
     }
 
+    /// The paths of its text and of every file it uses, each once.
+    pub(super) fn paths(&self, slots: &[(&'static str, &'static str)]) -> Result<Vec<&'static str>, String> {
+        let (mut done, mut texts) = (Vec::new(), Vec::new());
+        self.add(self.path, self.text, slots, &mut done, &mut texts)?;
+        Ok(done)
+    }
+
     fn add(
         &self,
         path: &'static str,

@@ -136,10 +136,7 @@ impl StepBuffer {
 
     /// Whether plans on `gpu` that read `scalars` may use it.
     pub(super) fn serves(&self, op: &'static str, gpu: &Gpu, scalars: &[&'static str]) -> Result<()> {
-        if !self.gpu.same(gpu) {
-            let operand = "step values";
-            return Err(Error::OtherDevice { op, operand });
-        }
+        gpu.check_same(op, "step values", &self.gpu)?;
         if !self.scalars.starts_with(scalars) {
             return Err(Error::Value {
                 op,

@@ -101,11 +101,12 @@ fn volume(dims: &[usize]) -> Result<usize, IdxError> {
     if dims.iter().any(|&dim| u32::try_from(dim).is_err()) {
         return Err(too_large());
     }
-    match dims
+    // A size of 0 counts as 1 at first, so that no loop over the other sizes runs for ever.
+    let product = dims
         .iter()
-        .try_fold(1usize, |product, &dim| product.checked_mul(dim))
-    {
-        Some(bytes) if bytes <= MAX_BYTES => Ok(bytes),
+        .try_fold(1usize, |product, &dim| product.checked_mul(dim.max(1)));
+    match product {
+        Some(bytes) if bytes <= MAX_BYTES => Ok(if dims.contains(&0) { 0 } else { bytes }),
         _ => Err(too_large()),
     }
 }
@@ -251,7 +252,7 @@ impl Idx {
         Ok(())
     }
 
-    /// Writes the array to the file `path`, plain, whole or not at all ([`file::write`](crate::file::write)).
+    /// Writes the array to the file `path`, plain, whole or not at all ([`file::write`]).
     ///
     /// # Errors
     /// As [`Idx::write_to`], inside [`IdxError::File`]; an existing file is then as it was.

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::file;
 use crate::format::bf16;
+use crate::tensor::{MAX_WORDS, alloc};
 
 /// Element types of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,6 +159,23 @@ pub enum SafetensorsError {
         /// Its element type, as the file names it.
         dtype: String,
     },
+    /// A tensor whose sizes, those of 0 counted as 1, multiply to more than any tensor may have: its file holds no
+    /// data for it, and loops over it would not end.
+    #[error("safetensors: tensor `{name}` has shape {shape:?}, which is past the limit of 2^40 elements")]
+    TooLarge {
+        /// The tensor.
+        name: String,
+        /// Its sizes.
+        shape: Vec<usize>,
+    },
+    /// The host cannot hold a tensor.
+    #[error("safetensors: out of memory for the {bytes} bytes of tensor `{name}`")]
+    OutOfMemory {
+        /// The tensor.
+        name: String,
+        /// Its size.
+        bytes: usize,
+    },
     /// Shape and data of a tensor to write disagree.
     #[error(
         "safetensors: tensor `{name}` of type {dtype} and shape {shape:?} has {found} bytes of data, which does not fit"
@@ -180,6 +198,13 @@ pub enum SafetensorsError {
     },
 }
 
+fn is_bounded(shape: &[usize]) -> bool {
+    let elements = shape.iter().fold(1u64, |product, &extent| {
+        product.saturating_mul(extent.max(1) as u64)
+    });
+    elements <= MAX_WORDS
+}
+
 impl SafetensorsError {
     fn at(self, path: &Path) -> Self {
         SafetensorsError::File {
@@ -192,7 +217,8 @@ impl SafetensorsError {
 /// Reads all tensors of a file held in memory, in the order of their names, whatever their types.
 ///
 /// # Errors
-/// [`SafetensorsError::Format`] or [`SafetensorsError::Duplicate`].
+/// [`SafetensorsError::Format`], [`SafetensorsError::Duplicate`], [`SafetensorsError::TooLarge`] or
+/// [`SafetensorsError::OutOfMemory`].
 pub fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, SafetensorsError> {
     let file = SafeTensors::deserialize(bytes)?;
     // Whose header has been found to be JSON, of the length that stands before it.
@@ -202,13 +228,25 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, SafetensorsError> {
     }
     let mut views = file.tensors();
     views.sort_by(|a, b| a.0.cmp(&b.0));
-    let tensor = |(name, view): (String, TensorView<'_>)| NamedTensor {
-        name,
-        dtype: Dtype::from_file(view.dtype()),
-        shape: view.shape().to_vec(),
-        bytes: view.data().to_vec(),
+    let tensor = |(name, view): (String, TensorView<'_>)| {
+        let shape = view.shape().to_vec();
+        if !is_bounded(&shape) {
+            return Err(SafetensorsError::TooLarge { name, shape });
+        }
+        match alloc::copied("safetensors", view.data()) {
+            Ok(bytes) => Ok(NamedTensor {
+                name,
+                dtype: Dtype::from_file(view.dtype()),
+                shape,
+                bytes,
+            }),
+            Err(_) => Err(SafetensorsError::OutOfMemory {
+                name,
+                bytes: view.data().len(),
+            }),
+        }
     };
-    Ok(views.into_iter().map(tensor).collect())
+    views.into_iter().map(tensor).collect()
 }
 
 /// Finds a key that one object of sound JSON holds twice: parsers keep the last and say nothing.
@@ -301,7 +339,7 @@ pub fn serialize(tensors: &[NamedTensor]) -> Result<Vec<u8>, SafetensorsError> {
     Ok(serialize_views(views, None)?)
 }
 
-/// Writes tensors to the file `path`; see [`serialize`] and [`file::write`](crate::file::write): an existing file is
+/// Writes tensors to the file `path`; see [`serialize`] and [`file::write`]: an existing file is
 /// replaced only once the new one is complete, so an interrupted run leaves the old checkpoint whole.
 ///
 /// # Errors

@@ -3,32 +3,47 @@
 
 pub(crate) mod bfp;
 pub(crate) mod ceiling;
+#[cfg(feature = "nn")]
 pub(crate) mod column_sums;
 pub(crate) mod convert;
 pub(crate) mod copy;
 pub(crate) mod fmac;
 pub(crate) mod matmul;
+#[cfg(feature = "nn")]
 pub(crate) mod relu;
+#[cfg(feature = "nn")]
 pub(crate) mod sgd;
+mod shared;
+#[cfg(feature = "nn")]
 pub(crate) mod softmax_cross_entropy;
+#[cfg(feature = "sparse")]
 pub(crate) mod spmm;
+#[cfg(feature = "sparse")]
 pub(crate) mod spmv;
 
 pub use bfp::{BfpDecode, BfpEncode, BfpMatmul};
 pub use ceiling::{Ceiling, CeilingKind};
+#[cfg(feature = "nn")]
 pub use column_sums::ColumnSums;
 pub use convert::Convert;
 pub use copy::Copy;
 #[cfg(not(target_arch = "wasm32"))]
 pub use fmac::probe_float_fmac_blocking;
-pub use fmac::{Fmac, FmacMatmul, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits, probe_float_fmac};
+pub use fmac::{
+    Fmac, FmacMatmul, float_fmac_exact, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits,
+    probe_float_fmac,
+};
 pub use matmul::{Matmul, MatmulOptions, MatrixLayout, Weights};
+#[cfg(feature = "nn")]
 pub use relu::{Relu, ReluGrad};
+#[cfg(feature = "nn")]
 pub use sgd::{Sgd, SgdOperands};
+#[cfg(feature = "nn")]
 pub use softmax_cross_entropy::SoftmaxCrossEntropy;
+#[cfg(feature = "sparse")]
 pub use spmm::Spmm;
+#[cfg(feature = "sparse")]
 pub use spmv::Spmv;
-pub use spmv::cpu::{Columns, Csr as CsrSlices, spmv as spmv_slices};
 
 use crate::gpu::Permutation;
 use crate::op::{Entry, NoVariants};
@@ -44,14 +59,14 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "ceiling",
-        table: &NoVariants,
+        table: &ceiling::gpu::VARIANTS,
         cases: ceiling::cases::cases,
         bench: ceiling::cases::bench,
         awkward: ceiling::cases::bench,
     },
     Entry {
         name: "convert",
-        table: &NoVariants,
+        table: &convert::gpu::VARIANTS,
         cases: convert::cases::cases,
         bench: convert::cases::bench,
         awkward: convert::cases::awkward,
@@ -65,14 +80,14 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "fmac",
-        table: &NoVariants,
+        table: &fmac::gpu::VARIANTS,
         cases: fmac::cases::cases,
         bench: fmac::cases::bench,
         awkward: fmac::cases::awkward,
     },
     Entry {
         name: "fmac_matmul",
-        table: &NoVariants,
+        table: &fmac::product::gpu::VARIANTS,
         cases: fmac::cases::cases,
         bench: fmac::cases::bench,
         awkward: fmac::cases::awkward,
@@ -98,48 +113,55 @@ pub static ALL: &[Entry] = &[
         bench: bfp::cases::bench,
         awkward: bfp::cases::awkward,
     },
+    #[cfg(feature = "sparse")]
     Entry {
         name: "spmv",
-        table: &NoVariants,
+        table: &spmv::gpu::VARIANTS,
         cases: spmv::cases::cases,
         bench: spmv::cases::bench,
         awkward: spmv::cases::awkward,
     },
+    #[cfg(feature = "sparse")]
     Entry {
         name: "spmm",
-        table: &NoVariants,
+        table: &spmm::gpu::VARIANTS,
         cases: spmm::cases::cases,
         bench: spmm::cases::bench,
         awkward: spmm::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "relu",
-        table: &NoVariants,
+        table: &relu::gpu::FORWARD,
         cases: relu::cases::cases,
         bench: relu::cases::bench,
         awkward: relu::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "relu_grad",
-        table: &NoVariants,
+        table: &relu::gpu::BACKWARD,
         cases: relu::cases::cases,
         bench: relu::cases::bench,
         awkward: relu::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "column_sums",
-        table: &NoVariants,
+        table: &column_sums::gpu::VARIANTS,
         cases: column_sums::cases::cases,
         bench: column_sums::cases::bench,
         awkward: column_sums::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "softmax_cross_entropy",
-        table: &NoVariants,
+        table: &softmax_cross_entropy::gpu::VARIANTS,
         cases: softmax_cross_entropy::cases::cases,
         bench: softmax_cross_entropy::cases::bench,
         awkward: softmax_cross_entropy::cases::awkward,
     },
+    #[cfg(feature = "nn")]
     Entry {
         name: "sgd",
         table: &sgd::gpu::VARIANTS,
@@ -153,21 +175,6 @@ pub static ALL: &[Entry] = &[
 #[must_use]
 pub fn permutations() -> Vec<Permutation> {
     let mut all: Vec<_> = ALL.iter().flat_map(|entry| entry.table.permutations()).collect();
-    all.extend(
-        [
-            bfp::permutations(),
-            bfp::product_permutations(),
-            ceiling::permutations(),
-            column_sums::permutations(),
-            convert::permutations(),
-            fmac::permutations(),
-            fmac::product_permutations(),
-            relu::permutations(),
-            softmax_cross_entropy::permutations(),
-            spmm::permutations(),
-            spmv::permutations(),
-        ]
-        .concat(),
-    );
+    all.extend([bfp::permutations(), bfp::product_permutations()].concat());
     all
 }

@@ -60,6 +60,14 @@ pub enum DataError {
         /// Pixels of one image.
         pixels: usize,
     },
+    /// The host cannot hold a split.
+    #[error("dataset: out of memory for {samples} samples of the {part} split")]
+    OutOfMemory {
+        /// The split.
+        part: Part,
+        /// Samples it was to hold.
+        samples: usize,
+    },
     /// A label outside the classes.
     #[error("dataset: the {part} split's label {index} is {label}; labels must be below {classes}")]
     Label {

@@ -11,6 +11,8 @@
 //! 92 % and asks a perceptron for 97 %.
 
 use super::data::{DataError, Dataset, Split};
+use crate::cpu::Cpu;
+use crate::tensor::alloc;
 
 /// Height of a drawn image in pixels.
 pub const ROWS: usize = 28;
@@ -355,34 +357,26 @@ pub fn digit(seed: u64, index: u64) -> ([u8; PIXELS], u8) {
     (image, label)
 }
 
-/// Draws `count` images from index `start` on; once `go_on` says no, the rest stay blank.
-fn split(seed: u64, start: u64, count: usize, go_on: &(dyn Fn() -> bool + Sync)) -> Split {
-    let mut images = vec![0u8; count * PIXELS];
-    let mut labels = vec![0u8; count];
-    let fill = |(i, (pixels, label)): (usize, (&mut [u8], &mut u8))| {
-        if !go_on() {
-            return;
+/// Draws `count` images from index `start` on; once `go_on` says no, the rest stay blank. `None` where the host cannot
+/// hold them.
+fn split(seed: u64, start: u64, count: usize, go_on: &(dyn Fn() -> bool + Sync)) -> Option<Split> {
+    let mut images = alloc::filled("digits", count.checked_mul(PIXELS)?, 0u8).ok()?;
+    let mut labels = alloc::filled("digits", count, 0u8).ok()?;
+    // Some images a task, so that the list of tasks is short.
+    const TASK: usize = 64;
+    let tasks = images.chunks_mut(TASK * PIXELS).zip(labels.chunks_mut(TASK));
+    Cpu::detect().items(tasks.collect(), |task, (images, labels)| {
+        let first = start.wrapping_add((task * TASK) as u64);
+        for ((i, pixels), label) in (0..).zip(images.chunks_mut(PIXELS)).zip(labels) {
+            if !go_on() {
+                return;
+            }
+            let (image, class) = digit(seed, first.wrapping_add(i));
+            pixels.copy_from_slice(&image);
+            *label = class;
         }
-        let (image, class) = digit(seed, start.wrapping_add(i as u64));
-        pixels.copy_from_slice(&image);
-        *label = class;
-    };
-    #[cfg(feature = "cpu")]
-    {
-        use rayon::prelude::*;
-        images
-            .par_chunks_mut(PIXELS)
-            .zip(labels.par_iter_mut())
-            .enumerate()
-            .for_each(fill);
-    }
-    #[cfg(not(feature = "cpu"))]
-    images
-        .chunks_mut(PIXELS)
-        .zip(labels.iter_mut())
-        .enumerate()
-        .for_each(fill);
-    Split { images, labels }
+    });
+    Some(Split { images, labels })
 }
 
 /// Draws `train` training and `test` test images. Training image `i` is `digit(seed, i)`; test images come from
@@ -392,8 +386,8 @@ fn split(seed: u64, start: u64, count: usize, go_on: &(dyn Fn() -> bool + Sync))
 /// on the number of threads.
 ///
 /// # Errors
-/// [`DataError::Empty`] when a split is asked to hold nothing, [`DataError::Length`] when its pixels would not
-/// fit the address space.
+/// [`DataError::Empty`] when a split is asked to hold nothing, [`DataError::OutOfMemory`] when the host cannot hold
+/// one.
 pub fn dataset(seed: u64, train: usize, test: usize) -> Result<Dataset, DataError> {
     draw(seed, train, test, &|| true)
 }
@@ -420,22 +414,12 @@ fn draw(
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Dataset, DataError> {
     use super::data::Part;
-    for (part, count) in [(Part::Train, train), (Part::Test, test)] {
-        if count
-            .checked_mul(PIXELS)
-            .is_none_or(|bytes| bytes > isize::MAX as usize)
-        {
-            return Err(DataError::Length {
-                part,
-                bytes: usize::MAX,
-                labels: count,
-                pixels: PIXELS,
-            });
-        }
-    }
+    let split = |part, start, samples| {
+        split(seed, start, samples, go_on).ok_or(DataError::OutOfMemory { part, samples })
+    };
     Dataset::new(
-        split(seed, 0, train, go_on),
-        split(seed, TEST_START, test, go_on),
+        split(Part::Train, 0, train)?,
+        split(Part::Test, TEST_START, test)?,
         ROWS,
         COLS,
         CLASSES,

@@ -14,7 +14,7 @@ use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
 use crate::kernels::{ColumnSums, Matmul, ReluGrad, Sgd, SoftmaxCrossEntropy};
-use crate::tensor::DType;
+use crate::tensor::{DType, alloc};
 
 /// What random bits are for: the high byte of their stream, the parameter's number being the rest.
 const INIT: u8 = 1;
@@ -75,11 +75,13 @@ pub(super) struct Network {
 
 /// The leading dimension of rows of `cols` elements.
 pub(super) fn ld(dtype: DType, cols: usize) -> usize {
-    cols.next_multiple_of(dtype.row_multiple())
+    // Extents that wrap are refused as buffers past every limit.
+    cols.checked_next_multiple_of(dtype.row_multiple())
+        .unwrap_or(usize::MAX)
 }
 
 fn words(dtype: DType, rows: usize, cols: usize) -> u64 {
-    dtype.words(rows as u64 * ld(dtype, cols) as u64)
+    dtype.words((rows as u64).saturating_mul(ld(dtype, cols) as u64))
 }
 
 /// The type of losses: f64 where everything is.
@@ -92,139 +94,22 @@ pub(super) fn loss_type(recipe: &Recipe) -> DType {
 
 impl Network {
     pub(super) fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
-        let layers = &options.layers;
-        let batch = options.batch;
         let mut program = Program::new(device);
         let mut memory = MemoryUse::default();
-        let buffer = |program: &mut Program, count: &mut u64, words: u64| {
-            *count += words * 4;
-            program.buffer(words)
-        };
-
-        let mut parameters = Vec::new();
-        for (layer, pair) in layers.windows(2).enumerate() {
-            let &[inputs, outputs] = pair else { continue };
-            for (bias, rows, cols) in [(false, outputs, inputs), (true, 1, outputs)] {
-                let weights = words(recipe.weights, rows, cols);
-                let master = match recipe.master {
-                    Some(dtype) => Some(buffer(
-                        &mut program,
-                        &mut memory.master,
-                        words(dtype, rows, cols),
-                    )?),
-                    None => None,
-                };
-                let momentum = words(recipe.momentum, rows, cols);
-                parameters.push(Parameter {
-                    layer,
-                    bias,
-                    rows,
-                    cols,
-                    dtype: recipe.weights,
-                    ld: ld(recipe.weights, cols),
-                    buffer: buffer(&mut program, &mut memory.weights, weights)?,
-                    master,
-                    momentum: buffer(&mut program, &mut memory.optimizer, momentum)?,
-                });
-            }
-        }
-        let mut activations = Vec::new();
-        for &width in layers {
-            let words = words(recipe.activations, batch, width);
-            activations.push(buffer(&mut program, &mut memory.activations, words)?);
-        }
-        let labels = buffer(&mut program, &mut memory.activations, batch as u64)?;
-        let loss_words = loss_type(recipe).words(batch as u64);
-        let loss = buffer(&mut program, &mut memory.activations, loss_words)?;
-
-        // One buffer serves the gradients of all layers' weights, one those of their biases, and two those of
-        // activations: the one read and the one written.
-        let gradient = |rows, cols| words(recipe.gradients, rows, cols);
-        let largest = |sizes: &mut dyn Iterator<Item = u64>| sizes.max().unwrap_or(0);
-        let weight_words = largest(
-            &mut parameters
-                .iter()
-                .filter(|p| !p.bias)
-                .map(|p| gradient(p.rows, p.cols)),
-        );
-        let bias_words = largest(&mut layers[1..].iter().map(|&width| gradient(1, width)));
-        let activation_words = largest(&mut layers[1..].iter().map(|&width| gradient(batch, width)));
-        let weight_gradient = buffer(&mut program, &mut memory.gradients, weight_words)?;
-        let bias_gradient = buffer(&mut program, &mut memory.gradients, bias_words)?;
-        let turns = [
-            buffer(&mut program, &mut memory.gradients, activation_words)?,
-            buffer(&mut program, &mut memory.gradients, activation_words)?,
-        ];
-
-        let count = layers.len() - 1;
-        let (act, grad) = (recipe.activations, recipe.gradients);
-        for layer in 0..count {
-            let (inputs, outputs) = (layers[layer], layers[layer + 1]);
-            let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
-            let product = Matmul::new(batch, outputs, inputs)
-                .types(act, recipe.weights, act)
-                .transposed(false, true)
-                .bias(recipe.weights);
-            let product = if layer + 1 < count {
-                product.relu()
-            } else {
-                product
-            };
-            let operands = [activations[layer], w.buffer, activations[layer + 1], b.buffer];
-            program.push(product, &operands)?;
-        }
+        let parameters = parameters(&mut program, &mut memory, recipe, &options.layers)?;
+        let data = Data::new(&mut program, &mut memory, recipe, options)?;
+        let gradients = Gradients::new(&mut program, &mut memory, recipe, options, &parameters)?;
+        forward(&mut program, recipe, options, &parameters, &data)?;
         let forward = program.len();
-        let logits = activations[count];
-        let softmax = SoftmaxCrossEntropy::new(batch, layers[count], act, grad);
-        program.push(softmax, &[logits, labels, loss, turns[0]])?;
-
-        for layer in (0..count).rev() {
-            let (inputs, outputs) = (layers[layer], layers[layer + 1]);
-            let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
-            let (dy, dx) = match (count - 1 - layer) % 2 {
-                0 => (turns[0], turns[1]),
-                _ => (turns[1], turns[0]),
-            };
-            let x = activations[layer];
-            let product = Matmul::new(outputs, inputs, batch)
-                .types(grad, act, grad)
-                .transposed(true, false);
-            program.push(product, &[dy, x, weight_gradient])?;
-            let sums = ColumnSums::new(grad, grad, batch, outputs, ld(grad, outputs));
-            program.push(sums, &[dy, bias_gradient])?;
-            if layer > 0 {
-                let product = Matmul::new(batch, inputs, outputs).types(grad, recipe.weights, grad);
-                program.push(product, &[dy, w.buffer, dx])?;
-                // The mask is y > 0: activations and gradients share a type in every recipe.
-                let mask = ReluGrad {
-                    dtype: grad,
-                    rows: batch,
-                    cols: inputs,
-                    y_ld: ld(act, inputs),
-                    dy_ld: ld(grad, inputs),
-                    dx_ld: ld(grad, inputs),
-                    in_place: true,
-                };
-                program.push(mask, &[x, dx])?;
-            }
-            let update = |program: &mut Program, id: usize, p: &Parameter, gradient: BufferId| {
-                let sgd = sgd(recipe, options, id as u32, p.rows, p.cols);
-                match p.master {
-                    Some(master) => program.push(sgd, &[gradient, master, p.momentum, p.buffer]),
-                    None => program.push(sgd, &[gradient, p.buffer, p.momentum]),
-                }
-            };
-            update(&mut program, 2 * layer, w, weight_gradient)?;
-            update(&mut program, 2 * layer + 1, b, bias_gradient)?;
-        }
+        backward(&mut program, recipe, options, &parameters, &data, &gradients)?;
         memory.total = program.bytes();
         let mut network = Self {
             program,
             parameters,
-            input: activations[0],
-            labels,
-            loss,
-            logits,
+            input: data.input,
+            labels: data.labels,
+            loss: data.loss,
+            logits: data.logits,
             forward,
             memory,
         };
@@ -246,11 +131,11 @@ impl Network {
                 ..Draw::default()
             };
             let scale = (2.0 / cols as f64).sqrt();
-            let values = normals(draw, rows * cols, scale);
-            let packed = pack(recipe.weights, rows, cols, |i| values[i]);
+            let values = normals(draw, rows * cols, scale)?;
+            let packed = pack(recipe.weights, rows, cols, |i| values[i])?;
             self.program.write(parameter.buffer, &packed)?;
             if let (Some(dtype), Some(master)) = (recipe.master, parameter.master) {
-                let packed = pack(dtype, rows, cols, |i| values[i]);
+                let packed = pack(dtype, rows, cols, |i| values[i])?;
                 self.program.write(master, &packed)?;
             }
         }
@@ -265,6 +150,211 @@ impl Network {
     pub(super) fn run_forward(&mut self, values: &StepValues) -> Result<()> {
         self.program.run_range(0..self.forward, values)
     }
+}
+
+/// A buffer of the program, counted to its use.
+fn buffer(program: &mut Program, count: &mut u64, words: u64) -> Result<BufferId> {
+    *count += words * 4;
+    program.buffer(words)
+}
+
+/// Weights and biases, layer by layer, with what their updates keep.
+fn parameters(
+    program: &mut Program,
+    memory: &mut MemoryUse,
+    recipe: &Recipe,
+    layers: &[usize],
+) -> Result<Vec<Parameter>> {
+    let mut parameters = Vec::new();
+    for (layer, pair) in layers.windows(2).enumerate() {
+        let &[inputs, outputs] = pair else { continue };
+        for (bias, rows, cols) in [(false, outputs, inputs), (true, 1, outputs)] {
+            let weights = words(recipe.weights, rows, cols);
+            let master = match recipe.master {
+                Some(dtype) => Some(buffer(program, &mut memory.master, words(dtype, rows, cols))?),
+                None => None,
+            };
+            let momentum = words(recipe.momentum, rows, cols);
+            parameters.push(Parameter {
+                layer,
+                bias,
+                rows,
+                cols,
+                dtype: recipe.weights,
+                ld: ld(recipe.weights, cols),
+                buffer: buffer(program, &mut memory.weights, weights)?,
+                master,
+                momentum: buffer(program, &mut memory.optimizer, momentum)?,
+            });
+        }
+    }
+    Ok(parameters)
+}
+
+/// What flows forward.
+struct Data {
+    input: BufferId,
+    /// The outputs of every layer, the logits last.
+    outputs: Vec<BufferId>,
+    logits: BufferId,
+    labels: BufferId,
+    loss: BufferId,
+}
+
+impl Data {
+    fn new(
+        program: &mut Program,
+        memory: &mut MemoryUse,
+        recipe: &Recipe,
+        options: &TrainOptions,
+    ) -> Result<Self> {
+        let count = &mut memory.activations;
+        let mut rows = |program: &mut Program, width| {
+            buffer(program, count, words(recipe.activations, options.batch, width))
+        };
+        let input = rows(program, options.layers[0])?;
+        let mut outputs = Vec::new();
+        let mut logits = input;
+        for &width in &options.layers[1..] {
+            logits = rows(program, width)?;
+            outputs.push(logits);
+        }
+        let loss_words = loss_type(recipe).words(options.batch as u64);
+        Ok(Self {
+            input,
+            outputs,
+            logits,
+            labels: buffer(program, &mut memory.activations, options.batch as u64)?,
+            loss: buffer(program, &mut memory.activations, loss_words)?,
+        })
+    }
+
+    /// What layer number `layer` reads.
+    fn input_of(&self, layer: usize) -> BufferId {
+        match layer {
+            0 => self.input,
+            layer => self.outputs[layer - 1],
+        }
+    }
+}
+
+/// One buffer serves the gradients of all layers' weights, one those of their biases, and two those of
+/// activations: the one read and the one written.
+struct Gradients {
+    weights: BufferId,
+    bias: BufferId,
+    turns: [BufferId; 2],
+}
+
+impl Gradients {
+    fn new(
+        program: &mut Program,
+        memory: &mut MemoryUse,
+        recipe: &Recipe,
+        options: &TrainOptions,
+        parameters: &[Parameter],
+    ) -> Result<Self> {
+        let outputs = &options.layers[1..];
+        let gradient = |rows, cols| words(recipe.gradients, rows, cols);
+        let largest = |sizes: &mut dyn Iterator<Item = u64>| sizes.max().unwrap_or(0);
+        let weights = parameters.iter().filter(|parameter| !parameter.bias);
+        let weights = largest(&mut weights.map(|p| gradient(p.rows, p.cols)));
+        let bias = largest(&mut outputs.iter().map(|&width| gradient(1, width)));
+        let activations = largest(&mut outputs.iter().map(|&width| gradient(options.batch, width)));
+        let mut make = |words| buffer(program, &mut memory.gradients, words);
+        Ok(Self {
+            weights: make(weights)?,
+            bias: make(bias)?,
+            turns: [make(activations)?, make(activations)?],
+        })
+    }
+}
+
+/// A product with its bias and, but for the last, its ReLU per layer.
+fn forward(
+    program: &mut Program,
+    recipe: &Recipe,
+    options: &TrainOptions,
+    parameters: &[Parameter],
+    data: &Data,
+) -> Result<()> {
+    let layers = &options.layers;
+    let (act, count) = (recipe.activations, layers.len() - 1);
+    for layer in 0..count {
+        let (inputs, outputs) = (layers[layer], layers[layer + 1]);
+        let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
+        let product = Matmul::new(options.batch, outputs, inputs)
+            .types(act, recipe.weights, act)
+            .transposed(false, true)
+            .bias(recipe.weights);
+        let product = if layer + 1 < count {
+            product.relu()
+        } else {
+            product
+        };
+        let operands = [data.input_of(layer), w.buffer, data.outputs[layer], b.buffer];
+        program.push(product, &operands)?;
+    }
+    Ok(())
+}
+
+/// The loss, and from the last layer to the first the gradients and the updates.
+fn backward(
+    program: &mut Program,
+    recipe: &Recipe,
+    options: &TrainOptions,
+    parameters: &[Parameter],
+    data: &Data,
+    gradients: &Gradients,
+) -> Result<()> {
+    let (layers, batch) = (&options.layers, options.batch);
+    let (act, grad) = (recipe.activations, recipe.gradients);
+    let count = layers.len() - 1;
+    let turns = gradients.turns;
+    let softmax = SoftmaxCrossEntropy::new(batch, layers[count], act, grad);
+    program.push(softmax, &[data.logits, data.labels, data.loss, turns[0]])?;
+    for layer in (0..count).rev() {
+        let (inputs, outputs) = (layers[layer], layers[layer + 1]);
+        let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
+        let (dy, dx) = match (count - 1 - layer) % 2 {
+            0 => (turns[0], turns[1]),
+            _ => (turns[1], turns[0]),
+        };
+        let x = data.input_of(layer);
+        let product = Matmul::new(outputs, inputs, batch)
+            .types(grad, act, grad)
+            .transposed(true, false);
+        program.push(product, &[dy, x, gradients.weights])?;
+        let sums = ColumnSums::new(grad, grad, batch, outputs, ld(grad, outputs));
+        program.push(sums, &[dy, gradients.bias])?;
+        if layer > 0 {
+            let product = Matmul::new(batch, inputs, outputs).types(grad, recipe.weights, grad);
+            program.push(product, &[dy, w.buffer, dx])?;
+            // The mask is y > 0: activations and gradients share a type in every recipe.
+            let mask = ReluGrad {
+                dtype: grad,
+                rows: batch,
+                cols: inputs,
+                y_ld: ld(act, inputs),
+                dy_ld: ld(grad, inputs),
+                dx_ld: ld(grad, inputs),
+                in_place: true,
+            };
+            program.push(mask, &[x, dx])?;
+        }
+        for (id, parameter, gradient) in [
+            (2 * layer, w, gradients.weights),
+            (2 * layer + 1, b, gradients.bias),
+        ] {
+            let sgd = sgd(recipe, options, id as u32, parameter.rows, parameter.cols);
+            let (weights, momentum) = (parameter.buffer, parameter.momentum);
+            match parameter.master {
+                Some(master) => program.push(sgd, &[gradient, master, momentum, weights])?,
+                None => program.push(sgd, &[gradient, weights, momentum])?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The update of parameter number `id`.
@@ -324,8 +414,8 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
 }
 
 /// `count` normal numbers of mean 0: Box and Muller's transform of pairs of 32 random bits.
-fn normals(draw: Draw, count: usize, deviation: f64) -> Vec<f64> {
-    let mut values = Vec::with_capacity(count.next_multiple_of(4));
+fn normals(draw: Draw, count: usize, deviation: f64) -> Result<Vec<f64>> {
+    let mut values = alloc::reserved("initialize", count.next_multiple_of(4))?;
     for block in 0..count.div_ceil(4) as u64 {
         let [a, b, c, d] = draw
             .block(block)
@@ -337,13 +427,13 @@ fn normals(draw: Draw, count: usize, deviation: f64) -> Vec<f64> {
         }
     }
     values.truncate(count);
-    values
+    Ok(values)
 }
 
 /// Values as rows of a type with the leading dimension of tensors; padding is zero.
-pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize) -> f64) -> Vec<u32> {
+pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize) -> f64) -> Result<Vec<u32>> {
     let ld = ld(dtype, cols);
-    let mut packed = vec![0; dtype.words((rows * ld) as u64) as usize];
+    let mut packed = alloc::filled("pack", dtype.words((rows * ld) as u64) as usize, 0)?;
     for row in 0..rows {
         for col in 0..cols {
             let (value, at) = (value(row * cols + col), row * ld + col);
@@ -360,7 +450,7 @@ pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize)
             }
         }
     }
-    packed
+    Ok(packed)
 }
 
 #[cfg(test)]
@@ -368,13 +458,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normals_are_normal() {
+    fn normals_are_normal() -> Result<()> {
         let draw = Draw {
             seed: 1,
             ..Draw::default()
         };
         let n = 100_000;
-        let values = normals(draw, n, 2.0);
+        let values = normals(draw, n, 2.0)?;
         let mean = values.iter().sum::<f64>() / n as f64;
         let variance = values.iter().map(|v| v * v).sum::<f64>() / n as f64;
         // Five standard deviations of each.
@@ -385,5 +475,6 @@ mod tests {
         );
         let outside = values.iter().filter(|v| v.abs() > 4.0).count() as f64 / n as f64;
         assert!((outside - 0.0455).abs() < 0.004, "{outside}");
+        Ok(())
     }
 }

@@ -5,10 +5,22 @@ use crate::tensor::DType;
 
 /// A training recipe: the formats of weights, activations, gradients and optimizer state, and how weights are
 /// rounded. Sums of products are always f32 (f64 where everything is).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// ```
+/// use fewbit::nn::Recipe;
+/// use fewbit::tensor::DType;
+///
+/// // As `bf16-mixed`, with the momentum in bf16.
+/// let recipe = Recipe::new("bf16-lean", DType::Bf16)
+///     .with_master(DType::F32)
+///     .with_momentum(DType::Bf16);
+/// assert_eq!(recipe.weights, DType::Bf16);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Recipe {
     /// Its name in tables: `bf16-sr`.
-    pub name: &'static str,
+    pub name: String,
     /// The weights and biases that products read.
     pub weights: DType,
     /// A wider copy that updates are added to and that `weights` is rounded from; `None`: updates go straight
@@ -25,50 +37,94 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Everything in one format, without a master, rounded to nearest.
+    #[must_use]
+    pub fn new(name: impl Into<String>, dtype: DType) -> Self {
+        Self {
+            name: name.into(),
+            weights: dtype,
+            master: None,
+            activations: dtype,
+            gradients: dtype,
+            momentum: dtype,
+            rounding: Rounding::Nearest,
+        }
+    }
+
+    /// With weights of this format.
+    #[must_use]
+    pub fn with_weights(self, weights: DType) -> Self {
+        Self { weights, ..self }
+    }
+
+    /// With a master copy of the weights in this format.
+    #[must_use]
+    pub fn with_master(self, dtype: DType) -> Self {
+        Self {
+            master: Some(dtype),
+            ..self
+        }
+    }
+
+    /// With activations and their gradients, which share a type, of this format.
+    #[must_use]
+    pub fn with_activations(self, dtype: DType) -> Self {
+        Self {
+            activations: dtype,
+            gradients: dtype,
+            ..self
+        }
+    }
+
+    /// With momentum of this format.
+    #[must_use]
+    pub fn with_momentum(self, momentum: DType) -> Self {
+        Self { momentum, ..self }
+    }
+
+    /// With updates rounded like this.
+    #[must_use]
+    pub fn with_rounding(self, rounding: Rounding) -> Self {
+        Self { rounding, ..self }
+    }
+
     /// Everything f64: the CPU device and the reference only.
     #[must_use]
-    pub const fn f64() -> Self {
-        Self::uniform("f64", DType::F64)
+    pub fn f64() -> Self {
+        Self::new("f64", DType::F64)
     }
 
     /// Everything f32.
     #[must_use]
-    pub const fn f32() -> Self {
-        Self::uniform("f32", DType::F32)
+    pub fn f32() -> Self {
+        Self::new("f32", DType::F32)
     }
 
     /// bf16 weights, activations and gradients in every product; updates and momentum in f32, with an f32
     /// master copy of the weights.
     #[must_use]
-    pub const fn bf16_mixed() -> Self {
-        Self {
-            name: "bf16-mixed",
-            master: Some(DType::F32),
-            momentum: DType::F32,
-            ..Self::uniform("", DType::Bf16)
-        }
+    pub fn bf16_mixed() -> Self {
+        Self::new("bf16-mixed", DType::Bf16)
+            .with_master(DType::F32)
+            .with_momentum(DType::F32)
     }
 
     /// bf16 throughout, updates rounded stochastically: no f32 copy of anything but single sums.
     #[must_use]
-    pub const fn bf16_sr() -> Self {
-        Self {
-            name: "bf16-sr",
-            rounding: Rounding::Stochastic,
-            ..Self::uniform("", DType::Bf16)
-        }
+    pub fn bf16_sr() -> Self {
+        Self::new("bf16-sr", DType::Bf16).with_rounding(Rounding::Stochastic)
     }
 
     /// bf16 throughout, updates rounded to nearest: what stochastic rounding is measured against. Updates below
     /// half a unit in the last place of a weight are lost.
     #[must_use]
-    pub const fn bf16_nearest() -> Self {
-        Self::uniform("bf16-nearest", DType::Bf16)
+    pub fn bf16_nearest() -> Self {
+        Self::new("bf16-nearest", DType::Bf16)
     }
 
     /// The four recipes that the program compares.
     #[must_use]
-    pub const fn all() -> [Self; 4] {
+    pub fn all() -> [Self; 4] {
         [Self::f64(), Self::f32(), Self::bf16_mixed(), Self::bf16_sr()]
     }
 
@@ -88,17 +144,5 @@ impl Recipe {
     pub fn uses_f64(&self) -> bool {
         let parts = [self.weights, self.activations, self.gradients, self.momentum];
         parts.contains(&DType::F64) || self.master == Some(DType::F64)
-    }
-
-    const fn uniform(name: &'static str, dtype: DType) -> Self {
-        Self {
-            name,
-            weights: dtype,
-            master: None,
-            activations: dtype,
-            gradients: dtype,
-            momentum: dtype,
-            rounding: Rounding::Nearest,
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
 use crate::gpu::StepValues;
 use crate::tensor::element::load;
-use crate::tensor::{DType, HostBuffer};
+use crate::tensor::{DType, HostBuffer, alloc};
 
 /// What is trained, and how; the formats are the [`Recipe`]'s.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,7 @@ impl Trainer {
         mlp::check(recipe, options)?;
         Ok(Self {
             network: Network::new(device, recipe, options)?,
-            recipe: *recipe,
+            recipe: recipe.clone(),
             options: options.clone(),
             epochs: 0,
             steps: 0,
@@ -156,7 +156,7 @@ impl Trainer {
                 expected: "at most as many as there are images",
             });
         }
-        let order = shuffled(split.len(), self.options.seed, self.epochs as u32);
+        let order = shuffled(split.len(), self.options.seed, self.epochs as u32)?;
         let steps = split.len() / batch;
         let rate = self.options.learning_rate * self.options.rate_decay.powi(self.epochs as i32);
         for (step, images) in order.chunks_exact(batch).enumerate() {
@@ -199,7 +199,7 @@ impl Trainer {
         let split = data.test();
         let classes = data.classes();
         let dtype = self.recipe.activations;
-        let order: Vec<u32> = (0..split.len() as u32).collect();
+        let order = numbers(split.len())?;
         let mut right = 0usize;
         for images in order.chunks(self.options.batch) {
             self.upload(split, data.pixels(), images)?;
@@ -252,7 +252,7 @@ impl Trainer {
         let [epoch, step] = self.last;
         Err(Error::Diverged {
             op: OP,
-            recipe: self.recipe.name.to_string(),
+            recipe: self.recipe.name.clone(),
             what,
             value: value.to_string(),
             epoch,
@@ -291,9 +291,9 @@ impl Trainer {
     /// nothing.
     fn upload(&mut self, split: &Split, pixels: usize, images: &[u32]) -> Result<()> {
         let dtype = self.recipe.activations;
-        let packed = batch(dtype, &split.images, pixels, images, self.options.batch);
+        let packed = batch(dtype, &split.images, pixels, images, self.options.batch)?;
         self.network.program.write(self.network.input, &packed)?;
-        let mut labels = vec![u32::MAX; self.options.batch];
+        let mut labels = alloc::filled(OP, self.options.batch, u32::MAX)?;
         for (label, &image) in labels.iter_mut().zip(images) {
             *label = u32::from(split.labels[image as usize]);
         }
@@ -302,14 +302,16 @@ impl Trainer {
 }
 
 /// Pixels of the named images as rows of a type, from a table of the 256 values.
-fn batch(dtype: DType, all: &[u8], pixels: usize, images: &[u32], rows: usize) -> Vec<u32> {
+fn batch(dtype: DType, all: &[u8], pixels: usize, images: &[u32], rows: usize) -> Result<Vec<u32>> {
     let level = |level: u32| f64::from(level) / 255.0;
     let ld = mlp::ld(dtype, pixels);
-    let mut packed = vec![0u32; dtype.words((rows * ld) as u64) as usize];
+    let mut packed = alloc::filled(OP, dtype.words((rows * ld) as u64) as usize, 0u32)?;
     let row_words = dtype.words(ld as u64) as usize;
-    let table: Vec<u32> = (0..256)
-        .flat_map(|value| mlp::pack(dtype, 1, 1, |_| level(value))[..dtype.words(1) as usize].to_vec())
-        .collect();
+    let mut table = Vec::new();
+    for value in 0..256 {
+        let packed = mlp::pack(dtype, 1, 1, |_| level(value))?;
+        table.extend_from_slice(&packed[..dtype.words(1) as usize]);
+    }
     for (row, &image) in packed.chunks_mut(row_words).zip(images) {
         let source = &all[image as usize * pixels..][..pixels];
         match dtype {
@@ -331,18 +333,25 @@ fn batch(dtype: DType, all: &[u8], pixels: usize, images: &[u32], rows: usize) -
             }
         }
     }
-    packed
+    Ok(packed)
+}
+
+/// The numbers 0..len.
+fn numbers(len: usize) -> Result<Vec<u32>> {
+    let mut numbers = alloc::reserved(OP, len)?;
+    numbers.extend(0..len as u32);
+    Ok(numbers)
 }
 
 /// The numbers 0..len in an order drawn for an epoch (Fisher and Yates).
-fn shuffled(len: usize, seed: u64, epoch: u32) -> Vec<u32> {
+fn shuffled(len: usize, seed: u64, epoch: u32) -> Result<Vec<u32>> {
     let draw = Draw {
         seed,
         stream: stream(mlp::SHUFFLE, 0),
         step: epoch,
         ..Draw::default()
     };
-    let mut order: Vec<u32> = (0..len as u32).collect();
+    let mut order = numbers(len)?;
     for i in (1..len).rev() {
         let block = draw.block(i as u64);
         let bits = u64::from(block[0]) | (u64::from(block[1]) << 32);
@@ -350,7 +359,7 @@ fn shuffled(len: usize, seed: u64, epoch: u32) -> Vec<u32> {
         let j = ((u128::from(bits) * (i as u128 + 1)) >> 64) as usize;
         order.swap(i, j);
     }
-    order
+    Ok(order)
 }
 
 #[cfg(test)]
@@ -359,31 +368,33 @@ mod tests {
     use crate::format::bf16;
 
     #[test]
-    fn a_shuffle_is_a_permutation_of_its_epoch() {
-        let first = shuffled(1000, 7, 0);
+    fn a_shuffle_is_a_permutation_of_its_epoch() -> Result<()> {
+        let first = shuffled(1000, 7, 0)?;
         let mut sorted = first.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
-        assert_eq!(first, shuffled(1000, 7, 0));
-        assert_ne!(first, shuffled(1000, 7, 1));
-        assert_ne!(first, shuffled(1000, 8, 0));
+        assert_eq!(first, shuffled(1000, 7, 0)?);
+        assert_ne!(first, shuffled(1000, 7, 1)?);
+        assert_ne!(first, shuffled(1000, 8, 0)?);
         let stayed = (0u32..).zip(&first).filter(|(i, to)| i == *to).count();
         assert!(stayed < 10, "{stayed} stayed in place");
+        Ok(())
     }
 
     #[test]
-    fn a_batch_is_scaled_pixels() {
+    fn a_batch_is_scaled_pixels() -> Result<()> {
         let all = [0u8, 255, 51, 9, 8, 7];
-        let floats = batch(DType::F32, &all, 3, &[1, 0], 3);
+        let floats = batch(DType::F32, &all, 3, &[1, 0], 3)?;
         let value = |i: usize| f32::from_bits(floats[i]);
         assert_eq!(floats.len(), 12);
         assert_eq!([value(4), value(5), value(6), value(7)], [0.0, 1.0, 0.2, 0.0]);
         assert_eq!(value(0), 9.0 / 255.0);
         assert!(floats[8..].iter().all(|&word| word == 0));
-        let halves = batch(DType::Bf16, &all, 3, &[0], 1);
+        let halves = batch(DType::Bf16, &all, 3, &[0], 1)?;
         assert_eq!(halves, [0x3f80_0000, u32::from(bf16::from_f32(0.2)), 0, 0]);
-        let doubles = batch(DType::F64, &all, 3, &[0], 1);
+        let doubles = batch(DType::F64, &all, 3, &[0], 1)?;
         assert_eq!(load(DType::F64, &doubles, 2), 0.2);
         assert_eq!(load(DType::F64, &doubles, 3), 0.0);
+        Ok(())
     }
 }

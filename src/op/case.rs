@@ -2,9 +2,10 @@
 
 use super::data::Source;
 use super::{Op, Table};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::bf16;
-use crate::tensor::HostBuffer;
+use crate::gpu::Access;
+use crate::tensor::{HostBuffer, alloc};
 
 /// Words of sentinel past the end of every operand: a kernel that writes there fails.
 const GUARD: usize = 16;
@@ -55,16 +56,38 @@ impl Case {
     /// The operands before the run, each followed by guard words.
     ///
     /// # Errors
-    /// Out of memory.
+    /// Another number of operands than the operation has, one that is read and too short, or out of memory.
     pub fn operands(&self) -> Result<Vec<HostBuffer>> {
+        let specs = self.op.operands();
+        let mut buffers = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            buffers.push(HostBuffer::zeroed(spec.words.saturating_add(GUARD as u64))?);
+        }
+        // The lists that `fill` makes cannot fail softly: as much again is asked for, and given back, beforehand.
+        for spec in &specs {
+            alloc::reserved::<u32>("check", spec.words as usize)?;
+        }
         let given = (self.fill)();
-        let mut buffers = Vec::with_capacity(given.len());
-        for (spec, words) in self.op.operands().iter().zip(&given) {
-            let mut buffer = HostBuffer::zeroed(spec.words + GUARD as u64)?;
+        if given.len() != specs.len() {
+            return Err(Error::Operands {
+                op: self.op.name(),
+                expected: specs.len(),
+                got: given.len(),
+            });
+        }
+        for ((spec, words), buffer) in specs.iter().zip(&given).zip(&mut buffers) {
+            // Sentinels in place of operands would be checked as if they were meant.
+            if spec.access != Access::Write && (words.len() as u64) < spec.words {
+                return Err(Error::TooSmall {
+                    op: self.op.name(),
+                    operand: spec.name,
+                    needed: spec.words * 4,
+                    got: words.len() as u64 * 4,
+                });
+            }
             buffer.words_mut().fill(SENTINEL);
             let len = words.len().min(spec.words as usize);
             buffer.words_mut()[..len].copy_from_slice(&words[..len]);
-            buffers.push(buffer);
         }
         Ok(buffers)
     }

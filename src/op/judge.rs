@@ -223,9 +223,10 @@ impl Sum {
     /// Error over bound; `None` where nothing is promised.
     fn ratio(&self, want: f64, got: f64, stored: Stored, arithmetic: &Arithmetic) -> Option<f64> {
         let outcome = |right: bool| Some(if right { 0.0 } else { f64::INFINITY });
-        if self.whole && self.terms <= 1 << 16 && stored != Stored::F64 {
-            // Every partial sum in every order is a whole number below 2^23: nothing is left free but the sign of a
-            // zero.
+        let whole = self.whole && self.alpha.max(1.0) * self.products + self.added <= f64::from(1 << 23);
+        if whole && stored != Stored::F64 {
+            // Every partial sum in every order is a whole number of that magnitude at most: nothing is left free but
+            // the sign of a zero.
             return outcome(want == got);
         }
         let bound = ErrorBound {

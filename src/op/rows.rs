@@ -1,11 +1,9 @@
-//! Helpers of elementwise kernels over rows with leading dimensions, and judges of values inside a bound.
+//! Helpers of kernels over rows, and judges of values inside a bound.
 
 use std::ops::Range;
 
 use super::Verdict;
-use crate::error::{Error, Result};
 use crate::format::bf16;
-use crate::gpu::{Gpu, split_rows};
 use crate::tensor::DType;
 
 /// Words that `rows` rows of `cols` elements span.
@@ -21,152 +19,6 @@ pub(crate) fn cut(range: Range<u64>, most: u64) -> impl Iterator<Item = Range<u6
     let (most, count) = (most.max(1), range.end - range.start);
     (0..count.div_ceil(most))
         .map(move |i| range.start + i * most..(range.start + (i + 1) * most).min(range.end))
-}
-
-/// Whether all operands are one contiguous run of `rows * cols` elements.
-pub(crate) fn contiguous(rows: usize, cols: usize, operands: &[(DType, usize)]) -> bool {
-    rows <= 1 || operands.iter().all(|(_, ld)| *ld == cols)
-}
-
-/// The part of every operand that one dispatch works on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Piece {
-    pub(crate) rows: u64,
-    pub(crate) cols: u64,
-    /// Logical row-major index of its first element.
-    pub(crate) base: u64,
-    /// Its first row; `None` for a piece of a contiguous run.
-    row: Option<u64>,
-}
-
-impl Piece {
-    /// The first word and the number of words of an operand.
-    pub(crate) fn window(&self, dtype: DType, ld: usize) -> (u64, u64) {
-        let first = match self.row {
-            Some(row) => row * dtype.words(ld as u64),
-            None => dtype.words(self.base),
-        };
-        (first, words(dtype, self.rows as usize, self.cols as usize, ld))
-    }
-}
-
-/// Cuts an elementwise operation into dispatches: by rows, or, where all operands are contiguous, at multiples
-/// of eight elements, where draws begin anew.
-pub(crate) fn pieces(gpu: &Gpu, rows: usize, cols: usize, operands: &[(DType, usize)]) -> Vec<Piece> {
-    if rows == 0 || cols == 0 {
-        return Vec::new();
-    }
-    let per_row = |elements: &dyn Fn(usize) -> u64| {
-        let words = operands.iter().map(|(dtype, ld)| dtype.words(elements(*ld)));
-        let widest = words.clone().max().unwrap_or(1);
-        (words.sum::<u64>(), widest * 4)
-    };
-    if contiguous(rows, cols, operands) {
-        let (work, bytes) = per_row(&|_| 8);
-        let len = rows as u64 * cols as u64;
-        let cut = |range: Range<u64>| {
-            let (base, end) = (range.start * 8, (range.end * 8).min(len));
-            let cols = end - base;
-            Piece {
-                rows: 1,
-                cols,
-                base,
-                row: None,
-            }
-        };
-        let eights = split_rows(gpu, len.div_ceil(8), work, bytes, 1);
-        return eights.into_iter().map(cut).collect();
-    }
-    let (work, bytes) = per_row(&|ld| ld as u64);
-    let cut = |range: Range<u64>| Piece {
-        rows: range.end - range.start,
-        cols: cols as u64,
-        base: range.start * cols as u64,
-        row: Some(range.start),
-    };
-    split_rows(gpu, rows as u64, work, bytes, 1)
-        .into_iter()
-        .map(cut)
-        .collect()
-}
-
-/// Checks extents, types and leading dimensions of an operation over rows.
-pub(crate) fn check(
-    op: &'static str,
-    rows: usize,
-    cols: usize,
-    allowed: &[DType],
-    expected: &'static str,
-    operands: &[(&'static str, DType, usize)],
-) -> Result<()> {
-    for (what, value) in [("rows", rows), ("cols", cols)] {
-        super::check_limit(op, what, value as u64, u64::from(u32::MAX) / 2)?;
-    }
-    for &(operand, got, ld) in operands {
-        if !allowed.contains(&got) {
-            return Err(Error::DType {
-                op,
-                operand,
-                expected,
-                got,
-            });
-        }
-        super::check_ld(op, operand, got, cols, ld)?;
-    }
-    Ok(())
-}
-
-/// f64 is all or nothing: no operation mixes it with narrower types.
-pub(crate) fn check_f64_alone(op: &'static str, operands: &[(&'static str, DType, usize)]) -> Result<()> {
-    let wide = operands
-        .iter()
-        .filter(|(_, dtype, _)| *dtype == DType::F64)
-        .count();
-    match operands.iter().find(|(_, dtype, _)| *dtype != DType::F64) {
-        Some(&(operand, got, _)) if wide > 0 => Err(Error::DType {
-            op,
-            operand,
-            expected: "f64, as the other operands",
-            got,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Fails every word of an operand in rows that padding owns and that did not keep its value, and the high half
-/// beside the last of an odd count of 16-bit elements if it is not zero.
-pub(crate) fn padding(
-    verdict: &mut Verdict,
-    operand: &'static str,
-    (dtype, rows, cols, ld): (DType, usize, usize, usize),
-    before: &[u32],
-    got: &[u32],
-) {
-    let (row_words, used) = (dtype.words(ld as u64) as usize, dtype.words(cols as u64) as usize);
-    for row in 0..rows {
-        let start = row * row_words;
-        if dtype.bits() == 16 && cols % 2 == 1 && got[start + used - 1] >> 16 != 0 {
-            fail(
-                verdict,
-                operand,
-                start + used - 1,
-                "a zero high half",
-                got[start + used - 1],
-            );
-        }
-        for at in start + used..(start + row_words).min(got.len()) {
-            if got[at] != before[at] {
-                fail(verdict, operand, at, "padding left untouched", got[at]);
-            }
-        }
-    }
-}
-
-/// Fails one word.
-pub(crate) fn fail(verdict: &mut Verdict, operand: &'static str, index: usize, expected: &str, got: u32) {
-    verdict.element(operand, index as u64, f64::INFINITY, || {
-        [expected.to_string(), format!("{got:#010x}"), "exact".into()]
-    });
 }
 
 /// A result of a composite operation: its exact value, and how far the device's f32 may be from it.

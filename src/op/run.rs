@@ -6,6 +6,14 @@ use crate::error::Result;
 use crate::gpu::{Gpu, Operand, PlanRequest, ReadBack, StepBuffer, StepValues};
 use crate::tensor::HostBuffer;
 
+/// A copy of every operand.
+///
+/// # Errors
+/// Out of memory.
+pub fn copies(operands: &[HostBuffer]) -> Result<Vec<HostBuffer>> {
+    operands.iter().map(HostBuffer::try_clone).collect()
+}
+
 /// A device whose memory is the host's.
 #[derive(Clone, Copy, Debug)]
 pub enum Host<'a> {
@@ -57,18 +65,48 @@ pub struct Ran {
 }
 
 /// Plans an operation, uploads its operands `offset` words into buffers of their own, records it in submits under
-/// the cap on work, and reads every operand back. Needs threads that may block.
+/// the cap on work, and reads every operand back.
 ///
 /// # Errors
-/// Whatever planning or running finds; device lost; out of memory; [`Error::Unsupported`](crate::Error::Unsupported)
-/// in a browser.
-pub fn on_gpu(
+/// Whatever planning or running finds; device lost; out of memory.
+pub async fn on_gpu(
     gpu: &Gpu,
     op: &dyn Op,
     request: &PlanRequest,
     operands: &[HostBuffer],
     offset: usize,
 ) -> Result<Ran> {
+    let (variant, backs) = submit(gpu, op, request, operands, offset)?;
+    let mut operands = Vec::with_capacity(backs.len());
+    for back in backs {
+        operands.push(back.read().await?);
+    }
+    Ok(Ran { variant, operands })
+}
+
+/// [`on_gpu`] for threads that may block; polls on borrowed devices too.
+///
+/// # Errors
+/// See [`on_gpu`]; [`Error::Unsupported`](crate::Error::Unsupported) in a browser.
+pub fn on_gpu_blocking(
+    gpu: &Gpu,
+    op: &dyn Op,
+    request: &PlanRequest,
+    operands: &[HostBuffer],
+    offset: usize,
+) -> Result<Ran> {
+    let (variant, backs) = submit(gpu, op, request, operands, offset)?;
+    let operands = backs.into_iter().map(read).collect::<Result<_>>()?;
+    Ok(Ran { variant, operands })
+}
+
+fn submit(
+    gpu: &Gpu,
+    op: &dyn Op,
+    request: &PlanRequest,
+    operands: &[HostBuffer],
+    offset: usize,
+) -> Result<(&'static str, Vec<ReadBack>)> {
     let plan = op.plan(gpu, request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let mut buffers = Vec::with_capacity(operands.len());
@@ -104,10 +142,7 @@ pub fn on_gpu(
         backs.push(ReadBack::record(gpu, &mut encoder, buffer, first, len)?);
     }
     gpu.submit("run", encoder)?;
-    Ok(Ran {
-        variant: plan.variant(),
-        operands: backs.into_iter().map(read).collect::<Result<_>>()?,
-    })
+    Ok((plan.variant(), backs))
 }
 
 #[cfg(not(target_arch = "wasm32"))]

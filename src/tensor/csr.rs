@@ -1,4 +1,4 @@
-use super::DType;
+use super::{DType, alloc};
 use crate::error::{Error, Result};
 use crate::format::bf16;
 
@@ -113,7 +113,8 @@ impl Csr {
     /// The entries of a dense row-major matrix that are not zero (of either sign; NaN is kept), in order.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `values` holds another number of elements, [`Error::Limit`] past 2^32 - 1 entries.
+    /// [`Error::Shape`] when `values` holds another number of elements, [`Error::Limit`] past 2^32 - 1 entries or
+    /// rows, [`Error::OutOfMemory`].
     pub fn from_dense(rows: usize, cols: usize, values: &[f32]) -> Result<Self> {
         if rows.checked_mul(cols) != Some(values.len()) {
             let expected = format!(
@@ -127,50 +128,68 @@ impl Csr {
                 got: vec![rows, cols],
             });
         }
-        let (mut row_ptr, mut col_idx, mut kept) = (vec![0u32], Vec::new(), Vec::new());
+        check_index("rows", rows)?;
+        let row_of = |row: usize| &values[row * cols..(row + 1) * cols];
+        // Counted first: the entries are a caller's data, and lists that grow cannot fail softly.
+        let entries = values.iter().filter(|&&value| value != 0.0).count();
+        check_index("entries", entries)?;
+        let mut row_ptr = alloc::reserved(OP, rows.saturating_add(1))?;
+        let (mut col_idx, mut kept) = (alloc::reserved(OP, entries)?, alloc::reserved(OP, entries)?);
+        row_ptr.push(0);
         for row in 0..rows {
-            for (col, &value) in values[row * cols..(row + 1) * cols].iter().enumerate() {
+            for (col, &value) in row_of(row).iter().enumerate() {
                 if value != 0.0 {
                     col_idx.push(col as u32);
                     kept.push(value);
                 }
             }
-            let count = u32::try_from(kept.len()).map_err(|_| Error::Limit {
-                op: OP,
-                what: "entries",
-                value: kept.len() as u64,
-                limit: u64::from(u32::MAX),
-            })?;
-            row_ptr.push(count);
+            row_ptr.push(kept.len() as u32);
         }
         Self::new(rows, cols, row_ptr, col_idx, kept)
     }
 
     /// The dense row-major matrix; entries that share a place are added up in order.
-    #[must_use]
-    pub fn to_dense(&self) -> Vec<f32> {
-        let mut dense = vec![0.0; self.rows * self.cols];
+    ///
+    /// # Errors
+    /// [`Error::Limit`] past [`MAX_WORDS`](super::MAX_WORDS) elements, [`Error::OutOfMemory`].
+    pub fn to_dense(&self) -> Result<Vec<f32>> {
+        let elements = (self.rows as u64).saturating_mul(self.cols as u64);
+        if elements > super::MAX_WORDS {
+            return Err(Error::Limit {
+                op: OP,
+                what: "elements of the dense matrix",
+                value: elements,
+                limit: super::MAX_WORDS,
+            });
+        }
+        let mut dense = alloc::filled(OP, self.rows * self.cols, 0.0)?;
         for row in 0..self.rows {
             for entry in self.row(row) {
                 dense[row * self.cols + self.col_idx[entry] as usize] += self.values[entry];
             }
         }
-        dense
+        Ok(dense)
     }
 
     /// The transpose, whose rows are this matrix's columns (its CSC form): the entries of each in ascending
     /// order of row, those that share a place in their old order.
-    #[must_use]
-    pub fn transpose(&self) -> Self {
-        let mut row_ptr = vec![0u32; self.cols + 1];
+    ///
+    /// # Errors
+    /// [`Error::Limit`] past 2^32 rows or 2^32 - 1 columns, [`Error::OutOfMemory`].
+    pub fn transpose(&self) -> Result<Self> {
+        // The rows become indices, the columns pointers.
+        check_index("rows", self.rows.saturating_sub(1))?;
+        check_index("columns", self.cols)?;
+        let mut row_ptr = alloc::filled(OP, self.cols.saturating_add(1), 0u32)?;
         for &column in &self.col_idx {
             row_ptr[column as usize + 1] += 1;
         }
         for column in 0..self.cols {
             row_ptr[column + 1] += row_ptr[column];
         }
-        let mut next = row_ptr.clone();
-        let (mut col_idx, mut values) = (vec![0; self.values.len()], vec![0.0; self.values.len()]);
+        let mut next = alloc::copied(OP, &row_ptr)?;
+        let mut col_idx = alloc::filled(OP, self.values.len(), 0)?;
+        let mut values = alloc::filled(OP, self.values.len(), 0.0)?;
         for row in 0..self.rows {
             for entry in self.row(row) {
                 let slot = &mut next[self.col_idx[entry] as usize];
@@ -179,13 +198,13 @@ impl Csr {
                 *slot += 1;
             }
         }
-        Self {
+        Ok(Self {
             rows: self.cols,
             cols: self.rows,
             row_ptr,
             col_idx,
             values,
-        }
+        })
     }
 
     fn row(&self, row: usize) -> std::ops::Range<usize> {
@@ -247,23 +266,12 @@ impl Csr {
     /// `U16`, values as `F32` or packed `Bf16` (to nearest).
     ///
     /// # Errors
-    /// [`Error::Limit`] when the columns do not fit `U16`, [`Error::DType`] for other types.
+    /// [`Error::Limit`] when the columns do not fit `U16`, [`Error::DType`] for other types,
+    /// [`Error::OutOfMemory`].
     pub fn words(&self, index: DType, values: DType) -> Result<[Vec<u32>; 3]> {
-        let pack = |halves: &[u16]| -> Vec<u32> {
-            halves
-                .chunks(2)
-                .map(|pair| bf16::pack(pair[0], pair.get(1).copied().unwrap_or(0)))
-                .collect()
-        };
         let col_idx = match index {
-            DType::U32 => self.col_idx.clone(),
-            DType::U16 if self.cols <= 1 << 16 => pack(
-                &self
-                    .col_idx
-                    .iter()
-                    .map(|&column| column as u16)
-                    .collect::<Vec<_>>(),
-            ),
+            DType::U32 => alloc::copied(OP, &self.col_idx)?,
+            DType::U16 if self.cols <= 1 << 16 => packed(&self.col_idx, |&column| column as u16)?,
             DType::U16 => {
                 let (what, value, limit) = ("columns of u16 indices", self.cols as u64, 1 << 16);
                 return Err(Error::Limit {
@@ -283,14 +291,8 @@ impl Csr {
             }
         };
         let values = match values {
-            DType::F32 => self.values.iter().map(|value| value.to_bits()).collect(),
-            DType::Bf16 => pack(
-                &self
-                    .values
-                    .iter()
-                    .map(|&value| bf16::from_f32(value))
-                    .collect::<Vec<_>>(),
-            ),
+            DType::F32 => alloc::copied(OP, bytemuck::cast_slice(&self.values))?,
+            DType::Bf16 => packed(&self.values, |&value| bf16::from_f32(value))?,
             got => {
                 return Err(Error::DType {
                     op: OP,
@@ -300,8 +302,28 @@ impl Csr {
                 });
             }
         };
-        Ok([self.row_ptr.clone(), col_idx, values])
+        Ok([alloc::copied(OP, &self.row_ptr)?, col_idx, values])
     }
+}
+
+/// Row pointers and indices are `u32`.
+fn check_index(what: &'static str, value: usize) -> Result<()> {
+    let (value, limit) = (value as u64, u64::from(u32::MAX));
+    if value > limit {
+        return Err(Error::Limit {
+            op: OP,
+            what,
+            value,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// Two halves per word, low half first; an odd count leaves the last high half zero.
+fn packed<T>(from: &[T], half: impl Fn(&T) -> u16) -> Result<Vec<u32>> {
+    let word = |pair: &[T]| bf16::pack(half(&pair[0]), pair.get(1).map_or(0, &half));
+    alloc::collected(OP, from.chunks(2).map(word))
 }
 
 #[cfg(feature = "sprs")]
@@ -309,35 +331,20 @@ impl TryFrom<&sprs::CsMat<f32>> for Csr {
     type Error = Error;
 
     /// # Errors
-    /// [`Error::Limit`] past 2^32 - 1 entries. A matrix stored by columns is converted first.
+    /// [`Error::Limit`] past 2^32 - 1 entries, [`Error::OutOfMemory`]. A matrix stored by columns is converted first.
     fn try_from(matrix: &sprs::CsMat<f32>) -> Result<Self> {
         let matrix = matrix.to_csr();
-        let narrow = |value: usize| {
-            let (what, limit) = ("index", u64::from(u32::MAX));
-            u32::try_from(value).map_err(|_| Error::Limit {
-                op: OP,
-                what,
-                value: value as u64,
-                limit,
-            })
+        let narrow = |from: &[usize]| {
+            let largest = from.iter().copied().max().unwrap_or(0);
+            check_index("index", largest)?;
+            alloc::collected(OP, from.iter().map(|&index| index as u32))
         };
-        let row_ptr = matrix
-            .indptr()
-            .raw_storage()
-            .iter()
-            .map(|&i| narrow(i))
-            .collect::<Result<_>>()?;
-        let col_idx = matrix
-            .indices()
-            .iter()
-            .map(|&i| narrow(i))
-            .collect::<Result<_>>()?;
         Self::new(
             matrix.rows(),
             matrix.cols(),
-            row_ptr,
-            col_idx,
-            matrix.data().to_vec(),
+            narrow(matrix.indptr().raw_storage())?,
+            narrow(matrix.indices())?,
+            alloc::copied(OP, matrix.data())?,
         )
     }
 }

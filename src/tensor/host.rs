@@ -1,6 +1,9 @@
 use bytemuck::{Pod, Zeroable};
 
+use super::{MAX_WORDS, alloc};
 use crate::error::{Error, Result};
+
+const OP: &str = "host buffer";
 
 /// One cache line, so that a buffer starts on one and every element type may view it.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -9,7 +12,9 @@ struct Line([u32; 16]);
 
 /// Owned host memory in `u32` words, zeroed when made and aligned to 64 bytes, so that it can be viewed as
 /// words, `f32`, packed 16-bit elements or `f64`. The bits are the same as in a GPU buffer.
-#[derive(Clone, Default)]
+///
+/// It is no `Clone`: a copy may fail ([`HostBuffer::try_clone`]).
+#[derive(Default)]
 pub struct HostBuffer {
     lines: Vec<Line>,
     words: usize,
@@ -19,18 +24,31 @@ impl HostBuffer {
     /// Zeroed memory of `words` words.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when the host cannot give that much.
+    /// [`Error::Limit`] past [`MAX_WORDS`], [`Error::OutOfMemory`] when the host cannot give that much.
     pub fn zeroed(words: u64) -> Result<Self> {
-        let out_of_memory = || Error::OutOfMemory {
-            op: "host buffer",
-            bytes: words.saturating_mul(4),
-        };
-        let words = usize::try_from(words).map_err(|_| out_of_memory())?;
-        let mut lines = Vec::new();
-        let count = words.div_ceil(16);
-        lines.try_reserve_exact(count).map_err(|_| out_of_memory())?;
-        lines.resize(count, Line::zeroed());
+        let limit = MAX_WORDS.min(usize::MAX as u64);
+        if words > limit {
+            return Err(Error::Limit {
+                op: OP,
+                what: "words",
+                value: words,
+                limit,
+            });
+        }
+        let words = words as usize;
+        let lines = alloc::filled(OP, words.div_ceil(16), Line::zeroed())?;
         Ok(Self { lines, words })
+    }
+
+    /// A copy.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the host cannot give that much.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self {
+            lines: alloc::copied(OP, &self.lines)?,
+            words: self.words,
+        })
     }
 
     /// A copy of `words`.

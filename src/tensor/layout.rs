@@ -1,5 +1,11 @@
 use super::DType;
+use crate::error::{Error, Result};
 use crate::format::block::BfpFormat;
+
+/// The most words that one part of a tensor may span, and the most elements that its extents may count (an extent of
+/// 0 counted as 1, so that no loop over the other extents runs for ever): four TiB, past any device's memory and far
+/// from where sums of sizes in bytes could wrap.
+pub const MAX_WORDS: u64 = 1 << 40;
 
 /// One contiguous piece of memory of a tensor: dense tensors have one, block and sparse ones several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,21 +51,87 @@ pub enum Layout {
         /// `F32` or `Bf16`.
         values: DType,
         /// Entries of the longest row where known ([`RowStats::max`](super::RowStats)): kernels for skewed
-        /// matrices are chosen by it.
+        /// matrices are chosen by it. Where it says too little, longer rows may become NaN on a GPU.
         longest_row: Option<usize>,
     },
 }
 
 impl Layout {
-    /// A dense layout with the leading dimension a `Tensor` uses ([`DType::row_multiple`]).
+    /// A dense layout with the leading dimension a `Tensor` uses ([`DType::row_multiple`]). Extents past
+    /// [`MAX_WORDS`] make a layout that [`Layout::check`] refuses, and with it every tensor.
     #[must_use]
     pub fn dense(dtype: DType, shape: &[usize]) -> Self {
         let last = shape.last().copied().unwrap_or(1);
         Self::Dense {
             dtype,
             shape: shape.to_vec(),
-            ld: last.next_multiple_of(dtype.row_multiple()),
+            ld: last
+                .checked_next_multiple_of(dtype.row_multiple())
+                .unwrap_or(usize::MAX),
         }
+    }
+
+    /// Whether a tensor can have this layout: extents and parts within [`MAX_WORDS`], rows that do not overlap, rows
+    /// of 16-bit elements that start on a word, indices and values of types that exist.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::Value`] or [`Error::Alignment`] for a leading dimension, [`Error::DType`].
+    pub fn check(&self) -> Result<()> {
+        const OP: &str = "layout";
+        let limit = |what, value: u64| match value <= MAX_WORDS {
+            true => Ok(()),
+            false => Err(Error::Limit {
+                op: OP,
+                what,
+                value,
+                limit: MAX_WORDS,
+            }),
+        };
+        let elements = self.shape().iter().fold(1u64, |product, &extent| {
+            product.saturating_mul(extent.max(1) as u64)
+        });
+        match self {
+            Self::Dense { dtype, ld, .. } => {
+                limit("elements", elements)?;
+                if *ld < self.cols() {
+                    return Err(Error::Value {
+                        op: OP,
+                        what: "leading dimension",
+                        value: ld.to_string(),
+                        expected: "at least the last extent",
+                    });
+                }
+                if dtype.bits() == 16 && !ld.is_multiple_of(2) {
+                    return Err(Error::Alignment {
+                        op: OP,
+                        operand: "values",
+                        what: "leading dimension",
+                        value: *ld as u64,
+                        multiple: 2,
+                    });
+                }
+            }
+            Self::Bfp { .. } => limit("elements", elements)?,
+            // The elements of a sparse matrix are those it stores.
+            Self::Csr { index, values, .. } => {
+                for (operand, got, types, expected) in [
+                    ("col_idx", *index, [DType::U32, DType::U16], "u32 or u16"),
+                    ("values", *values, [DType::F32, DType::Bf16], "f32 or bf16"),
+                ] {
+                    if !types.contains(&got) {
+                        return Err(Error::DType {
+                            op: OP,
+                            operand,
+                            expected,
+                            got,
+                        });
+                    }
+                }
+            }
+        }
+        self.parts()
+            .iter()
+            .try_for_each(|part| limit("words of a part", part.words))
     }
 
     /// The extents: for block and sparse layouts `[rows, cols]`.
@@ -71,11 +143,12 @@ impl Layout {
         }
     }
 
-    /// All but the last extent, multiplied: how many rows of `cols()` elements there are.
+    /// All but the last extent, multiplied: how many rows of `cols()` elements there are (`usize::MAX` where the
+    /// product is more).
     #[must_use]
     pub fn rows(&self) -> usize {
         match self {
-            Self::Dense { shape, .. } => shape.split_last().map_or(1, |(_, rest)| rest.iter().product()),
+            Self::Dense { shape, .. } => shape.split_last().map_or(1, |(_, rest)| product(rest)),
             Self::Bfp { rows, .. } | Self::Csr { rows, .. } => *rows,
         }
     }
@@ -89,24 +162,24 @@ impl Layout {
         }
     }
 
-    /// The pieces of memory, in the order operations take them.
+    /// The pieces of memory, in the order operations take them. Words past `u64` count as `u64::MAX`.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
         match self {
             Self::Dense { dtype, ld, .. } => {
                 vec![Part {
                     name: "values",
-                    words: self.rows() as u64 * dtype.words(*ld as u64),
+                    words: (self.rows() as u64).saturating_mul(dtype.words(*ld as u64)),
                 }]
             }
             Self::Bfp { format, rows, cols } => vec![
                 Part {
                     name: "codes",
-                    words: *rows as u64 * format.codes_words_per_row(*cols) as u64,
+                    words: (*rows as u64).saturating_mul(format.codes_words_per_row(*cols) as u64),
                 },
                 Part {
                     name: "exponents",
-                    words: *rows as u64 * format.exponent_words_per_row(*cols) as u64,
+                    words: (*rows as u64).saturating_mul(format.exponent_words_per_row(*cols) as u64),
                 },
             ],
             Self::Csr {
@@ -118,7 +191,7 @@ impl Layout {
             } => vec![
                 Part {
                     name: "row_ptr",
-                    words: *rows as u64 + 1,
+                    words: (*rows as u64).saturating_add(1),
                 },
                 Part {
                     name: "col_idx",
@@ -132,9 +205,21 @@ impl Layout {
         }
     }
 
-    /// Bytes of all parts.
+    /// Bytes of all parts; `u64::MAX` where there are more.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.parts().iter().map(|part| part.words * 4).sum()
+        self.parts().iter().fold(0, |sum: u64, part| {
+            sum.saturating_add(part.words.saturating_mul(4))
+        })
     }
+}
+
+/// The product of extents: 0 if one is 0, `usize::MAX` where it is more than that.
+fn product(extents: &[usize]) -> usize {
+    if extents.contains(&0) {
+        return 0;
+    }
+    extents
+        .iter()
+        .fold(1, |product: usize, &extent| product.saturating_mul(extent))
 }

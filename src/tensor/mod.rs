@@ -1,14 +1,14 @@
 //! Host data only: data types, layouts, packed storage. No GPU here.
 
+pub(crate) mod alloc;
 mod csr;
-mod dtype;
 pub(crate) mod element;
 mod host;
 mod layout;
 mod view;
 
+pub use crate::format::DType;
 pub use csr::{Csr, RowStats};
-pub use dtype::DType;
 pub use host::HostBuffer;
-pub use layout::{Layout, Part};
-pub use view::{MOST_WORDS, View};
+pub use layout::{Layout, MAX_WORDS, Part};
+pub use view::View;

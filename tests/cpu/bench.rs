@@ -1,10 +1,10 @@
 //! Speed of the kernels: `cargo test --release --test cpu -- --ignored --nocapture benchmark`, with
 //! FEWBIT_BENCH_THREADS (default 2) and FEWBIT_BENCH_LEVEL (a prefix of the levels' names).
 
-use super::sparse::csr;
+use super::sparse::{csr, product, run, words};
 use super::{Rng, levels, nearest};
-use fewbit::cpu::{Data, GemmParams, Sink, Source, Source64, gemm, gemm_f64};
-use fewbit::kernels::{Columns, CsrSlices as Csr, spmv_slices as spmv};
+use fewbit::cpu::{GemmParams, Sink, Source, Source64, gemm, gemm_f64};
+use fewbit::tensor::DType;
 
 /// Nanoseconds this thread has spent on a core (Linux), which a busy machine does not distort.
 fn on_core() -> Option<f64> {
@@ -101,20 +101,15 @@ fn benchmark() {
         let (ptr, columns, values) = csr(&mut rng, 4096, 4096, |_| 410, false);
         let x = vec![1.0; 4096];
         let mut y = vec![0.0; 4096];
-        let bits: Vec<u16> = values.iter().map(|&x| nearest(x)).collect();
-        let narrow: Vec<u16> = columns.iter().map(|&c| c as u16).collect();
-        let wide = Csr {
-            row_ptr: &ptr,
-            columns: Columns::U32(&columns),
-            values: Data::F32(&values),
+        let mut timed = |types| {
+            let (a, op) = (
+                words(&ptr, &columns, &values, types),
+                product(4096, 4096, columns.len(), types),
+            );
+            time(|| run(Some(cpu), &op, &a, &x, &mut y).unwrap())
         };
-        let slim = Csr {
-            row_ptr: &ptr,
-            columns: Columns::U16(&narrow),
-            values: Data::Bf16(&bits),
-        };
-        let a = time(|| spmv(cpu, wide, &x, &mut y).unwrap());
-        let b = time(|| spmv(cpu, slim, &x, &mut y).unwrap());
+        let a = timed([DType::U32, DType::F32]);
+        let b = timed([DType::U16, DType::Bf16]);
         println!(
             "{:10} spmv 4096^2 90 %: f32+u32 {:.3} ms / {:.3}, bf16+u16 {:.3} ms / {:.3}",
             cpu.level(),

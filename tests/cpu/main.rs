@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod case;
 mod gemm;
 mod packed;
 mod sparse;
@@ -97,7 +98,7 @@ fn errors_are_typed() {
         let available = Cpu::levels_available().contains(&level);
         match Cpu::with_level(level) {
             Ok(cpu) => assert!(available && cpu.level() == level),
-            Err(e) => assert!(!available && e == CpuError::LevelUnavailable(level)),
+            Err(e) => assert!(!available && e == CpuError::LevelUnavailable(level.name())),
         }
     }
 }

@@ -1,8 +1,63 @@
 //! Sparse products.
 
 use super::{Rng, gamma, levels, nearest, widen};
-use fewbit::cpu::{CpuError, Data};
-use fewbit::kernels::{Columns, CsrSlices as Csr, spmv_slices as spmv};
+use fewbit::Error;
+use fewbit::cpu::Cpu;
+use fewbit::gpu::StepValues;
+use fewbit::kernels::{Spmm, Spmv};
+use fewbit::op::{Arg, Args, Op};
+use fewbit::tensor::DType;
+
+/// A matrix's words: row pointers, columns, values.
+pub(crate) type Words = [Vec<u32>; 3];
+
+/// The words of a matrix, with columns and values packed into halves or not.
+pub(crate) fn words(ptr: &[u32], columns: &[u32], values: &[f32], types: [DType; 2]) -> Words {
+    let halves = |halves: Vec<u16>| -> Vec<u32> {
+        let word = |pair: &[u16]| u32::from(pair[0]) | u32::from(*pair.get(1).unwrap_or(&0)) << 16;
+        halves.chunks(2).map(word).collect()
+    };
+    let columns = match types[0] {
+        DType::U16 => halves(columns.iter().map(|&column| column as u16).collect()),
+        _ => columns.to_vec(),
+    };
+    let values = match types[1] {
+        DType::Bf16 => halves(values.iter().map(|&value| nearest(value)).collect()),
+        _ => values.iter().map(|value| value.to_bits()).collect(),
+    };
+    [ptr.to_vec(), columns, values]
+}
+
+/// `rows` x `cols` elements, `nnz` of them stored, times an f32 vector.
+pub(crate) fn product(rows: usize, cols: usize, nnz: usize, [index, values]: [DType; 2]) -> Spmv {
+    Spmv {
+        rows,
+        cols,
+        nnz,
+        index,
+        values,
+        x: DType::F32,
+        longest_row: None,
+    }
+}
+
+/// Runs a product on the CPU device, or on the reference.
+pub(crate) fn run(
+    cpu: Option<&Cpu>,
+    op: &dyn Op,
+    a: &Words,
+    right: &[f32],
+    out: &mut [f32],
+) -> fewbit::Result<()> {
+    let mut operands: Vec<_> = a.iter().map(|words| Arg::Read(words)).collect();
+    operands.push(Arg::Read(bytemuck::cast_slice(right)));
+    operands.push(Arg::Write(bytemuck::cast_slice_mut(out)));
+    let args = Args::new(operands, StepValues::default());
+    match cpu {
+        Some(cpu) => op.cpu(cpu, args),
+        None => op.reference(args),
+    }
+}
 
 pub(crate) fn csr(
     rng: &mut Rng,
@@ -56,8 +111,6 @@ fn spmv_every_type() {
         for (rows, cols, length) in cases {
             for integers in [true, false] {
                 let (ptr, columns, values) = csr(&mut rng, rows, cols, &length, integers);
-                let bits: Vec<u16> = values.iter().map(|&x| nearest(x)).collect();
-                let narrow: Vec<u16> = columns.iter().map(|&c| c as u16).collect();
                 let mut x: Vec<f32> = (0..cols)
                     .map(|_| if integers { rng.small() } else { rng.unit() } as f32)
                     .collect();
@@ -66,22 +119,13 @@ fn spmv_every_type() {
                     x[0] = f32::INFINITY;
                 }
                 for variant in 0..4 {
-                    let a = Csr {
-                        row_ptr: &ptr,
-                        columns: if variant & 1 == 0 {
-                            Columns::U32(&columns)
-                        } else {
-                            Columns::U16(&narrow)
-                        },
-                        values: if variant & 2 == 0 {
-                            Data::F32(&values)
-                        } else {
-                            Data::Bf16(&bits)
-                        },
-                    };
+                    let index = [DType::U32, DType::U16][variant & 1];
+                    let types = [index, [DType::F32, DType::Bf16][variant >> 1]];
+                    let a = words(&ptr, &columns, &values, types);
+                    let op = product(rows, cols, columns.len(), types);
                     let (mut y, mut z) = (vec![f32::NAN; rows], vec![f32::NAN; rows]);
-                    spmv(&one, a, &x, &mut y).unwrap();
-                    spmv(&two, a, &x, &mut z).unwrap();
+                    run(Some(&one), &op, &a, &x, &mut y).unwrap();
+                    run(Some(&two), &op, &a, &x, &mut z).unwrap();
                     let as_bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                     assert_eq!(as_bits(&y), as_bits(&z));
                     for row in 0..rows {
@@ -114,46 +158,59 @@ fn spmv_every_type() {
     }
 }
 
+/// Words need not form a matrix: on every device that can look at them that is a typed error, in both products.
 #[test]
-fn spmv_refuses_bad_matrices() {
-    for cpu in levels() {
+fn bad_matrices_are_refused() {
+    let types = [DType::U32, DType::F32];
+    let spmv = product(2, 2, 20, types);
+    let spmm = Spmm {
+        rows: 2,
+        cols: 2,
+        nnz: 20,
+        n: 1,
+        index: DType::U32,
+        values: DType::F32,
+        b: DType::F32,
+        b_ld: 1,
+        c: DType::F32,
+        c_ld: 1,
+        longest_row: None,
+    };
+    let hosts: Vec<_> = levels().into_iter().map(Some).chain([None]).collect();
+    for (op, host) in [&spmv as &dyn Op, &spmm]
+        .iter()
+        .flat_map(|op| hosts.iter().map(move |host| (*op, host)))
+    {
         let (ptr, columns, values) = ([0, 2, 20], [1_u32; 20], [1.0; 20]);
-        let run = |ptr: &[u32], columns: &[u32], x: &[f32]| {
-            let a = Csr {
-                row_ptr: ptr,
-                columns: Columns::U32(columns),
-                values: Data::F32(&values),
-            };
-            spmv(&cpu, a, x, &mut [0.0; 2])
+        let run = |ptr: &[u32], columns: &[u32]| {
+            let a = words(ptr, columns, &values, types);
+            run(host.as_ref(), op, &a, &[1.0; 2], &mut [0.0; 2])
         };
-        assert_eq!(run(&ptr, &columns, &[1.0; 2]), Ok(()));
+        assert!(run(&ptr, &columns).is_ok());
         for at in [0, 1, 2, 9, 19] {
             for bad in [2, 1 << 31, u32::MAX] {
                 let mut columns = columns;
                 columns[at] = bad;
-                let want = Err(CpuError::ColumnIndex {
-                    first: 0,
-                    end: 2,
-                    columns: 2,
-                });
-                assert_eq!(run(&ptr, &columns, &[1.0; 2]), want);
+                let error = run(&ptr, &columns).unwrap_err();
+                let named = u64::from(bad);
+                let right = matches!(&error, Error::Limit { what: "column index", value, limit: 1, .. } if *value == named);
+                assert!(right, "{error}");
             }
         }
-        assert_eq!(
-            run(&[0, 21, 20], &columns, &[1.0; 2]),
-            Err(CpuError::RowPointer { row: 1 })
-        );
-        assert_eq!(
-            run(&[1, 2, 20], &columns, &[1.0; 2]),
-            Err(CpuError::RowPointer { row: 0 })
-        );
-        assert_eq!(
-            run(&[0, 2, 19], &columns, &[1.0; 2]),
-            Err(CpuError::RowPointer { row: 2 })
-        );
+        for (bad, at) in [
+            ([0, 21, 20], "20 at row 2"),
+            ([1, 2, 20], "1 at row 0"),
+            ([0, 2, 19], "19 at row 2"),
+            ([0, 2, 21], "21 at row 2"),
+        ] {
+            let error = run(&bad, &columns).unwrap_err();
+            let right = matches!(&error, Error::Value { what: "row_ptr", value, .. } if value == at);
+            assert!(right, "{error}");
+        }
+        let short = run(&[0, 20], &columns);
         assert!(matches!(
-            run(&[0, 20], &columns, &[1.0; 2]),
-            Err(CpuError::Length {
+            short,
+            Err(Error::TooSmall {
                 operand: "row_ptr",
                 ..
             })

@@ -47,7 +47,7 @@ fn digits_are_the_same_everywhere() {
     );
     assert!(matches!(
         digits::dataset(1, 1, usize::MAX),
-        Err(DataError::Length { part: Part::Test, .. })
+        Err(DataError::OutOfMemory { part: Part::Test, .. })
     ));
 }
 

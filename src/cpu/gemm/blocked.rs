@@ -9,10 +9,11 @@
 //! An element's sum depends on the blocks of k alone: neither the tile's size nor the thread
 //! that computes it changes its bits, so the tile's size may follow the number of threads.
 
+use super::memory::grow;
 use super::micro::Micro;
 use super::pack::{Operand, Pack};
 use super::store::{Finish, FinishTile, tiles};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, CpuError};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -39,7 +40,8 @@ thread_local! {
 /// More lines of packed operands than this are given back after a product: 64 MiB.
 const KEPT: usize = 1 << 20;
 
-/// Lends `f` three aligned slices of the given lengths with unspecified contents.
+/// Lends `f` three aligned slices of the given lengths with unspecified contents. The lengths are those of a tile,
+/// some MiB whatever the product's shape.
 fn with_scratch<E, A, R>(lens: [usize; 3], f: impl FnOnce(&mut [E], &mut [E], &mut [A]) -> R) -> R
 where
     E: bytemuck::Pod,
@@ -70,6 +72,42 @@ fn even(len: usize, target: usize, unit: usize) -> usize {
     len.div_ceil(count).next_multiple_of(unit)
 }
 
+/// Rows and columns of C's tiles: near [`TILE`], smaller where that gives too few of them for the threads.
+fn tile_sides<M: Micro>(rows: usize, columns: usize, threads: usize) -> (usize, usize) {
+    let mut mc = even(rows, TILE[0], M::MR);
+    let mut nc = even(columns, TILE[1], M::NR);
+    let wanted = if threads > 1 { 4 * threads } else { 1 };
+    while rows.div_ceil(mc) * columns.div_ceil(nc) < wanted && mc * nc > 2 * M::MR * M::NR {
+        if nc >= mc && nc > M::NR {
+            nc = even(columns, nc.div_ceil(2), M::NR).min(nc - M::NR);
+        } else if mc > M::MR {
+            mc = even(rows, mc.div_ceil(2), M::MR).min(mc - M::MR);
+        } else {
+            break;
+        }
+    }
+    (mc, nc)
+}
+
+/// Adds the product of packed panels, `steps` deep, to a tile's sums, rows `ld` apart; to zero if these are its `first`.
+#[inline(always)]
+fn multiply<M: Micro>(
+    micro: M,
+    a: &[M::Elem],
+    b: &[M::Elem],
+    steps: usize,
+    acc: &mut [M::Acc],
+    ld: usize,
+    first: bool,
+) {
+    for (i, a) in a.chunks_exact(M::MR * steps).enumerate() {
+        for (j, b) in b.chunks_exact(M::NR * steps).enumerate() {
+            let acc = &mut acc[i * M::MR * ld + j * M::NR..];
+            micro.tile(a, b, acc, ld, first);
+        }
+    }
+}
+
 /// The operands and the shape of a product, C[m, n] = sum over k of a(i, k) b(j, k).
 pub(crate) struct Product<'a, A, OA, OB> {
     pub(crate) m: usize,
@@ -90,7 +128,8 @@ pub(crate) fn blocked<M, OA, OB, F>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) where
+) -> Result<(), CpuError>
+where
     M: Micro,
     M::Acc: Default,
     OA: Operand<M::Elem>,
@@ -107,23 +146,11 @@ pub(crate) fn blocked<M, OA, OB, F>(
         true => cpu.on_this_thread(),
         false => cpu.clone(),
     };
-    let threads = cpu.threads();
-    let mut mc = even(rows, TILE[0], M::MR);
-    let mut nc = even(columns, TILE[1], M::NR);
-    let wanted = if threads > 1 { 4 * threads } else { 1 };
-    while rows.div_ceil(mc) * columns.div_ceil(nc) < wanted && mc * nc > 2 * M::MR * M::NR {
-        if nc >= mc && nc > M::NR {
-            nc = even(columns, nc.div_ceil(2), M::NR).min(nc - M::NR);
-        } else if mc > M::MR {
-            mc = even(rows, mc.div_ceil(2), M::MR).min(mc - M::MR);
-        } else {
-            break;
-        }
-    }
+    let (mc, nc) = tile_sides::<M>(rows, columns, cpu.threads());
     let blocks = Blocks::new(k, ku);
     let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
-    let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns);
+    let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
     let (outer_rows, outer_columns) = (rows.next_multiple_of(M::MR), columns.next_multiple_of(M::NR));
     // Shared where more than one tile reads it.
     let share_a = columns > nc;
@@ -138,9 +165,7 @@ pub(crate) fn blocked<M, OA, OB, F>(
     ];
     let mut shared = SHARED.take();
     let lines = lens.map(|len| (len * size_of::<M::Elem>()).div_ceil(size_of::<Line>()));
-    if shared.len() < lines[0] + lines[1] {
-        shared.resize(lines[0] + lines[1], Line([0; 8]));
-    }
+    grow(&mut shared, lines[0].saturating_add(lines[1]), Line([0; 8]))?;
     let (shared_a, shared_b) = shared.split_at_mut(lines[0]);
     let shared_a: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_a)[..lens[0]];
     let shared_b: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_b)[..lens[1]];
@@ -190,12 +215,7 @@ pub(crate) fn blocked<M, OA, OB, F>(
                             }
                             &*out
                         };
-                        for (i, pa) in pa.chunks_exact(M::MR * steps).enumerate() {
-                            for (j, pb) in pb.chunks_exact(M::NR * steps).enumerate() {
-                                let acc = &mut acc[i * M::MR * np + j * M::NR..];
-                                micro.tile(pa, pb, acc, np, start == 0);
-                            }
-                        }
+                        multiply(micro, pa, pb, steps, acc, np, start == 0);
                     }
                     let tile = &mut tile;
                     cpu.run(FinishTile {
@@ -216,6 +236,7 @@ pub(crate) fn blocked<M, OA, OB, F>(
     if shared.len() <= KEPT {
         SHARED.set(shared);
     }
+    Ok(())
 }
 
 fn pack<E, O: Operand<E>>(

@@ -1,7 +1,9 @@
 //! Dense products: C = relu?(alpha op(A) op(B) + beta C + bias).
 
 mod blocked;
+mod memory;
 pub(crate) mod micro;
+mod operands;
 mod pack;
 mod packed;
 mod small;
@@ -11,236 +13,13 @@ use super::dispatch::{Kernel, Lanes};
 use super::{Cpu, CpuError, Isa, check_matrix};
 use crate::format::bf16;
 use blocked::{Product, blocked};
+use memory::{collected, filled};
 use micro::{F32, F64};
+pub use operands::{Data, GemmParams, Rounding, Sink, Source, Source64, StoreRow};
 use pack::{Mixed, Packed, View};
 use packed::Panels;
 pub use packed::{PackedB, gemm_packed};
 use store::{Affine, Finish, FinishTile, ToBf16, tiles};
-
-/// Shape and scalars of a product, C[m, n] = relu?(alpha op(A)[m, k] op(B)[k, n] + beta C + bias).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GemmParams<T = f32> {
-    /// Rows of op(A) and of C.
-    pub m: usize,
-    /// Columns of op(B) and of C.
-    pub n: usize,
-    /// Columns of op(A), rows of op(B).
-    pub k: usize,
-    /// Factor of the product. 0: A and B are not read.
-    pub alpha: T,
-    /// Factor of the C passed in. 0: C is not read.
-    pub beta: T,
-    /// Whether negative results become +0 (before rounding; NaN stays).
-    pub relu: bool,
-}
-
-impl GemmParams<f32> {
-    /// C = op(A) op(B) in f32: alpha 1, beta 0, no ReLU.
-    pub fn new(m: usize, n: usize, k: usize) -> Self {
-        GemmParams {
-            m,
-            n,
-            k,
-            alpha: 1.0,
-            beta: 0.0,
-            relu: false,
-        }
-    }
-}
-
-impl GemmParams<f64> {
-    /// C = op(A) op(B) in f64: alpha 1, beta 0, no ReLU.
-    pub fn new_f64(m: usize, n: usize, k: usize) -> Self {
-        GemmParams {
-            m,
-            n,
-            k,
-            alpha: 1.0,
-            beta: 0.0,
-            relu: false,
-        }
-    }
-}
-
-/// Elements of an operand of an f32 product.
-#[derive(Clone, Copy, Debug)]
-pub enum Data<'a> {
-    /// f32.
-    F32(&'a [f32]),
-    /// bf16 bit patterns, widened exactly.
-    Bf16(&'a [u16]),
-}
-
-impl Data<'_> {
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Data::F32(data) => data.len(),
-            Data::Bf16(data) => data.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// An operand of an f32 product: row-major, rows `ld` elements apart.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// The elements.
-    pub data: Data<'a>,
-    /// Leading dimension in elements: from the start of one stored row to the next.
-    pub ld: usize,
-    /// Whether the transpose is stored: A as [K, M], or B as [N, K].
-    pub transposed: bool,
-}
-
-impl<'a> Source<'a> {
-    /// An f32 operand stored as it is used.
-    pub fn f32(data: &'a [f32], ld: usize) -> Self {
-        Source {
-            data: Data::F32(data),
-            ld,
-            transposed: false,
-        }
-    }
-
-    /// A bf16 operand stored as it is used.
-    pub fn bf16(data: &'a [u16], ld: usize) -> Self {
-        Source {
-            data: Data::Bf16(data),
-            ld,
-            transposed: false,
-        }
-    }
-
-    /// The same storage, read as the transpose of the operand.
-    pub fn transposed(self) -> Self {
-        Source {
-            transposed: !self.transposed,
-            ..self
-        }
-    }
-
-    fn check(&self, operand: &'static str, rows: usize, columns: usize) -> Result<(), CpuError> {
-        let (rows, columns) = if self.transposed {
-            (columns, rows)
-        } else {
-            (rows, columns)
-        };
-        check_matrix(operand, self.data.len(), rows, columns, self.ld)
-    }
-
-    fn view(&self, k_adjacent: bool) -> Mixed<'a> {
-        let ld = self.ld;
-        match self.data {
-            Data::F32(data) => Mixed::F32(View { data, ld, k_adjacent }),
-            Data::Bf16(data) => Mixed::Bf16(View { data, ld, k_adjacent }),
-        }
-    }
-}
-
-/// An operand of an f64 product: row-major, rows `ld` elements apart.
-#[derive(Clone, Copy, Debug)]
-pub struct Source64<'a> {
-    /// The elements.
-    pub data: &'a [f64],
-    /// Leading dimension in elements: from the start of one stored row to the next.
-    pub ld: usize,
-    /// Whether the transpose is stored: A as [K, M], or B as [N, K].
-    pub transposed: bool,
-}
-
-impl<'a> Source64<'a> {
-    /// An operand stored as it is used.
-    pub fn new(data: &'a [f64], ld: usize) -> Self {
-        Source64 {
-            data,
-            ld,
-            transposed: false,
-        }
-    }
-
-    /// The same storage, read as the transpose of the operand.
-    pub fn transposed(self) -> Self {
-        Source64 {
-            transposed: !self.transposed,
-            ..self
-        }
-    }
-
-    fn check(&self, operand: &'static str, rows: usize, columns: usize) -> Result<(), CpuError> {
-        let (rows, columns) = if self.transposed {
-            (columns, rows)
-        } else {
-            (rows, columns)
-        };
-        check_matrix(operand, self.data.len(), rows, columns, self.ld)
-    }
-}
-
-/// Rounds consecutive f32 results to bf16: the hook for stochastic rounding.
-pub trait StoreRow: Sync {
-    /// Writes `out[i]`, the bf16 bits of `values[i]`, whose logical index is `first_index + i`.
-    ///
-    /// The index is row * N + column plus the base given in [`Rounding::Custom`]: it counts neither
-    /// padding nor tiles. Every element of C is stored once, in pieces of a row that may start at
-    /// any column; `values` and `out` have equal lengths. Called from several threads at a time.
-    fn store_row(&self, first_index: u64, values: &[f32], out: &mut [u16]);
-}
-
-/// How f32 results become bf16.
-#[derive(Clone, Copy)]
-pub enum Rounding<'a> {
-    /// To nearest, ties to even, on the bits; overflow to infinity, NaN kept quiet.
-    Nearest,
-    /// As `store` says.
-    Custom {
-        /// Added (modulo 2^64) to every logical index.
-        base: u64,
-        /// The rounding.
-        store: &'a dyn StoreRow,
-    },
-}
-
-/// Where the result goes, and C if beta is not 0: row-major, rows `ld` elements apart. Elements
-/// between the rows are left alone.
-pub enum Sink<'a> {
-    /// f32.
-    F32 {
-        /// The elements of C.
-        data: &'a mut [f32],
-        /// Leading dimension in elements.
-        ld: usize,
-    },
-    /// bf16 bit patterns, rounded once from the f32 result.
-    Bf16 {
-        /// The elements of C.
-        data: &'a mut [u16],
-        /// Leading dimension in elements.
-        ld: usize,
-        /// How to round.
-        rounding: Rounding<'a>,
-    },
-}
-
-impl<'a> Sink<'a> {
-    /// An f32 C.
-    pub fn f32(data: &'a mut [f32], ld: usize) -> Self {
-        Sink::F32 { data, ld }
-    }
-
-    /// A bf16 C, rounded to nearest.
-    pub fn bf16(data: &'a mut [u16], ld: usize) -> Self {
-        Sink::Bf16 {
-            data,
-            ld,
-            rounding: Rounding::Nearest,
-        }
-    }
-}
 
 /// C = relu?(alpha op(A) op(B) + beta C + bias), with operands in f32 or bf16 in any mixture and
 /// f32 accumulation.
@@ -256,8 +35,8 @@ impl<'a> Sink<'a> {
 /// follow IEEE.
 ///
 /// # Errors
-/// [`CpuError`] if an operand that would be read or written is too short, or its leading dimension
-/// is less than its row.
+/// [`CpuError`] if an operand that would be read or written is too short, its leading dimension
+/// is less than its row, or memory for packed operands ran out (C then holds what it held).
 ///
 /// ```
 /// use fewbit::cpu::{Cpu, GemmParams, Sink, Source, gemm};
@@ -319,8 +98,8 @@ fn gemm_any(
                 len: data.len(),
             });
         }
-        Some(Data::F32(data)) => data[..n].to_vec(),
-        Some(Data::Bf16(data)) => data[..n].iter().map(|&bits| bf16::widen(bits)).collect(),
+        Some(Data::F32(data)) => collected(data[..n].iter().copied())?,
+        Some(Data::Bf16(data)) => collected(data[..n].iter().map(|&bits| bf16::widen(bits)))?,
     };
     // An empty sum needs no operands either.
     let alpha = if k == 0 { 0.0 } else { alpha };
@@ -336,14 +115,13 @@ fn gemm_any(
     match c {
         Sink::F32 { data, ld } => {
             check_matrix("C", data.len(), m, n, ld)?;
-            product(cpu, shape, a, b, &bias, &affine, data, ld);
+            product(cpu, shape, a, b, &bias, &affine, data, ld)
         }
         Sink::Bf16 { data, ld, rounding } => {
             check_matrix("C", data.len(), m, n, ld)?;
-            product(cpu, shape, a, b, &bias, &ToBf16 { affine, rounding }, data, ld);
+            product(cpu, shape, a, b, &bias, &ToBf16 { affine, rounding }, data, ld)
         }
     }
-    Ok(())
 }
 
 /// Copies the few vectors of [`small::few`] to f32 rows.
@@ -374,9 +152,9 @@ fn product<F: Finish<f32>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     if m == 0 || n == 0 {
-        return;
+        return Ok(());
     }
     if !finish.needs_product() {
         return without_product(cpu, m, n, bias, finish, c, ldc);
@@ -399,7 +177,7 @@ fn product<F: Finish<f32>>(
             && w.k_adjacent
             && k > 0
         {
-            let mut rows = vec![0; count * k];
+            let mut rows = filled(count * k, 0)?;
             for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
                 for (k, out) in row.iter_mut().enumerate() {
                     *out = vectors.at(outer, k);
@@ -407,7 +185,7 @@ fn product<F: Finish<f32>>(
             }
             return small::few_pairs(cpu, isa, &rows, k, w, outer, transposed, bias, finish, c, ldc);
         }
-        let mut rows = vec![0.0; count * k];
+        let mut rows = filled(count * k, 0.0)?;
         cpu.run(Gather {
             from: vectors,
             k,
@@ -434,7 +212,7 @@ fn product<F: Finish<f32>>(
             (Mixed::Bf16(a), Mixed::Bf16(b)) => {
                 let (a, b) = (pack::PairView(a), pack::PairView(b));
                 let p = Product { m, n, k, a, b, bias };
-                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
+                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc)
             }
             _ => blocked(cpu, F32(isa.base()), 1, &p, finish, c, ldc),
         },
@@ -452,7 +230,7 @@ fn packed<F: Finish<f32>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     match &b.panels {
         Panels::F32(panels) => {
             let b = Packed(panels.as_slice());
@@ -475,8 +253,9 @@ fn packed<F: Finish<f32>>(
             if let (Isa::Avx512Bf16(isa), Mixed::Bf16(a)) = (cpu.isa, a) {
                 let (a, b) = (pack::PairView(a), Packed(panels.as_slice()));
                 let p = Product { m, n, k, a, b, bias };
-                blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
+                return blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
             }
+            Ok(())
         }
     }
 }
@@ -490,9 +269,9 @@ fn without_product<A: Copy + Default + Sync, F: Finish<A>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     let rows = ((1 << 16) / n).max(1);
-    cpu.for_each(tiles(c, ldc, m, n, rows, n), |mut tile| {
+    cpu.for_each(tiles(c, ldc, m, n, rows, n)?, |mut tile| {
         let tile = &mut tile;
         cpu.run(FinishTile {
             finish,
@@ -504,6 +283,7 @@ fn without_product<A: Copy + Default + Sync, F: Finish<A>>(
             n,
         });
     });
+    Ok(())
 }
 
 /// C = relu?(alpha op(A) op(B) + beta C + bias) in f64.
@@ -552,8 +332,7 @@ pub fn gemm_f64(
     }
     let finish = &Affine { alpha, beta, relu };
     if alpha == 0.0 {
-        without_product(cpu, m, n, bias, finish, c, ldc);
-        return Ok(());
+        return without_product(cpu, m, n, bias, finish, c, ldc);
     }
     let p = Product {
         m,
@@ -582,5 +361,4 @@ pub fn gemm_f64(
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(isa) => blocked(cpu, F64(isa), 1, &p, finish, c, ldc),
     }
-    Ok(())
 }

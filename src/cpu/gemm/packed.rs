@@ -35,7 +35,7 @@ impl PackedB {
     /// Packs op(B)\[k, n\] for products on this device's level whose left operand is bf16 (`bf16_left`) or f32.
     ///
     /// # Errors
-    /// [`CpuError`] if the operand is too short, or its leading dimension is less than its row.
+    /// [`CpuError`] if the operand is too short, its leading dimension is less than its row, or memory ran out.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         expect(unused_variables, reason = "only x86-64 has a tile of pairs today")
@@ -46,17 +46,17 @@ impl PackedB {
         let panels = match (cpu.isa, view) {
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512Bf16(isa), Mixed::Bf16(view)) if bf16_left => {
-                Panels::Pairs(panels(cpu, Pairs(isa), 2, super::pack::PairView(view), k, n))
+                Panels::Pairs(panels(cpu, Pairs(isa), 2, super::pack::PairView(view), k, n)?)
             }
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512Bf16(isa), view) => Panels::F32(panels(cpu, F32(isa.base()), 1, view, k, n)),
+            (Isa::Avx512Bf16(isa), view) => Panels::F32(panels(cpu, F32(isa.base()), 1, view, k, n)?),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)),
+            (Isa::Avx512(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)?),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)),
+            (Isa::Avx2(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)?),
             #[cfg(target_arch = "aarch64")]
-            (Isa::Neon(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)),
-            (Isa::Portable(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)),
+            (Isa::Neon(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)?),
+            (Isa::Portable(isa), view) => Panels::F32(panels(cpu, F32(isa), 1, view, k, n)?),
         };
         let level = cpu.level();
         Ok(Self { k, n, level, panels })
@@ -83,7 +83,7 @@ impl PackedB {
             return Err(CpuError::Packed {
                 k: self.k,
                 n: self.n,
-                level: self.level,
+                level: self.level.name(),
                 left: if self.pairs() { "bf16" } else { "bf16 or f32" },
             });
         }
@@ -98,11 +98,11 @@ fn panels<M: Micro, O: Operand<M::Elem>>(
     operand: O,
     k: usize,
     n: usize,
-) -> Vec<M::Elem> {
+) -> Result<Vec<M::Elem>, CpuError> {
     let blocks = Blocks::new(k, ku);
-    let mut panels = vec![bytemuck::Zeroable::zeroed(); blocks.len(n, M::NR)];
+    let mut panels = super::memory::filled(blocks.len(n, M::NR), bytemuck::Zeroable::zeroed())?;
     blocks.pack_all(cpu, operand, n, M::NR, &mut panels);
-    panels
+    Ok(panels)
 }
 
 /// [`gemm`](super::gemm()) with a right operand packed before. Its sums are those of [`gemm`](super::gemm()), bit for

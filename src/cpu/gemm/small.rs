@@ -6,10 +6,10 @@
 
 use super::pack::{Mixed, View};
 use super::store::{Finish, FinishTile, tiles};
-use crate::cpu::Cpu;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::avx512bf16::Avx512Bf16;
 use crate::cpu::dispatch::{Kernel, Lanes, Value};
+use crate::cpu::{Cpu, CpuError};
 use std::ops::Range;
 
 /// Largest number of vectors taken here.
@@ -33,7 +33,7 @@ pub(crate) fn few<F: Finish<f32>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     let k_adjacent = match w {
         Mixed::F32(view) => view.k_adjacent,
         Mixed::Bf16(view) => view.k_adjacent,
@@ -55,7 +55,7 @@ pub(crate) fn few<F: Finish<f32>>(
             acc,
         }),
     };
-    chunks(cpu, shape, k_adjacent, transposed, bias, finish, c, ldc, sums);
+    chunks(cpu, shape, k_adjacent, transposed, bias, finish, c, ldc, sums)
 }
 
 /// The same of bf16 vectors and a bf16 matrix whose k are adjacent, through products of pairs.
@@ -72,7 +72,7 @@ pub(crate) fn few_pairs<F: Finish<f32>>(
     finish: &F,
     c: &mut [F::Out],
     ldc: usize,
-) {
+) -> Result<(), CpuError> {
     let shape = (vectors.len() / k, outer, k);
     let sums = |range: Range<usize>, acc: &mut [f32]| {
         let ld = range.len();
@@ -91,7 +91,7 @@ pub(crate) fn few_pairs<F: Finish<f32>>(
             }
         }
     };
-    chunks(cpu, shape, true, transposed, bias, finish, c, ldc, sums);
+    chunks(cpu, shape, true, transposed, bias, finish, c, ldc, sums)
 }
 
 /// Runs `sums` over chunks of outer indices, and finishes what it leaves: for each of the vectors a row of sums.
@@ -105,7 +105,7 @@ fn chunks<F: Finish<f32>>(
     c: &mut [F::Out],
     ldc: usize,
     sums: impl Fn(Range<usize>, &mut [f32]) + Sync,
-) {
+) -> Result<(), CpuError> {
     // About 64 Ki elements of the matrix per chunk, whatever their type.
     let chunk = if k_adjacent {
         ((1 << 16) / k).clamp(8, 4096)
@@ -123,7 +123,7 @@ fn chunks<F: Finish<f32>>(
     } else {
         (count, chunk)
     };
-    cpu.for_each(tiles(c, ldc, m, n, mc, nc), |mut tile| {
+    cpu.for_each(tiles(c, ldc, m, n, mc, nc)?, |mut tile| {
         let range = if transposed {
             tile.row..tile.row + tile.rows
         } else {
@@ -143,6 +143,7 @@ fn chunks<F: Finish<f32>>(
             n,
         });
     });
+    Ok(())
 }
 
 struct Chunk<'a, T> {

@@ -1,6 +1,8 @@
 //! From accumulators to C: alpha, beta, bias, ReLU and rounding; and C cut into disjoint tiles.
 
+use super::memory::reserved;
 use super::{Rounding, StoreRow};
+use crate::cpu::CpuError;
 use crate::cpu::dispatch::{Kernel, Lanes};
 use crate::format::bf16;
 
@@ -32,10 +34,17 @@ impl<T> Tile<'_, T> {
 }
 
 /// Cuts C (m x n, rows `ld` apart, neither empty) into tiles of at most mc x nc.
-pub(crate) fn tiles<T>(c: &mut [T], ld: usize, m: usize, n: usize, mc: usize, nc: usize) -> Vec<Tile<'_, T>> {
+pub(crate) fn tiles<T>(
+    c: &mut [T],
+    ld: usize,
+    m: usize,
+    n: usize,
+    mc: usize,
+    nc: usize,
+) -> Result<Vec<Tile<'_, T>>, CpuError> {
     // A single row may have any leading dimension.
     let ld = if m == 1 { n } else { ld };
-    let mut tiles = Vec::with_capacity(m.div_ceil(mc) * n.div_ceil(nc));
+    let mut tiles = reserved(m.div_ceil(mc) * n.div_ceil(nc))?;
     for (i, band) in c[..(m - 1) * ld + n]
         .chunks_mut(mc.saturating_mul(ld))
         .enumerate()
@@ -56,7 +65,7 @@ pub(crate) fn tiles<T>(c: &mut [T], ld: usize, m: usize, n: usize, mc: usize, nc
         let first = tiles.len();
         for column in (0..n).step_by(nc) {
             let columns = nc.min(n - column);
-            let parts = Parts::Rows(Vec::with_capacity(rows));
+            let parts = Parts::Rows(reserved(rows)?);
             tiles.push(Tile {
                 row,
                 column,
@@ -73,7 +82,7 @@ pub(crate) fn tiles<T>(c: &mut [T], ld: usize, m: usize, n: usize, mc: usize, nc
             }
         }
     }
-    tiles
+    Ok(tiles)
 }
 
 /// How accumulators become elements of C.

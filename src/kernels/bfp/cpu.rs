@@ -3,10 +3,11 @@
 use crate::cpu::parallel::TASK;
 use crate::cpu::random::{HALVES, aligned};
 use crate::cpu::{Cpu, Kernel, Lanes};
+use crate::error::Result;
 use crate::format::block::{BAD_BLOCK, NAN_BITS, bfp_encode as encode_bits, block_exponent};
 use crate::format::{Rounding, bf16};
 use crate::kernels::{BfpDecode, BfpEncode, BfpMatmul};
-use crate::tensor::DType;
+use crate::tensor::{DType, alloc};
 
 pub(crate) fn bfp_encode(cpu: &Cpu, op: &BfpEncode, src: &[u32], codes: &mut [u32], exponents: &mut [u32]) {
     let (code_words, exponent_words) = (
@@ -508,13 +509,13 @@ impl<'a> Codes<'a> {
     }
 }
 
-pub(crate) fn bfp_matmul(cpu: &Cpu, op: &BfpMatmul, operands: [&[u32]; 4], c: &mut [u32]) {
+pub(crate) fn bfp_matmul(cpu: &Cpu, op: &BfpMatmul, operands: [&[u32]; 4], c: &mut [u32]) -> Result<()> {
     if op.m == 0 || op.n == 0 {
-        return;
+        return Ok(());
     }
     let [a, a_exponents, b, b_exponents] = operands;
-    let a = Integers::new(cpu, op, op.m, a, a_exponents);
-    let b = Integers::new(cpu, op, op.n, b, b_exponents);
+    let a = Integers::new(cpu, op, op.m, a, a_exponents)?;
+    let b = Integers::new(cpu, op, op.n, b, b_exponents)?;
     let row_words = op.out.words(op.c_ld as u64) as usize;
     cpu.chunks_mut(c, row_words, |row, c| {
         if row < op.m {
@@ -527,6 +528,7 @@ pub(crate) fn bfp_matmul(cpu: &Cpu, op: &BfpMatmul, operands: [&[u32]; 4], c: &m
             });
         }
     });
+    Ok(())
 }
 
 /// A matrix's codes as signed integers, rows filled up with zeros to whole blocks, and its blocks' scales.
@@ -537,13 +539,14 @@ struct Integers {
 }
 
 impl Integers {
-    fn new(cpu: &Cpu, op: &BfpMatmul, rows: usize, codes: &[u32], exponents: &[u32]) -> Self {
+    fn new(cpu: &Cpu, op: &BfpMatmul, rows: usize, codes: &[u32], exponents: &[u32]) -> Result<Self> {
         let (block, blocks) = (op.format.block() as usize, op.format.blocks_per_row(op.k));
         let (words, exponent_words) = (
             op.format.codes_words_per_row(op.k),
             op.format.exponent_words_per_row(op.k),
         );
-        let mut values = vec![0i16; rows * blocks * block];
+        let mut values = alloc::filled("bfp_matmul", rows * blocks * block, 0i16)?;
+        let mut scales = alloc::reserved("bfp_matmul", rows * blocks)?;
         cpu.chunks_mut(&mut values, blocks * block, |row, values| {
             let mut codes = Codes::new(&codes[row * words..(row + 1) * words], op.format.bits());
             for value in &mut values[..op.k] {
@@ -560,10 +563,8 @@ impl Integers {
                 .iter()
                 .map(|&byte| scale(byte))
         };
-        Self {
-            values,
-            scales: (0..rows).flat_map(row).collect(),
-        }
+        scales.extend((0..rows).flat_map(row));
+        Ok(Self { values, scales })
     }
 }
 

@@ -278,7 +278,7 @@ impl Op for BfpMatmul {
         let op = self.at(&args.step);
         let [a, a_exponents, b, b_exponents, c] = args.take(self)?;
         let operands = [a.read(), a_exponents.read(), b.read(), b_exponents.read()];
-        super::cpu::bfp_matmul(cpu, &op, operands, c.write());
+        super::cpu::bfp_matmul(cpu, &op, operands, c.write())?;
         Ok(())
     }
 

@@ -1,21 +1,15 @@
 //! `ceiling`: how fast a device can multiply and add, operate on integers, and read memory: what every other
 //! kernel's speed is held against.
-//!
-//! | variant | when | why |
-//! |---|---|---|
-//! | chains | multiply-add, integer | sixteen independent chains hide the latency of one |
-//! | strided | read | neighbouring invocations read neighbouring vectors |
 
 pub(crate) mod cases;
 mod cpu;
+pub(super) mod gpu;
 mod reference;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, spread_groups};
-use crate::op::{Args, Class, Op, Work};
-use crate::shaders;
+use crate::gpu::OperandSpec;
+use crate::op::{Args, Op, Table, Work};
 
 /// Which ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,27 +27,28 @@ pub enum CeilingKind {
 
 /// A ceiling kernel. Operands: `src` (for reads; else empty), `dst` (one word per invocation). Exact class:
 /// every value is a whole number below 2^24, or a wrapping integer.
+///
+/// | variant | when | why |
+/// |---|---|---|
+/// | `chains` | multiply-add, integer | sixteen independent chains hide the latency of one |
+/// | `strided` | read, 16-byte offsets | neighbouring invocations read neighbouring vectors |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ceiling {
     /// Which ceiling.
     pub kind: CeilingKind,
     /// Invocations.
     pub count: u32,
-    /// Steps of each chain, at most 2^18.
+    /// Steps of each chain, at most 2^19.
     pub steps: u32,
     /// Words read, a multiple of 4; 0 unless `kind` is `Read`.
     pub src_words: u64,
 }
 
 impl Ceiling {
-    pub(crate) const FACTOR: f32 = 1.0;
-    pub(crate) const SUMMAND: f32 = 1.0;
-    pub(crate) const MASK: u32 = 0x5bd1_e995;
-    pub(crate) const ODD: u32 = 0x9e37_79b9;
-
-    fn permutation(&self) -> Permutation {
-        permutation(self.kind)
-    }
+    const FACTOR: f32 = 1.0;
+    const SUMMAND: f32 = 1.0;
+    const MASK: u32 = 0x5bd1_e995;
+    const ODD: u32 = 0x9e37_79b9;
 }
 
 impl Op for Ceiling {
@@ -93,10 +88,6 @@ impl Op for Ceiling {
         Ok(())
     }
 
-    fn class(&self) -> Class {
-        Class::Exact
-    }
-
     fn work(&self) -> Work {
         let operations = f64::from(self.count) * f64::from(self.steps) * 32.0;
         match self.kind {
@@ -119,58 +110,8 @@ impl Op for Ceiling {
         }
     }
 
-    fn variants(&self, _gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
-        match self.kind {
-            CeilingKind::Bf16Dot => Vec::new(),
-            CeilingKind::Read if offsets.any() => Vec::new(),
-            CeilingKind::Read => vec!["strided"],
-            CeilingKind::MultiplyAdd | CeilingKind::Integer => vec!["chains"],
-        }
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
-        let count = u64::from(self.count);
-        let (factor, summand) = match self.kind {
-            CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => {
-                (Self::FACTOR.to_bits(), Self::SUMMAND.to_bits())
-            }
-            CeilingKind::Integer | CeilingKind::Read => (Self::ODD, Self::MASK),
-        };
-        let src = match self.kind {
-            CeilingKind::Read => Window::of(0, 0, self.src_words, 5),
-            CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot | CeilingKind::Integer => Window::empty(),
-        };
-        let step = Step {
-            pipeline: gpu.pipeline(&self.permutation())?,
-            params: vec![
-                self.count,
-                self.steps,
-                factor,
-                summand,
-                self.src_words as u32,
-                0,
-                0,
-                0,
-            ],
-            windows: vec![src, Window::of(1, 0, count, 6)],
-            groups: spread_groups(gpu, count.div_ceil(u64::from(GROUP))),
-            work: count * u64::from(self.steps) * 16 + self.src_words,
-            // One loop, over the steps or over every `count`-th vector. Chains are what is measured and reads are as
-            // many as keep an adapter busy: what passes the cap on turns is refused.
-            turns: match self.kind {
-                CeilingKind::Read => (self.src_words / 4).div_ceil(count.max(1)) + 1,
-                _ => u64::from(self.steps) + 1,
-            },
-        };
-        let steps = if self.count == 0 { Vec::new() } else { vec![step] };
-        Plan::from_steps(
-            gpu,
-            "ceiling",
-            variant,
-            self.operands(),
-            steps,
-            StepValues::default(),
-        )
+    fn table(&self) -> &'static dyn Table {
+        &gpu::VARIANTS
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -184,34 +125,4 @@ impl Op for Ceiling {
         reference::ceiling(self, src.read(), dst.write());
         Ok(())
     }
-}
-
-const GROUP: u32 = 64;
-
-static KERNEL: Kernel = Kernel {
-    name: "ceiling",
-    sources: &[
-        shaders::INDEX,
-        include_str!("../../../shaders/ceiling/ceiling.wgsl"),
-    ],
-    bindings: &[
-        Binding::params(8),
-        Binding::read("src").vec4(),
-        Binding::write("dst"),
-    ],
-};
-
-fn permutation(kind: CeilingKind) -> Permutation {
-    let entry = match kind {
-        CeilingKind::MultiplyAdd | CeilingKind::Bf16Dot => "multiply_add",
-        CeilingKind::Integer => "integer",
-        CeilingKind::Read => "read_all",
-    };
-    Permutation::new(&KERNEL).entry(entry).constant("GROUP", GROUP)
-}
-
-pub(super) fn permutations() -> Vec<Permutation> {
-    [CeilingKind::MultiplyAdd, CeilingKind::Integer, CeilingKind::Read]
-        .map(permutation)
-        .to_vec()
 }

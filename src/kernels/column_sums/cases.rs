@@ -25,29 +25,30 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         for from in [DType::F32, DType::Bf16] {
             for to in [DType::F32, DType::Bf16] {
                 let op = ColumnSums::new(from, to, rows, cols, ld);
-                for integers in [false, true] {
-                    cases.push(case(effort, op, integers));
-                }
+                let both = [Values::Magnitudes, Values::Integers];
+                cases.extend(both.map(|values| case(effort, op, values)));
                 if to == DType::Bf16 {
                     let rounding = Rounding::Stochastic;
-                    cases.push(case(effort, ColumnSums { rounding, draw, ..op }, false));
-                    cases.push(case(effort, ColumnSums { rounding, draw, ..op }, true));
+                    let op = ColumnSums { rounding, draw, ..op };
+                    cases.extend(both.map(|values| case(effort, op, values)));
                 }
             }
         }
         cases.push(case(
             effort,
             ColumnSums::new(DType::F64, DType::F64, rows, cols, ld),
-            false,
+            Values::Magnitudes,
         ));
     }
     let generator = Generator::Philox;
     let (rounding, draw) = (Rounding::Stochastic, Draw { generator, ..draw });
     let op = ColumnSums::new(DType::F32, DType::Bf16, 33, 65, 66);
-    cases.push(case(Effort::Quick, ColumnSums { rounding, draw, ..op }, true));
+    let stochastic = ColumnSums { rounding, draw, ..op };
+    cases.push(case(Effort::Quick, stochastic, Values::Integers));
     if !cfg!(miri) {
-        cases.extend(long(ColumnSums { rounding, draw, ..op }));
+        cases.extend(long(stochastic));
     }
+    cases.extend(specials(stochastic));
     cases
 }
 
@@ -62,19 +63,79 @@ fn long(stochastic: ColumnSums) -> [Case; 3] {
         ..stochastic
     };
     [
-        case(Effort::Quick, nearest(DType::Bf16, 140_000, 2), true),
-        case(Effort::Quick, rounded, true),
-        case(Effort::Full, nearest(DType::F32, 540_000, 1), true),
+        case(Effort::Quick, nearest(DType::Bf16, 140_000, 2), Values::Integers),
+        case(Effort::Quick, rounded, Values::Integers),
+        case(Effort::Full, nearest(DType::F32, 540_000, 1), Values::Integers),
     ]
 }
 
-fn case(effort: Effort, op: ColumnSums, integers: bool) -> Case {
+/// Columns of every special kind, and rows far apart.
+fn specials(stochastic: ColumnSums) -> Vec<Case> {
+    let (rows, cols, ld) = (21, 19, 90);
+    let shape = |op: ColumnSums| ColumnSums {
+        rows,
+        cols,
+        x_ld: ld,
+        ..op
+    };
+    let types = [
+        (DType::F32, DType::F32),
+        (DType::F32, DType::Bf16),
+        (DType::Bf16, DType::F32),
+        (DType::Bf16, DType::Bf16),
+        (DType::F64, DType::F64),
+    ];
+    let nearest = types.map(|(from, to)| ColumnSums::new(from, to, rows, cols, ld));
+    let ops = nearest.into_iter().chain([shape(stochastic)]);
+    ops.map(|op| case(Effort::Quick, op, Values::Specials)).collect()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    /// Magnitudes far apart, so that the order of the sum shows.
+    Magnitudes,
+    /// Small whole numbers, whose sums are exact.
+    Integers,
+    /// By column: NaNs, infinities of one sign or both, zeros, subnormals.
+    Specials,
+}
+
+impl Values {
+    fn value(self, source: &mut Source, col: usize) -> f32 {
+        match self {
+            Self::Magnitudes => source.unit() * 2f32.powi(source.below(24) as i32 - 12),
+            Self::Integers => source.small_integer(),
+            Self::Specials => special(source, col),
+        }
+    }
+}
+
+fn special(source: &mut Source, col: usize) -> f32 {
+    let (now, plain) = (source.below(4) == 0, source.unit());
+    let subnormal = f32::from_bits(source.bits() & 0x807f_ffff);
+    match col % 9 {
+        0 if now => f32::NAN,
+        1 if now => f32::INFINITY,
+        2 if now => f32::NEG_INFINITY,
+        3 if now => f32::INFINITY.copysign(plain),
+        4 => -0.0,
+        5 => subnormal,
+        6 if now => subnormal,
+        6 => plain * f32::MIN_POSITIVE,
+        7 => f32::MAX.copysign(plain),
+        0..=3 | 8.. => plain,
+    }
+}
+
+fn case(effort: Effort, op: ColumnSums, values: Values) -> Case {
     Case::new(effort, op, move || {
         let mut source = Source::new((op.rows * 7 + op.cols) as u64);
-        // Magnitudes far apart, so that the order of the sum shows.
-        let mut value = || match integers {
-            true => source.small_integer(),
-            false => source.unit() * 2f32.powi(source.below(24) as i32 - 12),
+        // Rows of f64 are filled whole, those of other types without their padding.
+        let width = if op.from == DType::F64 { op.x_ld } else { op.cols };
+        let mut at = 0;
+        let mut value = || {
+            at += 1;
+            values.value(&mut source, (at - 1) % width)
         };
         let x = match op.from {
             DType::F64 => (0..op.rows * op.x_ld)
@@ -84,7 +145,7 @@ fn case(effort: Effort, op: ColumnSums, integers: bool) -> Case {
                 })
                 .collect(),
             DType::F32 => rows_f32(op.rows, op.cols, op.x_ld, value),
-            _ => rows_bf16(op.rows, op.cols, op.x_ld, value),
+            DType::Bf16 | DType::U32 | DType::U16 => rows_bf16(op.rows, op.cols, op.x_ld, value),
         };
         vec![x, Vec::new()]
     })

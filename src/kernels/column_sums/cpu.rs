@@ -2,28 +2,30 @@
 
 use crate::cpu::parallel::TASK;
 use crate::cpu::{Cpu, Kernel, Lanes, Value};
+use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::bf16;
 use crate::kernels::ColumnSums;
-use crate::tensor::DType;
-use crate::tensor::element::{load, store_f64, store_half};
+use crate::tensor::{DType, alloc};
 
 /// Columns of one block: even, so that blocks share no word; wide, so that a row's part streams; narrow enough for
 /// its sums to stay in the first-level cache.
 const BAND: usize = 2048;
 
-pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) {
+pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) -> Result<()> {
     if op.cols == 0 {
-        return;
+        return Ok(());
     }
     if op.to == DType::F64 {
-        return wide(cpu, op, x, y);
+        wide(cpu, op, x, y);
+        return Ok(());
     }
     let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
     // Blocks depend on the shape alone, and so do the sums.
     let band = op.cols.min(BAND);
     let block_rows = (2 * TASK / band).max(1);
-    let mut partial = vec![0f32; op.rows.div_ceil(block_rows).max(1) * op.cols];
+    let sums = op.rows.div_ceil(block_rows).max(1) * op.cols;
+    let mut partial = alloc::filled("column_sums", sums, 0f32)?;
     let mut blocks = Vec::new();
     for (i, sums) in partial.chunks_mut(op.cols).enumerate() {
         let rows = i * block_rows..op.rows.min((i + 1) * block_rows);
@@ -40,7 +42,7 @@ pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) 
                 ld,
                 sums,
             }),
-            _ => cpu.run(Down {
+            DType::F64 | DType::F32 | DType::U32 | DType::U16 => cpu.run(Down {
                 x: bytemuck::cast_slice::<u32, f32>(x)
                     .get(start..)
                     .unwrap_or_default(),
@@ -54,15 +56,16 @@ pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) 
     for block in rest.chunks_exact(op.cols) {
         sums.iter_mut().zip(block).for_each(|(sum, block)| *sum += block);
     }
+    let to = op.y();
     for (col, sum) in sums.iter().enumerate() {
         let bits = sum.to_bits();
-        if op.to == DType::F32 {
-            y[col] = bits;
-        } else {
-            let code = bf16::encode(bits, op.rounding, op.draw.bits(col as u64), false);
-            store_half(y, col, col + 1 == op.cols, code);
-        }
+        let stored = match op.to {
+            DType::Bf16 => bf16::encode(bits, op.rounding, op.draw.bits(col as u64), false).into(),
+            DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
+        };
+        to.store_bits(y, 0, col, stored);
     }
+    Ok(())
 }
 
 /// Adds rows, `ld` apart and the first at the start of `x`, to `sums` in order.
@@ -97,19 +100,20 @@ impl<T: Value> Kernel for Down<'_, T> {
     }
 }
 
+/// f64: down the rows in order, bands of columns side by side.
 fn wide(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) {
-    let words = op.to.words(op.cols as u64) as usize;
-    cpu.chunks_mut(&mut y[..words], op.to.words(256) as usize, |band, y| {
-        let mut sums = [0f64; 256];
-        let first = 256 * band;
-        let cols = 256.min(op.cols - first);
+    const BAND: usize = 256;
+    let (from, to) = (op.x(), op.y());
+    cpu.chunks_mut(&mut y[..to.words() as usize], 2 * BAND, |band, y| {
+        let mut sums = [0f64; BAND];
+        let (first, cols) = (BAND * band, y.len() / 2);
         for row in 0..op.rows {
             for (col, sum) in sums[..cols].iter_mut().enumerate() {
-                *sum += load(op.from, x, row * op.x_ld + first + col);
+                *sum += from.load(x, row, first + col);
             }
         }
         for (col, sum) in sums[..cols].iter().enumerate() {
-            store_f64(y, col, *sum);
+            to.store_f64(y, 0, col, *sum);
         }
     });
 }

@@ -77,6 +77,36 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         };
         cases.push(case(effort, back));
     }
+    // Leading dimensions far wider than the rows; every pair with f64.
+    for (rows, cols, ld) in [(5, 9, 1000), (2, 1, 4098)] {
+        let types = [DType::F32, DType::Bf16, DType::F64];
+        for (from, to) in types.into_iter().flat_map(|from| types.map(|to| (from, to))) {
+            if from == to {
+                continue;
+            }
+            let wide = Convert {
+                rows,
+                cols,
+                src_ld: ld,
+                dst_ld: ld + 2,
+                ..Convert::contiguous(from, to, 0)
+            };
+            for op in [
+                wide,
+                Convert {
+                    saturate: true,
+                    ..wide
+                },
+                Convert::contiguous(from, to, rows * 8001),
+            ] {
+                cases.push(case(Effort::Quick, op));
+            }
+            if from == DType::F32 && to == DType::Bf16 {
+                let op = wide.with_rounding(Rounding::Stochastic, draw);
+                cases.push(case(Effort::Quick, op));
+            }
+        }
+    }
     cases
 }
 
@@ -84,8 +114,25 @@ fn case(effort: Effort, op: Convert) -> Case {
     Case::new(effort, op, move || {
         let mut source = Source::new((op.rows * 1000 + op.cols) as u64);
         let words = op.operands()[0].words;
-        vec![(0..words).map(|_| source.awkward()).collect(), Vec::new()]
+        let src = match op.from {
+            DType::F64 => (0..words / 2).flat_map(|_| wide(&mut source)).collect(),
+            DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => {
+                (0..words).map(|_| source.awkward()).collect()
+            }
+        };
+        vec![src, Vec::new()]
     })
+}
+
+/// The words of an f64: any bits, an awkward f32, or one that a few low bits move off it.
+fn wide(source: &mut Source) -> [u32; 2] {
+    let value = f64::from(f32::from_bits(source.awkward())).to_bits();
+    let bits = match source.below(4) {
+        0 => u64::from(source.bits()) << 32 | u64::from(source.bits()),
+        1 => value.wrapping_add(u64::from(source.below(3))).wrapping_sub(1),
+        _ => value,
+    };
+    [bits as u32, (bits >> 32) as u32]
 }
 
 /// What is measured at size `n`.

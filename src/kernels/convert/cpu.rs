@@ -1,10 +1,9 @@
 //! Conversion on the CPU device: rows in parallel, eight elements at a time, one draw for eight.
 
-use super::reference;
 use crate::cpu::parallel::TASK;
-use crate::cpu::random::for_pieces;
+use crate::cpu::rounding::stochastic;
 use crate::cpu::{Cpu, Kernel, Lanes};
-use crate::format::random::Draw;
+use crate::format::rounding::f32_bits_odd;
 use crate::format::{Rounding, bf16};
 use crate::kernels::Convert;
 use crate::tensor::DType;
@@ -94,59 +93,79 @@ impl Kernel for Run<'_> {
                 }
             }
             (DType::F32, DType::Bf16) => {
-                if len % 2 == 1 {
-                    dst[len / 2] = 0;
-                }
                 let src = &src[..len];
-                let dst = &mut bf16::halves_mut(dst)[..len];
+                let dst = halves(dst, len);
                 match (op.rounding, op.saturate) {
                     (Rounding::Stochastic, _) => stochastic(lanes, &op.draw, first, op.saturate, src, dst),
-                    (_, false) => {
+                    (Rounding::Nearest | Rounding::TowardZero, false) => {
                         for (dst, &u) in dst.iter_mut().zip(src) {
                             *dst = bf16::round_nearest(u);
                         }
                     }
-                    (_, true) => {
+                    (Rounding::Nearest | Rounding::TowardZero, true) => {
                         for (dst, &u) in dst.iter_mut().zip(src) {
                             *dst = bf16::saturate(bf16::round_nearest(u), u);
                         }
                     }
                 }
             }
-            _ => {
-                // f64 is there for comparison, not for speed: the specification itself.
-                let row = Convert {
-                    rows: 1,
-                    cols: len,
-                    src_ld: len + len % 2,
-                    dst_ld: len + len % 2,
-                    ..*op
-                };
-                reference::convert(&row, src, dst);
+            // f64 is there for comparison, not for speed.
+            (DType::F32, DType::F64) => {
+                for (dst, &u) in doubles_mut(dst).iter_mut().zip(&src[..len]) {
+                    *dst = words(f64::from(f32::from_bits(u)));
+                }
             }
+            (DType::Bf16, DType::F64) => {
+                for (dst, &half) in doubles_mut(dst).iter_mut().zip(&bf16::halves(src)[..len]) {
+                    *dst = words(f64::from(bf16::widen(half)));
+                }
+            }
+            (DType::F64, DType::F32) => {
+                for (dst, src) in dst[..len].iter_mut().zip(doubles(src)) {
+                    *dst = (src as f32).to_bits();
+                }
+            }
+            (DType::F64, DType::Bf16) => {
+                for (dst, src) in halves(dst, len).iter_mut().zip(doubles(src)) {
+                    let odd = f32_bits_odd(src);
+                    let code = bf16::round_nearest(odd);
+                    *dst = if op.saturate {
+                        bf16::saturate(code, odd)
+                    } else {
+                        code
+                    };
+                }
+            }
+            // The operation's check refuses these.
+            (DType::F64, DType::F64)
+            | (DType::F32, DType::F32)
+            | (DType::Bf16, DType::Bf16)
+            | (DType::U32 | DType::U16, _)
+            | (_, DType::U32 | DType::U16) => {}
         }
     }
 }
 
-/// Rounds elements stochastically, the first of them at logical index `first`.
+/// `len` half-words to write; beside the last of an odd count there is a zero.
 #[inline(always)]
-pub(crate) fn stochastic<L: Lanes>(
-    lanes: L,
-    draw: &Draw,
-    first: u64,
-    saturate: bool,
-    src: &[u32],
-    dst: &mut [u16],
-) {
-    for_pieces(lanes, draw, first, src.len(), |at, halves| {
-        let (src, dst) = (&src[at..at + halves.len()], &mut dst[at..at + halves.len()]);
-        for ((dst, &u), &r) in dst.iter_mut().zip(src).zip(halves) {
-            *dst = bf16::round_stochastic(u, u32::from(r));
-        }
-        if saturate {
-            for (dst, &u) in dst.iter_mut().zip(src) {
-                *dst = bf16::saturate(*dst, u);
-            }
-        }
-    });
+fn halves(dst: &mut [u32], len: usize) -> &mut [u16] {
+    if len % 2 == 1 {
+        dst[len / 2] = 0;
+    }
+    &mut bf16::halves_mut(dst)[..len]
+}
+
+/// f64 values, low word first.
+fn doubles(words: &[u32]) -> impl Iterator<Item = f64> {
+    let value = |&[low, high]: &[u32; 2]| f64::from_bits(u64::from(low) | (u64::from(high) << 32));
+    words.as_chunks::<2>().0.iter().map(value)
+}
+
+fn doubles_mut(words: &mut [u32]) -> &mut [[u32; 2]] {
+    words.as_chunks_mut::<2>().0
+}
+
+fn words(value: f64) -> [u32; 2] {
+    let bits = value.to_bits();
+    [bits as u32, (bits >> 32) as u32]
 }

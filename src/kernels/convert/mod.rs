@@ -1,31 +1,31 @@
 //! `convert`: f32 <-> packed bf16 (and f64 on the CPU device and the reference).
-//!
-//! | variant | when | why |
-//! |---|---|---|
-//! | vec4 | contiguous, 16-byte offsets | 16 bytes a step, one draw for eight roundings |
-//! | word | any leading dimension, any offset | the only one for padded rows |
 
 pub(crate) mod cases;
-pub(crate) mod cpu;
-mod device;
+mod cpu;
+pub(super) mod gpu;
 mod reference;
 
 use crate::cpu::Cpu;
+use crate::device::{Device, Tensor};
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, split_rows, spread_groups};
-use crate::op::rows::words;
-use crate::op::{Args, Class, Op, Work};
-use crate::shaders;
-use crate::tensor::DType;
+use crate::gpu::{Gpu, OperandSpec, StepValues};
+use crate::op::{Args, Op, Table, Work};
+use crate::tensor::{DType, Layout, View};
+
+const OP: &str = "convert";
 
 /// Converts `rows` rows of `cols` elements. Operands: `src`, `dst`.
 ///
 /// Exact class. Rounding to nearest is to nearest even; stochastic rounding draws for the element's logical
 /// row-major index (`row * cols + col`). f64 is known to the CPU device and the reference only; to bf16 it
 /// rounds to nearest once.
+///
+/// | variant | when | why |
+/// |---|---|---|
+/// | `vec4` | contiguous, 16-byte offsets | 16 bytes a step, one draw for eight roundings |
+/// | `word` | any | the only one for padded rows or offsets off 16 bytes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convert {
     /// Type of `src`: `F32`, `Bf16` or `F64`.
@@ -77,137 +77,35 @@ impl Convert {
         self.to == DType::Bf16
     }
 
-    /// The length in elements if both sides are one contiguous run.
-    fn run(&self) -> Option<u64> {
-        let contiguous = self.rows <= 1 || (self.src_ld == self.cols && self.dst_ld == self.cols);
-        contiguous.then_some(self.rows as u64 * self.cols as u64)
+    fn src(&self) -> View {
+        View::new(self.from, self.rows, self.cols, self.src_ld)
     }
 
-    fn permutation(&self, vec4: bool) -> Permutation {
-        permutation(
-            vec4,
-            self.encodes(),
-            self.rounding,
-            self.saturate,
-            self.draw.generator,
-        )
+    fn dst(&self) -> View {
+        View::new(self.to, self.rows, self.cols, self.dst_ld)
     }
 
-    /// Turns of an invocation's loops. Word by word, eight columns of one row share two draws at most; vectors are
-    /// written out, with one draw. Decoding has no loop.
-    fn turns(&self, vec4: bool) -> u64 {
-        let draw = match self.rounding {
-            Rounding::Stochastic => shaders::draw_turns(self.draw.generator),
-            _ => 0,
-        };
-        match (self.encodes(), vec4) {
-            (true, true) => draw,
-            (true, false) => 8 + 1 + 2 * draw,
-            (false, _) => 0,
-        }
+    fn views(&self) -> [View; 2] {
+        [self.src(), self.dst()]
     }
 
-    fn dispatch(&self, gpu: &Gpu, rows: u64, cols: u64, first: [u64; 3]) -> Result<Step> {
-        let [base, src, dst] = first;
-        let (src_words, dst_words) = (
-            words(self.from, rows as usize, cols as usize, self.src_ld),
-            words(self.to, rows as usize, cols as usize, self.dst_ld),
-        );
-        let units = if self.encodes() {
-            cols.div_ceil(8)
-        } else {
-            cols.div_ceil(2)
-        };
-        let ld = |dtype: DType, ld: usize| dtype.words(ld as u64) as u32;
-        Ok(Step {
-            pipeline: gpu.pipeline(&self.permutation(false))?,
-            params: vec![
-                rows as u32,
-                cols as u32,
-                ld(self.from, self.src_ld),
-                ld(self.to, self.dst_ld),
-                base as u32,
-                (base >> 32) as u32,
-                self.draw.stream,
-                0,
-                0,
-                0,
-                0,
-                0,
-            ],
-            windows: vec![Window::of(0, src, src_words, 7), Window::of(1, dst, dst_words, 8)],
-            groups: spread_groups(gpu, (rows * units).div_ceil(u64::from(GROUP))),
-            work: src_words + dst_words,
-            turns: self.turns(false),
-        })
-    }
-
-    fn vec4_steps(&self, gpu: &Gpu, len: u64) -> Result<Vec<Step>> {
-        let pipeline = gpu.pipeline(&self.permutation(true))?;
-        let (src, dst) = (self.from.words(8), self.to.words(8));
-        let mut steps = Vec::new();
-        for range in split_rows(gpu, len / 8, src + dst, src.max(dst) * 4, u64::from(GROUP)) {
-            let units = range.end - range.start;
-            let base = range.start * 8;
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: vec![
-                    units as u32,
-                    base as u32,
-                    (base >> 32) as u32,
-                    self.draw.stream,
-                    0,
-                    0,
-                    0,
-                    0,
-                ],
-                windows: vec![
-                    Window::of(0, range.start * src, units * src, 4),
-                    Window::of(1, range.start * dst, units * dst, 5),
-                ],
-                groups: spread_groups(gpu, units.div_ceil(u64::from(GROUP))),
-                work: units * (src + dst),
-                turns: self.turns(true),
-            });
+    /// The same operation with a step's seed and number.
+    fn at(&self, step: &StepValues) -> Self {
+        let (seed, step) = (step.seed, step.number);
+        Self {
+            draw: Draw {
+                seed,
+                step,
+                ..self.draw
+            },
+            ..*self
         }
-        let tail = len % 8;
-        if tail > 0 {
-            let base = len - tail;
-            steps.push(self.dispatch(gpu, 1, tail, [base, self.from.words(base), self.to.words(base)])?);
-        }
-        Ok(steps)
-    }
-
-    fn word_steps(&self, gpu: &Gpu) -> Result<Vec<Step>> {
-        let mut steps = Vec::new();
-        if let Some(len) = self.run() {
-            // Runs may be longer than a binding: cut at multiples of eight, where draws begin anew.
-            for range in split_rows(gpu, len.div_ceil(8), 12, 32, 1) {
-                let (first, end) = (range.start * 8, (range.end * 8).min(len));
-                let starts = [first, self.from.words(first), self.to.words(first)];
-                steps.push(self.dispatch(gpu, 1, end - first, starts)?);
-            }
-            return Ok(steps);
-        }
-        let (src, dst) = (
-            self.from.words(self.src_ld as u64),
-            self.to.words(self.dst_ld as u64),
-        );
-        for range in split_rows(gpu, self.rows as u64, src + dst, src.max(dst) * 4, 1) {
-            let starts = [
-                range.start * self.cols as u64,
-                range.start * src,
-                range.start * dst,
-            ];
-            steps.push(self.dispatch(gpu, range.end - range.start, self.cols as u64, starts)?);
-        }
-        Ok(steps)
     }
 }
 
 impl Op for Convert {
     fn name(&self) -> &'static str {
-        "convert"
+        OP
     }
 
     fn describe(&self) -> String {
@@ -224,29 +122,26 @@ impl Op for Convert {
 
     fn operands(&self) -> Vec<OperandSpec> {
         vec![
-            OperandSpec::read("src", words(self.from, self.rows, self.cols, self.src_ld)),
-            OperandSpec::write("dst", words(self.to, self.rows, self.cols, self.dst_ld)),
+            OperandSpec::read("src", self.src().words()),
+            OperandSpec::write("dst", self.dst().words()),
         ]
     }
 
     fn check(&self) -> Result<()> {
-        const OP: &str = "convert";
-        let expected = "f32, bf16 or f64, and not the same on both sides";
-        for (operand, dtype) in [("src", self.from), ("dst", self.to)] {
-            if !matches!(dtype, DType::F32 | DType::Bf16 | DType::F64) || self.from == self.to {
+        for (operand, view) in [("src", self.src()), ("dst", self.dst())] {
+            let float = match view.dtype {
+                DType::F32 | DType::Bf16 | DType::F64 => true,
+                DType::U32 | DType::U16 => false,
+            };
+            if !float || self.from == self.to {
                 return Err(Error::DType {
                     op: OP,
                     operand,
-                    expected,
-                    got: dtype,
+                    expected: "f32, bf16 or f64, and not the same on both sides",
+                    got: view.dtype,
                 });
             }
-        }
-        for (operand, ld, dtype) in [("src", self.src_ld, self.from), ("dst", self.dst_ld, self.to)] {
-            crate::op::check_ld(OP, operand, dtype, self.cols, ld)?;
-        }
-        for (what, value) in [("rows", self.rows), ("cols", self.cols)] {
-            crate::op::check_limit(OP, what, value as u64, u64::from(u32::MAX) / 2)?;
+            view.check(OP, operand)?;
         }
         if self.from == DType::F64 && self.rounding == Rounding::Stochastic && self.encodes() {
             let what = "stochastic rounding from f64".to_string();
@@ -256,12 +151,7 @@ impl Op for Convert {
                 device: "any device",
             });
         }
-        crate::op::check_rounding(OP, self.rounding)?;
-        Ok(())
-    }
-
-    fn class(&self) -> Class {
-        Class::Exact
+        crate::op::check_rounding(OP, self.rounding)
     }
 
     fn work(&self) -> Work {
@@ -284,12 +174,8 @@ impl Op for Convert {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, _gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
-        if self.run().is_some() && !offsets.any() {
-            vec!["vec4", "word"]
-        } else {
-            vec!["word"]
-        }
+    fn table(&self) -> &'static dyn Table {
+        &gpu::VARIANTS
     }
 
     fn family(&self) -> String {
@@ -302,23 +188,7 @@ impl Op for Convert {
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
-        crate::op::no_f64_on_gpu("convert", &[("src", self.from), ("dst", self.to)])
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
-        let steps = match self.run() {
-            _ if self.rows == 0 || self.cols == 0 => Vec::new(),
-            Some(len) if variant == "vec4" => self.vec4_steps(gpu, len)?,
-            _ => self.word_steps(gpu)?,
-        };
-        Plan::from_steps(
-            gpu,
-            "convert",
-            variant,
-            self.operands(),
-            steps,
-            self.step_values(),
-        )
+        crate::op::no_f64_on_gpu(OP, &[("src", self.from), ("dst", self.to)])
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -336,95 +206,44 @@ impl Op for Convert {
     }
 }
 
-impl Convert {
-    /// The same operation with a step's seed and number.
-    fn at(&self, step: &StepValues) -> Self {
-        Self {
-            draw: Draw {
-                seed: step.seed,
-                step: step.number,
-                ..self.draw
-            },
-            ..*self
-        }
+impl Device {
+    /// Converts to another element type, rounding to nearest even. See [`Convert`].
+    ///
+    /// # Errors
+    /// Types that are not f32, bf16 or f64, f64 on a GPU, out of memory, or device lost.
+    pub fn convert(&self, src: &Tensor, to: DType) -> Result<Tensor> {
+        self.convert_with(src, to, Rounding::Nearest, Draw::default(), false)
     }
-}
 
-const GROUP: u32 = 64;
-
-static WORD: Kernel = Kernel {
-    name: "convert",
-    sources: &[
-        shaders::INDEX,
-        shaders::STEP,
-        shaders::BF16,
-        shaders::RANDOM,
-        include_str!("../../../shaders/convert/convert.wgsl"),
-    ],
-    bindings: BINDINGS_WORD,
-};
-
-static VEC4: Kernel = Kernel {
-    name: "convert_vec4",
-    sources: &[
-        shaders::INDEX,
-        shaders::STEP,
-        shaders::BF16,
-        shaders::RANDOM,
-        include_str!("../../../shaders/convert/convert_vec4.wgsl"),
-    ],
-    bindings: &[
-        Binding::params(8),
-        Binding::step(),
-        Binding::read("src").vec4(),
-        Binding::write("dst").vec4(),
-    ],
-};
-
-const BINDINGS_WORD: &[Binding] = &[
-    Binding::params(12),
-    Binding::step(),
-    Binding::read("src"),
-    Binding::write("dst"),
-];
-
-fn permutation(
-    vec4: bool,
-    encodes: bool,
-    rounding: Rounding,
-    saturate: bool,
-    generator: Generator,
-) -> Permutation {
-    Permutation::new(if vec4 { &VEC4 } else { &WORD })
-        .entry(if encodes { "encode" } else { "decode" })
-        .library(shaders::generator(generator))
-        .constant("GROUP", GROUP)
-        .constant("STOCHASTIC", encodes && rounding == Rounding::Stochastic)
-        .constant("SATURATE", encodes && saturate)
-}
-
-pub(super) fn permutations() -> Vec<Permutation> {
-    let mut all = Vec::new();
-    for vec4 in [false, true] {
-        all.push(permutation(
-            vec4,
-            false,
-            Rounding::Nearest,
-            false,
-            Generator::Threefry,
-        ));
-        for saturate in [false, true] {
-            all.push(permutation(
-                vec4,
-                true,
-                Rounding::Nearest,
-                saturate,
-                Generator::Threefry,
-            ));
-            for generator in [Generator::Threefry, Generator::Philox] {
-                all.push(permutation(vec4, true, Rounding::Stochastic, saturate, generator));
-            }
-        }
+    /// Converts to another element type with a rounding, a draw and the saturating flag. See [`Convert`].
+    ///
+    /// # Errors
+    /// See [`Device::convert`].
+    pub fn convert_with(
+        &self,
+        src: &Tensor,
+        to: DType,
+        rounding: Rounding,
+        draw: Draw,
+        saturate: bool,
+    ) -> Result<Tensor> {
+        let (from, src_ld) = crate::device::dense("convert", "src", src)?;
+        let layout = Layout::dense(to, &src.shape());
+        let (rows, cols) = (layout.rows(), layout.cols());
+        let dst_ld = cols.next_multiple_of(to.row_multiple());
+        let op = Convert {
+            from,
+            to,
+            rows,
+            cols,
+            src_ld,
+            dst_ld,
+            rounding,
+            saturate,
+            draw,
+        };
+        let mut dst = self.zeros(layout)?;
+        self.run(&op, &mut [src.into(), (&mut dst).into()])?;
+        Ok(dst)
     }
-    all
 }

@@ -4,57 +4,27 @@ use crate::format::rounding::f32_bits_odd;
 use crate::tensor::DType;
 
 /// Converts `op.rows` rows of `op.cols` elements, rounding as `op` says; the draw's index is the element's
-/// logical row-major index. Words of padding keep what they held, except that the high half beside the last
-/// of an odd count of 16-bit elements is written as zero.
+/// logical row-major index.
 pub(crate) fn convert(op: &Convert, src: &[u32], dst: &mut [u32]) {
+    let (from, to) = (op.src(), op.dst());
     for row in 0..op.rows {
         for col in 0..op.cols {
             let index = (row * op.cols + col) as u64;
-            let value = load(op.from, src, row * op.src_ld + col);
-            let element = row * op.dst_ld + col;
             match op.to {
-                DType::F64 => {
-                    let bits = value.to_bits();
-                    dst[2 * element] = bits as u32;
-                    dst[2 * element + 1] = (bits >> 32) as u32;
-                }
-                DType::F32 => {
-                    dst[element] = match op.from {
-                        // f32 and bf16 stay bits: a float variable might change a NaN.
-                        DType::F64 => (value as f32).to_bits(),
-                        _ => load_bits(op.from, src, row * op.src_ld + col),
-                    };
-                }
-                _ => {
+                DType::F64 => to.store_f64(dst, row, col, from.load(src, row, col)),
+                DType::F32 => to.store_bits(dst, row, col, from.load_bits(src, row, col)),
+                DType::Bf16 => {
+                    // f32 stays bits: a float variable might change a NaN.
                     let bits = match op.from {
-                        DType::F64 => f32_bits_odd(value),
-                        _ => load_bits(op.from, src, row * op.src_ld + col),
+                        DType::F64 => f32_bits_odd(from.load(src, row, col)),
+                        DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => from.load_bits(src, row, col),
                     };
                     let code = bf16::encode(bits, op.rounding, op.draw.bits(index), op.saturate);
-                    let word = &mut dst[(row * op.dst_ld + col) / 2];
-                    *word = match col % 2 {
-                        0 if col + 1 == op.cols => u32::from(code),
-                        0 => (*word & 0xffff_0000) | u32::from(code),
-                        _ => (*word & 0x0000_ffff) | (u32::from(code) << 16),
-                    };
+                    to.store_bits(dst, row, col, code.into());
                 }
+                // The operation's check refuses these.
+                DType::U32 | DType::U16 => {}
             }
         }
-    }
-}
-
-fn load_bits(dtype: DType, words: &[u32], element: usize) -> u32 {
-    match dtype {
-        DType::Bf16 => ((words[element / 2] >> (16 * (element % 2))) & 0xffff) << 16,
-        _ => words[element],
-    }
-}
-
-fn load(dtype: DType, words: &[u32], element: usize) -> f64 {
-    match dtype {
-        DType::F64 => {
-            f64::from_bits(u64::from(words[2 * element]) | (u64::from(words[2 * element + 1]) << 32))
-        }
-        _ => f64::from(f32::from_bits(load_bits(dtype, words, element))),
     }
 }

@@ -95,6 +95,10 @@ fn elementwise() -> Vec<Case> {
         (64, 48, [48, 48, 48], Effort::Quick),
         (9, 24, [32, 24, 40], Effort::Quick),
         (515, 513, [514, 520, 516], Effort::Full),
+        // Leading dimensions far wider than the rows, aligned and not; a row whose own is odd.
+        (5, 24, [1000, 2048, 4096], Effort::Quick),
+        (5, 9, [1002, 2050, 4098], Effort::Quick),
+        (1, 13, [15, 17, 13], Effort::Quick),
     ] {
         let [x_ld, y_ld, a_ld] = lds;
         for (rounding, draw) in roundings(0x0123_4567) {
@@ -200,6 +204,26 @@ fn matmul() -> Vec<Case> {
             add(Effort::Quick, FmacMatmul { m: 12, ..op }, Data::Awkward);
         }
     }
+    // Leading dimensions far wider than the rows; one row whose own is odd.
+    for (trans_a, trans_b) in [(false, false), (true, true)] {
+        let (rounding, draw) = roundings(3)[1];
+        let op = FmacMatmul {
+            trans_a,
+            trans_b,
+            a_ld: 200,
+            b_ld: 250,
+            c_ld: 500,
+            add_c: true,
+            ..FmacMatmul::new(5, 7, 19).with_rounding(rounding, draw)
+        };
+        add(Effort::Quick, op, Data::Wide);
+    }
+    let row = FmacMatmul {
+        a_ld: 19,
+        c_ld: 7,
+        ..FmacMatmul::new(1, 7, 19)
+    };
+    add(Effort::Quick, row, Data::Wide);
     let large = FmacMatmul::new(512, 512, 512);
     add(Effort::Full, large, Data::Ordinary);
     let draw = roundings(7)[1].1;

@@ -7,9 +7,11 @@
 use crate::cpu::parallel::TASK;
 use crate::cpu::random::for_pieces;
 use crate::cpu::{Cpu, Kernel, Lanes};
+use crate::error::Result;
 use crate::format::random::{Generator, half_word};
 use crate::format::{Rounding, bf16};
 use crate::kernels::{Fmac, FmacMatmul};
+use crate::tensor::alloc;
 
 const HIGH: u32 = 0xffff_0000;
 
@@ -51,9 +53,10 @@ pub(crate) fn fmac(cpu: &Cpu, op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
     }
     let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
     let words = op.cols.div_ceil(2);
+    let [x_row, y_row, a_row] = op.views().map(|view| view.row_words() as usize);
     let run = TASK / 2;
     let mut tasks = Vec::new();
-    for (row, a) in a.chunks_mut(op.a_ld / 2).take(op.rows).enumerate() {
+    for (row, a) in a.chunks_mut(a_row).take(op.rows).enumerate() {
         for (i, a) in a[..words].chunks_mut(run).enumerate() {
             tasks.push((row, i * run, a));
         }
@@ -63,8 +66,8 @@ pub(crate) fn fmac(cpu: &Cpu, op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
         cpu.run(Elements {
             op,
             base: (row * op.cols + 2 * first) as u64,
-            x: &x[row * op.x_ld / 2 + first..][..a.len()],
-            y: &y[row * op.y_ld / 2 + first..][..a.len()],
+            x: &x[row * x_row + first..][..a.len()],
+            y: &y[row * y_row + first..][..a.len()],
             a,
         });
         if odd && let Some(last) = a.last_mut() {
@@ -125,9 +128,9 @@ type Row = [f32; TASK_COLS];
 
 /// `C <- A B (+ C)` with a bf16 accumulator. A task owns a tile of C, so results do not depend on how many
 /// threads there are.
-pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &mut [u32]) {
+pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &mut [u32]) -> Result<()> {
     if op.batch == 0 || op.m == 0 || op.n == 0 {
-        return;
+        return Ok(());
     }
     let (down, across) = (op.m.div_ceil(TASK_ROWS), op.n.div_ceil(TASK_COLS));
     let (a, b) = (bf16::halves(a), bf16::halves(b));
@@ -135,7 +138,8 @@ pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &
     // Tiles share rows of C, so some products' tiles at a time are computed apart and then stored.
     let per_product = down * across;
     let products = (64 / per_product).clamp(1, op.batch);
-    let mut tiles = vec![[0u16; TASK_ROWS * TASK_COLS]; products * per_product];
+    let blank = [0u16; TASK_ROWS * TASK_COLS];
+    let mut tiles = alloc::filled("fmac_matmul", products * per_product, blank)?;
     for first in (0..op.batch).step_by(products) {
         let place = |index: usize| {
             let (batch, tile) = (first + index / per_product, index % per_product);
@@ -170,6 +174,7 @@ pub(crate) fn fmac_matmul(cpu: &Cpu, op: &FmacMatmul, a: &[u32], b: &[u32], c: &
             }
         }
     }
+    Ok(())
 }
 
 /// The tile of product `batch` from `row0` and `col0` on.
@@ -233,8 +238,8 @@ impl Kernel for Tile<'_> {
                 let element = ((batch * op.m + row0 + group * ROWS) * op.n + col0) as u64;
                 match (op.rounding, op.chunk) {
                     (Rounding::Stochastic, _) => drawn(lanes, op, element, k0, cols, acc, xs, ys),
-                    (_, 1) => every(cols, acc, xs, ys),
-                    _ => chunked(op, k0, cols, acc, xs, ys),
+                    (Rounding::Nearest | Rounding::TowardZero, 1) => every(cols, acc, xs, ys),
+                    (Rounding::Nearest | Rounding::TowardZero, _) => chunked(op, k0, cols, acc, xs, ys),
                 }
             }
         }
@@ -250,7 +255,7 @@ impl Kernel for Tile<'_> {
                             let block = op.draw.fmac_block(element, (op.k / 8) as u32);
                             stochastic(total, half_word(block, op.k as u32))
                         }
-                        _ => nearest(total),
+                        Rounding::Nearest | Rounding::TowardZero => nearest(total),
                     })
                 } else {
                     result(value)

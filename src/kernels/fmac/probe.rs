@@ -1,13 +1,22 @@
 //! Does this GPU add in f32 as the reference does? A run on operands chosen to tell.
 
-use super::Fmac;
-use super::reference;
+use super::gpu::Adder;
+use super::{Fmac, FmacMatmul, product, reference};
 use crate::error::Result;
 use crate::format::bf16;
 use crate::format::random::Draw;
-use crate::gpu::{Gpu, Offsets, Operand, Plan, ReadBack};
-use crate::kernels::FmacMatmul;
-use crate::op::Op as _;
+use crate::gpu::{Dispatch, Gpu, Offsets, Operand, Plan, ReadBack};
+use crate::op::Op;
+
+/// What the GPU remembers the answer by.
+const FINDING: &str = "float fmac is exact";
+
+/// Whether the float variants of [`Fmac`] and [`FmacMatmul`] were found to give the reference's bits on this GPU;
+/// `None` until [`probe_float_fmac`] has looked.
+#[must_use]
+pub fn float_fmac_exact(gpu: &Gpu) -> Option<bool> {
+    gpu.memo(FINDING)
+}
 
 /// Finds out whether the float variants of [`Fmac`] and [`FmacMatmul`] give the reference's bits on this GPU,
 /// and remembers the answer in it (clones share it): plans made afterwards prefer the float variant where
@@ -20,14 +29,14 @@ use crate::op::Op as _;
 /// # Errors
 /// Device lost, out of memory, or a kernel that does not compile.
 pub async fn probe_float_fmac(gpu: &Gpu) -> Result<bool> {
-    if let Some(known) = gpu.float_fmac_exact() {
+    if let Some(known) = float_fmac_exact(gpu) {
         return Ok(known);
     }
     let mut exact = true;
     for trial in trials(gpu)? {
         exact &= trial.submit(gpu)?.read().await?.words() == trial.want;
     }
-    Ok(gpu.set_float_fmac_exact(exact))
+    Ok(gpu.remember(FINDING, exact))
 }
 
 /// [`probe_float_fmac`] for threads that may block; polls on borrowed devices too.
@@ -36,14 +45,14 @@ pub async fn probe_float_fmac(gpu: &Gpu) -> Result<bool> {
 /// See [`probe_float_fmac`].
 #[cfg(not(target_arch = "wasm32"))]
 pub fn probe_float_fmac_blocking(gpu: &Gpu) -> Result<bool> {
-    if let Some(known) = gpu.float_fmac_exact() {
+    if let Some(known) = float_fmac_exact(gpu) {
         return Ok(known);
     }
     let mut exact = true;
     for trial in trials(gpu)? {
         exact &= trial.submit(gpu)?.read_blocking()?.words() == trial.want;
     }
-    Ok(gpu.set_float_fmac_exact(exact))
+    Ok(gpu.remember(FINDING, exact))
 }
 
 /// A float plan, its operands (the last one is written), and what the reference makes of that one.
@@ -70,6 +79,19 @@ impl Trial {
     }
 }
 
+/// The plan of a float variant, which serves nothing before the probe has looked.
+fn plan(gpu: &Gpu, op: &dyn Op, dispatches: Vec<Dispatch>) -> Result<Plan> {
+    let variant = Adder::Float.variant();
+    Plan::new(
+        gpu,
+        op.name(),
+        variant,
+        op.operands(),
+        dispatches,
+        op.step_values(),
+    )
+}
+
 fn trials(gpu: &Gpu) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     let [a, x, y] = triples();
@@ -78,7 +100,11 @@ fn trials(gpu: &Gpu) -> Result<Vec<Trial>> {
     let mut want = a.clone();
     reference::fmac(&op, &x, &y, &mut want);
     trials.push(Trial {
-        plan: op.plan_variant(gpu, "float", Offsets::Vec4)?,
+        plan: plan(
+            gpu,
+            &op,
+            super::gpu::dispatches(&op, gpu, Offsets::Vec4, Adder::Float)?,
+        )?,
         operands: [x, y, a],
         want,
     });
@@ -102,7 +128,7 @@ fn trials(gpu: &Gpu) -> Result<Vec<Trial>> {
         let mut want = vec![0; words[2] as usize];
         reference::fmac_matmul(&op, &a, &b, &mut want);
         trials.push(Trial {
-            plan: op.plan_variant(gpu, "float", Offsets::Vec4)?,
+            plan: plan(gpu, &op, product::gpu::dispatches(&op, gpu, Adder::Float)?)?,
             operands: [a, b, vec![0; want.len()]],
             want,
         });

@@ -1,6 +1,7 @@
 use super::{Fmac, FmacMatmul};
 use crate::format::random::half_word;
 use crate::format::{Rounding, bf16};
+use crate::tensor::View;
 
 /// The sum of one step: `acc + x * y` in f32, the product rounded, then the sum, both to nearest.
 #[must_use]
@@ -23,63 +24,56 @@ pub fn fmac_round(sum: f32, rounding: Rounding, r16: u32) -> u16 {
 
 /// `a <- round(a + x * y)`, elementwise; the draw's index is the element's logical row-major index.
 pub(crate) fn fmac(op: &Fmac, x: &[u32], y: &[u32], a: &mut [u32]) {
+    let [x_view, y_view, a_view] = op.views();
     for row in 0..op.rows {
         for col in 0..op.cols {
             let index = (row * op.cols + col) as u64;
-            let acc = bf16::widen(load(a, row * op.a_ld + col));
-            let sum = fmac_sum(acc, load(x, row * op.x_ld + col), load(y, row * op.y_ld + col));
-            let code = fmac_round(sum, op.rounding, op.draw.bits(index));
-            store(a, row * op.a_ld + col, code, col + 1 == op.cols);
+            let acc = bf16::widen(code(&a_view, a, row, col));
+            let sum = fmac_sum(acc, code(&x_view, x, row, col), code(&y_view, y, row, col));
+            let rounded = fmac_round(sum, op.rounding, op.draw.bits(index));
+            a_view.store_bits(a, row, col, rounded.into());
         }
     }
 }
 
 /// `C <- A B (+ C)` with an accumulator rounded to bf16 every `chunk` steps of `k` and at the end.
 pub(crate) fn fmac_matmul(op: &FmacMatmul, a: &[u32], b: &[u32], c: &mut [u32]) {
+    let [a_view, b_view, c_view] = op.views();
     for batch in 0..op.batch {
         for i in 0..op.m {
             for j in 0..op.n {
-                let element = ((batch * op.m + i) * op.n + j) as u64;
+                let row = batch * op.m + i;
+                let element = (row * op.n + j) as u64;
                 let r16 = |k: usize| match op.rounding {
                     Rounding::Stochastic => half_word(op.draw.fmac_block(element, (k / 8) as u32), k as u32),
-                    _ => 0,
+                    Rounding::Nearest | Rounding::TowardZero => 0,
                 };
                 let mut acc = 0.0;
                 for k in 0..op.k {
                     let x = match op.trans_a {
-                        false => load(a, (batch * op.m + i) * op.a_ld + k),
-                        true => load(a, (batch * op.k + k) * op.a_ld + i),
+                        false => code(&a_view, a, row, k),
+                        true => code(&a_view, a, batch * op.k + k, i),
                     };
                     let y = match op.trans_b {
-                        false => load(b, (batch * op.k + k) * op.b_ld + j),
-                        true => load(b, (batch * op.n + j) * op.b_ld + k),
+                        false => code(&b_view, b, batch * op.k + k, j),
+                        true => code(&b_view, b, batch * op.n + j, k),
                     };
                     acc = fmac_sum(acc, x, y);
                     if (k + 1) % op.chunk == 0 || k + 1 == op.k {
                         acc = bf16::widen(fmac_round(acc, op.rounding, r16(k)));
                     }
                 }
-                let at = (batch * op.m + i) * op.c_ld + j;
                 if op.add_c {
-                    let sum = acc + bf16::widen(load(c, at));
+                    let sum = acc + bf16::widen(code(&c_view, c, row, j));
                     acc = bf16::widen(fmac_round(sum, op.rounding, r16(op.k)));
                 }
-                store(c, at, (acc.to_bits() >> 16) as u16, j + 1 == op.n);
+                c_view.store_bits(c, row, j, acc.to_bits() >> 16);
             }
         }
     }
 }
 
-fn load(words: &[u32], element: usize) -> u16 {
-    (words[element / 2] >> (16 * (element % 2))) as u16
-}
-
-/// Writes one element; the high half beside the last one of an odd row is written as zero.
-fn store(words: &mut [u32], element: usize, code: u16, last: bool) {
-    let word = &mut words[element / 2];
-    *word = match element % 2 {
-        0 if last => u32::from(code),
-        0 => (*word & 0xffff_0000) | u32::from(code),
-        _ => (*word & 0x0000_ffff) | (u32::from(code) << 16),
-    };
+/// The bits of one bf16.
+fn code(view: &View, words: &[u32], row: usize, col: usize) -> u16 {
+    (view.load_bits(words, row, col) >> 16) as u16
 }

@@ -4,7 +4,6 @@ use crate::cpu::gemm::{
     Data, GemmParams, Rounding as Store, Sink, Source, Source64, StoreRow, gemm, gemm_f64,
 };
 use crate::cpu::gemm::{PackedB, gemm_packed};
-use crate::cpu::random::for_pieces;
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::error::Result;
 use crate::format::random::Draw;
@@ -199,18 +198,13 @@ impl Kernel for Row<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Self {
-            draw,
-            first,
-            values,
-            out,
-        } = self;
-        for_pieces(lanes, draw, first, values.len(), |at, random| {
-            let piece = at..at + random.len();
-            let rounded = out[piece.clone()].iter_mut().zip(&values[piece]).zip(random);
-            for ((out, value), &random) in rounded {
-                *out = bf16::round_stochastic(value.to_bits(), random.into());
-            }
-        });
+        crate::cpu::rounding::stochastic(
+            lanes,
+            self.draw,
+            self.first,
+            false,
+            bytemuck::cast_slice(self.values),
+            self.out,
+        );
     }
 }

@@ -3,7 +3,7 @@
 use super::OP;
 use crate::error::{Error, Result};
 use crate::op::check_limit;
-use crate::tensor::{DType, MOST_WORDS, View};
+use crate::tensor::{DType, MAX_WORDS, View};
 
 /// How one matrix of a [`Matmul`](super::Matmul) is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +81,6 @@ impl MatrixLayout {
         }
         let [rows, cols] = stored.map(|extent| extent as u64);
         let words = self.words(batch as u64, rows, cols);
-        check_limit(OP, "words that an operand spans", words, MOST_WORDS)
+        check_limit(OP, "words that an operand spans", words, MAX_WORDS)
     }
 }

@@ -65,8 +65,15 @@ impl Device {
         }
         let (dtype, ld) = crate::device::dense(OP, "b", &matrix)?;
         let (k, n) = if transposed { (cols, rows) } else { (rows, cols) };
-        let mut op = Matmul::new(9, n, k).types(left, dtype, DType::F32);
+        let output = if dtype == DType::F64 {
+            DType::F64
+        } else {
+            DType::F32
+        };
+        let mut op = Matmul::new(9, n, k).types(left, dtype, output);
         (op.b.ld, op.b.transposed, op.b.batch_stride) = (ld, transposed, 0);
+        // What no product takes is refused here, not at the first product.
+        op.check()?;
         let cpu = match self.kind() {
             Kind::Checked(inner) => inner.kind(),
             kind => kind,
@@ -251,6 +258,14 @@ mod tests {
             let three = device.from_f32(&[1, 2, 2], &[0.0; 4])?;
             let refused = device.keep_weights(three, false, DType::F32);
             assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+            let floats = device.from_f32(&[2, 2], &[0.0; 4])?;
+            for left in [DType::U32, DType::U16, DType::F64] {
+                let refused = device.keep_weights(floats.clone(), false, left);
+                assert!(matches!(refused, Err(Error::DType { .. })), "{left}: {refused:?}");
+            }
+            let integers = device.from_u32(&[2, 2], &[0; 4])?;
+            let refused = device.keep_weights(integers, false, DType::F32);
+            assert!(matches!(refused, Err(Error::DType { .. })), "{refused:?}");
         }
         Ok(())
     }

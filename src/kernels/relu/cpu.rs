@@ -1,13 +1,11 @@
-//! The rectifier and its gradient: on the bits, four bytes or two at a time.
+//! The rectifier and its gradient: on the bits, eight bytes, four or two at a time.
 
-use super::reference;
 use crate::cpu::chunks::{Cut, row, row_mut};
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::format::Rounding;
 use crate::format::bf16::{halves, halves_mut};
 use crate::kernels::{Relu, ReluGrad};
-use crate::op::rows;
-use crate::tensor::DType;
+use crate::tensor::{DType, View};
 
 /// Bit patterns of one element.
 trait Bits: Copy {
@@ -43,6 +41,40 @@ macro_rules! bits {
 
 bits!(u32, 0x8000_0000, 0x7f80_0000);
 bits!(u16, 0x8000, 0x7f80);
+bits!(u64, 0x8000_0000_0000_0000, 0x7ff0_0000_0000_0000);
+
+/// An f64: operands start on words, and two of them need not be aligned as a `u64` is.
+type Wide = [u32; 2];
+
+fn joined([low, high]: Wide) -> u64 {
+    u64::from(low) | (u64::from(high) << 32)
+}
+
+fn split(bits: u64) -> Wide {
+    [bits as u32, (bits >> 32) as u32]
+}
+
+impl Bits for Wide {
+    #[inline(always)]
+    fn rectified(self) -> Self {
+        split(joined(self).rectified())
+    }
+
+    #[inline(always)]
+    fn where_positive(self, y: Self) -> Self {
+        split(joined(self).where_positive(joined(y)))
+    }
+}
+
+/// The f64 elements of whole pairs of words.
+fn wides(words: &[u32]) -> &[Wide] {
+    bytemuck::cast_slice(words)
+}
+
+/// [`wides`], to write to.
+fn wides_mut(words: &mut [u32]) -> &mut [Wide] {
+    bytemuck::cast_slice_mut(words)
+}
 
 /// One run of elements; without `x` the output's own.
 struct Rectify<'a, T> {
@@ -91,10 +123,15 @@ impl<T: Bits> Kernel for Mask<'_, T> {
     }
 }
 
-/// Words of a run of `cols` elements; those of bf16 whose count is odd have a half to spare, which the caller
-/// clears.
-fn words(dtype: DType, cols: usize) -> usize {
-    dtype.words(cols as u64) as usize
+/// The words of the `cols` elements of row `r` of a chunk; those of bf16 whose count is odd have a half to spare, which
+/// the caller clears.
+fn run<'a>(words: &'a [u32], view: &View, r: usize, cols: usize) -> &'a [u32] {
+    &row(words, r, view.dtype, view.ld)[..view.dtype.words(cols as u64) as usize]
+}
+
+/// [`run`], to write to.
+fn run_mut<'a>(words: &'a mut [u32], view: &View, r: usize, cols: usize) -> &'a mut [u32] {
+    &mut row_mut(words, r, view.dtype, view.ld)[..view.dtype.words(cols as u64) as usize]
 }
 
 fn clear_spare(dtype: DType, cols: usize, words: &mut [u32]) {
@@ -107,26 +144,25 @@ fn clear_spare(dtype: DType, cols: usize, words: &mut [u32]) {
 }
 
 pub(crate) fn relu(cpu: &Cpu, op: &Relu, x: Option<&[u32]>, y: &mut [u32]) {
-    if op.dtype == DType::F64 {
-        return reference::relu(op, x, y);
-    }
     let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
-    let x_ld = if op.in_place { op.y_ld } else { op.x_ld };
-    let contiguous = rows::contiguous(op.rows, op.cols, &[(op.dtype, x_ld), (op.dtype, op.y_ld)]);
-    let cut = Cut::new(contiguous, op.rows, op.cols);
-    let sources = cut.read(x.unwrap_or(&[]), op.dtype, x_ld);
-    let items: Vec<_> = sources.zip(cut.write(y, op.dtype, op.y_ld)).collect();
+    let (from, to) = (op.x(), op.y());
+    let cut = Cut::new(from.is_contiguous() && to.is_contiguous(), op.rows, op.cols);
+    let sources = cut.read(x.unwrap_or(&[]), op.dtype, from.ld);
+    let items: Vec<_> = sources.zip(cut.write(y, op.dtype, to.ld)).collect();
     cpu.items(items, |i, (x, y)| {
         for (r, _, cols) in cut.runs(i) {
-            let len = words(op.dtype, cols);
-            let x = (!op.in_place).then(|| &row(x, r, op.dtype, x_ld)[..len]);
-            let y = &mut row_mut(y, r, op.dtype, op.y_ld)[..len];
+            let x = (!op.in_place).then(|| run(x, &from, r, cols));
+            let y = run_mut(y, &to, r, cols);
             match op.dtype {
-                DType::Bf16 => cpu.run(Rectify {
+                DType::F64 => cpu.run(Rectify {
+                    x: x.map(wides),
+                    y: wides_mut(y),
+                }),
+                DType::Bf16 | DType::U16 => cpu.run(Rectify {
                     x: x.map(halves),
                     y: halves_mut(y),
                 }),
-                _ => cpu.run(Rectify { x, y }),
+                DType::F32 | DType::U32 => cpu.run(Rectify { x, y }),
             }
             clear_spare(op.dtype, cols, y);
         }
@@ -134,30 +170,31 @@ pub(crate) fn relu(cpu: &Cpu, op: &Relu, x: Option<&[u32]>, y: &mut [u32]) {
 }
 
 pub(crate) fn relu_grad(cpu: &Cpu, op: &ReluGrad, y: &[u32], dy: Option<&[u32]>, dx: &mut [u32]) {
-    if op.dtype == DType::F64 {
-        return reference::relu_grad(op, y, dy, dx);
-    }
     let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);
-    let dy_ld = if op.in_place { op.dx_ld } else { op.dy_ld };
-    let lds = [op.y_ld, dy_ld, op.dx_ld].map(|ld| (op.dtype, ld));
-    let cut = Cut::new(rows::contiguous(op.rows, op.cols, &lds), op.rows, op.cols);
-    let masks = cut.read(y, op.dtype, op.y_ld);
-    let sources = cut.read(dy.unwrap_or(&[]), op.dtype, dy_ld);
-    let outputs = cut.write(dx, op.dtype, op.dx_ld);
+    let (mask, from, to) = (op.y(), op.dy(), op.dx());
+    let contiguous = [mask, from, to].iter().all(View::is_contiguous);
+    let cut = Cut::new(contiguous, op.rows, op.cols);
+    let masks = cut.read(y, op.dtype, mask.ld);
+    let sources = cut.read(dy.unwrap_or(&[]), op.dtype, from.ld);
+    let outputs = cut.write(dx, op.dtype, to.ld);
     let items: Vec<_> = masks.zip(sources).zip(outputs).collect();
     cpu.items(items, |i, ((y, dy), dx)| {
         for (r, _, cols) in cut.runs(i) {
-            let len = words(op.dtype, cols);
-            let y = &row(y, r, op.dtype, op.y_ld)[..len];
-            let dy = (!op.in_place).then(|| &row(dy, r, op.dtype, dy_ld)[..len]);
-            let dx = &mut row_mut(dx, r, op.dtype, op.dx_ld)[..len];
+            let y = run(y, &mask, r, cols);
+            let dy = (!op.in_place).then(|| run(dy, &from, r, cols));
+            let dx = run_mut(dx, &to, r, cols);
             match op.dtype {
-                DType::Bf16 => cpu.run(Mask {
+                DType::F64 => cpu.run(Mask {
+                    y: wides(y),
+                    dy: dy.map(wides),
+                    dx: wides_mut(dx),
+                }),
+                DType::Bf16 | DType::U16 => cpu.run(Mask {
                     y: halves(y),
                     dy: dy.map(halves),
                     dx: halves_mut(dx),
                 }),
-                _ => cpu.run(Mask { y, dy, dx }),
+                DType::F32 | DType::U32 => cpu.run(Mask { y, dy, dx }),
             }
             clear_spare(op.dtype, cols, dx);
         }

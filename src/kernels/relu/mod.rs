@@ -1,23 +1,24 @@
 //! `relu` and `relu_grad`: the rectifier and its gradient, on bits. f32 and packed bf16 (f64 on the CPU device
-//! and the reference). One variant, `word`: one word per invocation, any leading dimension, any offset. It is
-//! bound by memory; where speed matters the forward pass is part of the matmul before it.
+//! and the reference). Bound by memory; where speed matters the forward pass is part of the matmul before it.
 
 pub(crate) mod cases;
 mod cpu;
+pub(super) mod gpu;
 mod reference;
 
 use crate::cpu::Cpu;
 use crate::error::Result;
-use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, spread_groups};
-use crate::op::rows::{self, Piece};
-use crate::op::{Args, Class, Op, Work};
-use crate::shaders;
-use crate::tensor::DType;
+use crate::gpu::{Gpu, OperandSpec};
+use crate::op::{Args, Op, Table, Work, check_floats};
+use crate::tensor::{DType, View};
 
 /// `y = max(x, 0)`. Operands: `x`, `y`; in place only `y`.
 ///
 /// Exact class, on bits: a NaN passes as it is, -0 becomes +0.
+///
+/// | variant | when | why |
+/// |---|---|---|
+/// | `word` | f32, bf16 | one word per invocation, any leading dimension, any offset |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Relu {
     /// Type of both operands: `F32`, `Bf16` or `F64`.
@@ -38,6 +39,10 @@ pub struct Relu {
 /// place `y`, `dx`.
 ///
 /// Exact class, on bits. Where `y` is NaN the result is +0.
+///
+/// | variant | when | why |
+/// |---|---|---|
+/// | `word` | f32, bf16 | one word per invocation, any leading dimension, any offset |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReluGrad {
     /// Type of all operands: `F32`, `Bf16` or `F64`.
@@ -71,8 +76,13 @@ impl Relu {
         }
     }
 
-    fn x_ld(&self) -> usize {
-        if self.in_place { self.y_ld } else { self.x_ld }
+    fn x(&self) -> View {
+        let ld = if self.in_place { self.y_ld } else { self.x_ld };
+        View::new(self.dtype, self.rows, self.cols, ld)
+    }
+
+    fn y(&self) -> View {
+        View::new(self.dtype, self.rows, self.cols, self.y_ld)
     }
 }
 
@@ -92,13 +102,19 @@ impl ReluGrad {
         }
     }
 
-    fn dy_ld(&self) -> usize {
-        if self.in_place { self.dx_ld } else { self.dy_ld }
+    fn y(&self) -> View {
+        View::new(self.dtype, self.rows, self.cols, self.y_ld)
+    }
+
+    fn dy(&self) -> View {
+        let ld = if self.in_place { self.dx_ld } else { self.dy_ld };
+        View::new(self.dtype, self.rows, self.cols, ld)
+    }
+
+    fn dx(&self) -> View {
+        View::new(self.dtype, self.rows, self.cols, self.dx_ld)
     }
 }
-
-const TYPES: &[DType] = &[DType::F32, DType::Bf16, DType::F64];
-const EXPECTED: &str = "f32, bf16 or f64";
 
 impl Op for Relu {
     fn name(&self) -> &'static str {
@@ -110,75 +126,30 @@ impl Op for Relu {
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
-        let words = |ld| rows::words(self.dtype, self.rows, self.cols, ld);
+        let y = self.y().words();
         if self.in_place {
-            return vec![OperandSpec::update("y", words(self.y_ld))];
+            return vec![OperandSpec::update("y", y)];
         }
         vec![
-            OperandSpec::read("x", words(self.x_ld)),
-            OperandSpec::write("y", words(self.y_ld)),
+            OperandSpec::read("x", self.x().words()),
+            OperandSpec::write("y", y),
         ]
     }
 
     fn check(&self) -> Result<()> {
-        let operands = [("x", self.dtype, self.x_ld()), ("y", self.dtype, self.y_ld)];
-        rows::check("relu", self.rows, self.cols, TYPES, EXPECTED, &operands)
-    }
-
-    fn class(&self) -> Class {
-        Class::Exact
+        check("relu", &[("x", self.x()), ("y", self.y())])
     }
 
     fn work(&self) -> Work {
         work(self.rows, self.cols, self.dtype, 2.0)
     }
 
-    fn variants(&self, _gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
-        if self.dtype == DType::F64 {
-            Vec::new()
-        } else {
-            vec!["word"]
-        }
+    fn table(&self) -> &'static dyn Table {
+        &gpu::FORWARD
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
         crate::op::no_f64_on_gpu("relu", &[("x", self.dtype)])
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
-        let pipeline = gpu.pipeline(&permutation("forward", self.dtype, self.in_place))?;
-        let mut steps = Vec::new();
-        let lds = [(self.dtype, self.x_ld()), (self.dtype, self.y_ld)];
-        for piece in rows::pieces(gpu, self.rows, self.cols, &lds) {
-            let windows = match self.in_place {
-                true => vec![
-                    Window::empty(),
-                    Window::empty(),
-                    self.window(&piece, 0, self.y_ld, 8),
-                ],
-                false => vec![
-                    Window::empty(),
-                    self.window(&piece, 0, self.x_ld, 7),
-                    self.window(&piece, 1, self.y_ld, 8),
-                ],
-            };
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: params(self.dtype, &piece, [0, self.x_ld(), self.y_ld]),
-                windows,
-                groups: groups(gpu, self.dtype, &piece),
-                work: piece.rows * self.dtype.words(piece.cols) * 2,
-                turns: 0,
-            });
-        }
-        Plan::from_steps(
-            gpu,
-            "relu",
-            variant,
-            self.operands(),
-            steps,
-            StepValues::default(),
-        )
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -204,13 +175,6 @@ impl Op for Relu {
     }
 }
 
-impl Relu {
-    fn window(&self, piece: &Piece, operand: usize, ld: usize, param: usize) -> Window {
-        let (first, words) = piece.window(self.dtype, ld);
-        Window::of(operand, first, words, param)
-    }
-}
-
 impl Op for ReluGrad {
     fn name(&self) -> &'static str {
         "relu_grad"
@@ -221,78 +185,34 @@ impl Op for ReluGrad {
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
-        let words = |ld| rows::words(self.dtype, self.rows, self.cols, ld);
-        let y = OperandSpec::read("y", words(self.y_ld));
+        let (y, dx) = (OperandSpec::read("y", self.y().words()), self.dx().words());
         if self.in_place {
-            return vec![y, OperandSpec::update("dx", words(self.dx_ld))];
+            return vec![y, OperandSpec::update("dx", dx)];
         }
         vec![
             y,
-            OperandSpec::read("dy", words(self.dy_ld)),
-            OperandSpec::write("dx", words(self.dx_ld)),
+            OperandSpec::read("dy", self.dy().words()),
+            OperandSpec::write("dx", dx),
         ]
     }
 
     fn check(&self) -> Result<()> {
-        let operands = [
-            ("y", self.dtype, self.y_ld),
-            ("dy", self.dtype, self.dy_ld()),
-            ("dx", self.dtype, self.dx_ld),
-        ];
-        rows::check("relu_grad", self.rows, self.cols, TYPES, EXPECTED, &operands)
-    }
-
-    fn class(&self) -> Class {
-        Class::Exact
+        check(
+            "relu_grad",
+            &[("y", self.y()), ("dy", self.dy()), ("dx", self.dx())],
+        )
     }
 
     fn work(&self) -> Work {
         work(self.rows, self.cols, self.dtype, 3.0)
     }
 
-    fn variants(&self, _gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
-        if self.dtype == DType::F64 {
-            Vec::new()
-        } else {
-            vec!["word"]
-        }
+    fn table(&self) -> &'static dyn Table {
+        &gpu::BACKWARD
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
         crate::op::no_f64_on_gpu("relu_grad", &[("y", self.dtype)])
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
-        let pipeline = gpu.pipeline(&permutation("backward", self.dtype, self.in_place))?;
-        let mut steps = Vec::new();
-        let lds = [self.y_ld, self.dy_ld(), self.dx_ld];
-        for piece in rows::pieces(gpu, self.rows, self.cols, &lds.map(|ld| (self.dtype, ld))) {
-            let window = |operand, ld, param| {
-                let (first, words) = piece.window(self.dtype, ld);
-                Window::of(operand, first, words, param)
-            };
-            let mask = window(0, self.y_ld, 6);
-            let windows = match self.in_place {
-                true => vec![mask, Window::empty(), window(1, self.dx_ld, 8)],
-                false => vec![mask, window(1, self.dy_ld, 7), window(2, self.dx_ld, 8)],
-            };
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: params(self.dtype, &piece, lds),
-                windows,
-                groups: groups(gpu, self.dtype, &piece),
-                work: piece.rows * self.dtype.words(piece.cols) * 3,
-                turns: 0,
-            });
-        }
-        Plan::from_steps(
-            gpu,
-            "relu_grad",
-            variant,
-            self.operands(),
-            steps,
-            StepValues::default(),
-        )
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -318,6 +238,14 @@ impl Op for ReluGrad {
     }
 }
 
+fn check(op: &'static str, operands: &[(&'static str, View)]) -> Result<()> {
+    for (operand, view) in operands {
+        check_floats(op, &[(operand, view.dtype)])?;
+        view.check(op, operand)?;
+    }
+    Ok(())
+}
+
 fn describe(rows: usize, cols: usize, dtype: DType, in_place: bool) -> String {
     let suffix = if in_place { " in place" } else { "" };
     format!("{rows}x{cols} {dtype}{suffix}")
@@ -331,60 +259,4 @@ fn work(rows: usize, cols: usize, dtype: DType, operands: f64) -> Work {
         int_ops: elements * f64::from(dtype.bits()) / 32.0,
         bytes: elements * operands * f64::from(dtype.bits()) / 8.0,
     }
-}
-
-fn params(dtype: DType, piece: &Piece, [mask, src, dst]: [usize; 3]) -> Vec<u32> {
-    let ld = |ld: usize| dtype.words(ld as u64) as u32;
-    let odd = dtype.bits() == 16 && piece.cols % 2 == 1;
-    let (rows, words) = (piece.rows as u32, dtype.words(piece.cols) as u32);
-    vec![
-        rows,
-        words,
-        u32::from(odd),
-        ld(mask),
-        ld(src),
-        ld(dst),
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-    ]
-}
-
-fn groups(gpu: &Gpu, dtype: DType, piece: &Piece) -> [u32; 3] {
-    let words = piece.rows * dtype.words(piece.cols);
-    spread_groups(gpu, words.div_ceil(u64::from(GROUP)))
-}
-
-const GROUP: u32 = 64;
-
-static KERNEL: Kernel = Kernel {
-    name: "relu",
-    sources: &[shaders::INDEX, include_str!("../../../shaders/relu/relu.wgsl")],
-    bindings: &[
-        Binding::params(12),
-        Binding::read("mask"),
-        Binding::read("src"),
-        Binding::write("dst"),
-    ],
-};
-
-fn permutation(entry: &'static str, dtype: DType, in_place: bool) -> Permutation {
-    Permutation::new(&KERNEL)
-        .entry(entry)
-        .constant("GROUP", GROUP)
-        .constant("HALVES", dtype == DType::Bf16)
-        .constant("IN_PLACE", in_place)
-}
-
-pub(super) fn permutations() -> Vec<Permutation> {
-    let mut all = Vec::new();
-    for entry in ["forward", "backward"] {
-        for dtype in [DType::F32, DType::Bf16] {
-            all.extend([false, true].map(|in_place| permutation(entry, dtype, in_place)));
-        }
-    }
-    all
 }

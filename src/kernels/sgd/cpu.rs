@@ -1,6 +1,5 @@
 //! Stochastic gradient descent: many elements side by side, one draw for eight roundings.
 
-use super::reference;
 use super::{Rates, Sgd, SgdOperands};
 use crate::cpu::chunks::{Cut, row, row_mut};
 use crate::cpu::random::{HALVES, fill};
@@ -32,7 +31,7 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operand
                 v_kept: row_mut(v_kept, r, DType::F32, op.cols),
             };
             match op.w {
-                DType::F64 => wide(op, len, (step, rates), operands),
+                DType::F64 => wide(len, rates, operands),
                 _ => cpu.run(Run {
                     op,
                     step,
@@ -46,14 +45,27 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operand
     });
 }
 
-/// f64: the reference's own operations.
-fn wide(op: &Sgd, len: usize, (step, rates): (&StepValues, &Rates), operands: SgdOperands<'_>) {
-    let run = Sgd {
-        rows: 1,
-        cols: len,
-        ..op.clone()
+/// f64 throughout, one element after the other.
+fn wide(len: usize, rates: &Rates, operands: SgdOperands<'_>) {
+    let value = |words: &[u32]| f64::from_bits(u64::from(words[0]) | u64::from(words[1]) << 32);
+    let put = |words: &mut [u32], value: f64| {
+        let bits = value.to_bits();
+        (words[0], words[1]) = (bits as u32, (bits >> 32) as u32);
     };
-    reference::sgd(&run, step, rates, operands);
+    let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
+    let (w, v) = (operands.w.chunks_exact_mut(2), operands.v.chunks_exact_mut(2));
+    let both = operands.g.chunks_exact(2).zip(w).zip(v);
+    for (i, ((g, w), v)) in both.take(len).enumerate() {
+        let weight = value(w);
+        let velocity = momentum * value(v) + (value(g) + decay * weight);
+        let updated = weight - rate * velocity;
+        put(v, velocity);
+        put(w, updated);
+        // The test build keeps both as f32.
+        if let (Some(w), Some(v)) = (operands.w_kept.get_mut(i), operands.v_kept.get_mut(i)) {
+            (*w, *v) = ((updated as f32).to_bits(), (velocity as f32).to_bits());
+        }
+    }
 }
 
 /// Elements of one row from logical index `base` on.

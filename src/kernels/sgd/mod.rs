@@ -347,7 +347,7 @@ impl Op for Sgd {
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let step = args.step.clone();
-        reference::sgd(self, &step, &Rates::of(&step)?, self.take(args)?);
+        reference::sgd(self, self.draws(&step), &Rates::of(&step)?, self.take(args)?);
         Ok(())
     }
 }

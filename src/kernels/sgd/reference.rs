@@ -1,11 +1,11 @@
 use super::{Rates, Sgd, SgdOperands};
 use crate::format::bf16;
-use crate::gpu::StepValues;
+use crate::format::random::Draw;
 use crate::tensor::DType;
 use crate::tensor::element::{load, store_f64, store_half};
 
 /// `v' = mu v + (g + decay w)`, `w' = w - rate v'`, in f64, stored as `op` says; `w'` uses `v'` before rounding.
-pub(crate) fn sgd(op: &Sgd, step: &StepValues, rates: &Rates, operands: SgdOperands<'_>) {
+pub(crate) fn sgd(op: &Sgd, (w_draw, v_draw): (Draw, Draw), rates: &Rates, operands: SgdOperands<'_>) {
     let SgdOperands {
         g,
         w,
@@ -15,7 +15,6 @@ pub(crate) fn sgd(op: &Sgd, step: &StepValues, rates: &Rates, operands: SgdOpera
         v_kept,
     } = operands;
     let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
-    let (w_draw, v_draw) = op.draws(step);
     for row in 0..op.rows {
         for col in 0..op.cols {
             let (at_w, at_v) = (row * op.w_ld + col, row * op.v_ld + col);

@@ -25,7 +25,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         for logits in [DType::F32, DType::Bf16] {
             for spread in [1.0, 40.0] {
                 let op = SoftmaxCrossEntropy::new(rows, classes, logits, DType::F32);
-                cases.push(case(effort, op, spread));
+                cases.push(case(effort, op, Values::Spread(spread)));
                 let op = SoftmaxCrossEntropy {
                     grad: DType::Bf16,
                     ..op
@@ -34,15 +34,19 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
                     grad_ld: classes.next_multiple_of(8),
                     ..op
                 };
-                cases.push(case(effort, op, spread));
+                cases.push(case(effort, op, Values::Spread(spread)));
                 let op = SoftmaxCrossEntropy { keep_f32: true, ..op };
-                cases.push(case(effort, op, spread));
+                cases.push(case(effort, op, Values::Spread(spread)));
                 let rounding = Rounding::Stochastic;
-                cases.push(case(effort, SoftmaxCrossEntropy { rounding, draw, ..op }, spread));
+                cases.push(case(
+                    effort,
+                    SoftmaxCrossEntropy { rounding, draw, ..op },
+                    Values::Spread(spread),
+                ));
             }
         }
         let op = SoftmaxCrossEntropy::new(rows, classes, DType::F64, DType::F64);
-        cases.push(case(effort, op, 3.0));
+        cases.push(case(effort, op, Values::Spread(3.0)));
     }
     let generator = Generator::Philox;
     let (rounding, draw) = (Rounding::Stochastic, Draw { generator, ..draw });
@@ -51,10 +55,10 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         rounding,
         draw,
         keep_f32: true,
-        scale: -3.5,
+        scale: (-3.5).into(),
         ..op
     };
-    cases.push(case(Effort::Quick, op, 5.0));
+    cases.push(case(Effort::Quick, op, Values::Spread(5.0)));
     if !cfg!(miri) {
         // More turns than the 65,535 after which software adapters leave a loop, in three loops and in each of them;
         // rows past the device with small bindings.
@@ -67,13 +71,71 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
                 keep_f32: true,
                 ..packed
             };
-            cases.extend([plain, packed].map(|op| case(Effort::Quick, op, 3.0)));
+            cases.extend([plain, packed].map(|op| case(Effort::Quick, op, Values::Spread(3.0))));
         }
     }
+    cases.extend(specials(draw));
     cases
 }
 
-fn case(effort: Effort, op: SoftmaxCrossEntropy, spread: f32) -> Case {
+/// Rows of every special kind, far apart.
+fn specials(draw: Draw) -> Vec<Case> {
+    let types = [
+        (DType::F32, DType::F32),
+        (DType::F32, DType::Bf16),
+        (DType::Bf16, DType::F32),
+        (DType::Bf16, DType::Bf16),
+        (DType::F64, DType::F64),
+    ];
+    let far = |(logits, grad)| SoftmaxCrossEntropy {
+        logits_ld: 70,
+        grad_ld: 36,
+        ..SoftmaxCrossEntropy::new(30, 7, logits, grad)
+    };
+    let stochastic = SoftmaxCrossEntropy {
+        rounding: Rounding::Stochastic,
+        draw,
+        keep_f32: true,
+        ..far((DType::F32, DType::Bf16))
+    };
+    let ops = types.map(far).into_iter().chain([stochastic]);
+    ops.map(|op| case(Effort::Quick, op, Values::Specials)).collect()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    /// Up to this magnitude.
+    Spread(f32),
+    /// By row: NaNs, infinities of one sign, nothing but zeros, subnormals, logits very far apart.
+    Specials,
+}
+
+impl Values {
+    fn value(self, source: &mut Source, row: usize) -> f32 {
+        match self {
+            Self::Spread(spread) => source.unit() * spread,
+            Self::Specials => special(source, row),
+        }
+    }
+}
+
+fn special(source: &mut Source, row: usize) -> f32 {
+    let (now, plain) = (source.below(3) == 0, source.unit());
+    match row % 10 {
+        0 if now => f32::NAN,
+        1 if now => f32::INFINITY,
+        2 if now => f32::NEG_INFINITY,
+        3 => f32::NEG_INFINITY,
+        4 => (0.0f32).copysign(plain),
+        5 => f32::from_bits(source.bits() & 0x807f_ffff),
+        6 => f32::MAX.copysign(plain),
+        7 => plain * 1e30,
+        8 => plain * 1000.0,
+        0..=2 | 9.. => plain,
+    }
+}
+
+fn case(effort: Effort, op: SoftmaxCrossEntropy, values: Values) -> Case {
     Case::new(effort, op, move || {
         let mut source = Source::new((op.rows * 31 + op.classes) as u64);
         // Every tenth row or so is left out by a label that is no class.
@@ -82,19 +144,25 @@ fn case(effort: Effort, op: SoftmaxCrossEntropy, spread: f32) -> Case {
             _ => source.below(op.classes as u32),
         });
         let labels = labels.collect();
-        let value = || source.unit() * spread;
+        // Rows of f64 are filled whole, those of other types without their padding.
+        let width = match op.logits {
+            DType::F64 => op.logits_ld,
+            DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => op.classes,
+        };
+        let mut at = 0;
+        let mut value = || {
+            at += 1;
+            values.value(&mut source, (at - 1) / width)
+        };
         let logits = match op.logits {
-            DType::F64 => {
-                let mut value = value;
-                (0..op.rows * op.logits_ld)
-                    .flat_map(|_| {
-                        let bits = f64::from(value()).to_bits();
-                        [bits as u32, (bits >> 32) as u32]
-                    })
-                    .collect()
-            }
+            DType::F64 => (0..op.rows * op.logits_ld)
+                .flat_map(|_| {
+                    let bits = f64::from(value()).to_bits();
+                    [bits as u32, (bits >> 32) as u32]
+                })
+                .collect(),
             DType::F32 => rows_f32(op.rows, op.classes, op.logits_ld, value),
-            _ => rows_bf16(op.rows, op.classes, op.logits_ld, value),
+            DType::Bf16 | DType::U32 | DType::U16 => rows_bf16(op.rows, op.classes, op.logits_ld, value),
         };
         let mut operands = vec![logits, labels, Vec::new(), Vec::new()];
         if op.keep_f32 {

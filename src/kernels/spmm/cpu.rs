@@ -1,12 +1,13 @@
 //! Sparse matrix times dense matrix.
 
+use super::{OP, Spmm};
+use crate::cpu::Cpu;
 use crate::cpu::dispatch::{Index, Kernel, Lanes, Value};
-use crate::cpu::{Cpu, CpuError};
-use crate::error::Result as OpResult;
-use crate::format::bf16 as format;
-use crate::kernels::Spmm;
+use crate::error::Result;
+use crate::format::bf16;
+use crate::kernels::shared::csr::Product;
 use crate::tensor::DType;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows of C in one task. A task passes over them once per strip of columns, so that the strip's part of B, which
 /// every row picks from, stays in the processor's own cache.
@@ -14,76 +15,48 @@ const ROWS: usize = 64;
 /// Columns whose sums are held in registers: four vectors of 512 bits.
 const STRIP: usize = 64;
 
-/// The operation's twin over words: `row_ptr`, `col_idx`, `values`, `b`.
-pub(crate) fn spmm(cpu: &Cpu, op: &Spmm, words: [&[u32]; 4], c: &mut [u32]) -> OpResult<()> {
-    let [_, col_idx, values, _] = words;
-    match (op.index, op.values) {
-        (DType::U16, DType::Bf16) => by_b(cpu, op, words, format::halves(col_idx), format::halves(values), c),
-        (DType::U16, _) => by_b(cpu, op, words, format::halves(col_idx), floats(values), c),
-        (_, DType::Bf16) => by_b(cpu, op, words, col_idx, format::halves(values), c),
-        _ => by_b(cpu, op, words, col_idx, floats(values), c),
-    }
+/// The operation over words: `row_ptr`, `col_idx` and `values`, then `b`.
+pub(super) fn spmm(cpu: &Cpu, op: &Spmm, words: [&[u32]; 3], b: &[u32], c: &mut [u32]) -> Result<()> {
+    op.a().on_cpu(OP, words, Whole { cpu, op, b, c })
 }
 
-fn floats(words: &[u32]) -> &[f32] {
-    bytemuck::cast_slice(words)
+struct Whole<'a> {
+    cpu: &'a Cpu,
+    op: &'a Spmm,
+    b: &'a [u32],
+    c: &'a mut [u32],
 }
 
-fn by_b<V: Value, I: Index>(
-    cpu: &Cpu,
-    op: &Spmm,
-    [row_ptr, _, _, b]: [&[u32]; 4],
-    columns: &[I],
-    values: &[V],
-    c: &mut [u32],
-) -> OpResult<()> {
-    match op.b {
-        DType::Bf16 => run(cpu, op, row_ptr, (columns, values), format::halves(b), c),
-        _ => run(cpu, op, row_ptr, (columns, values), floats(b), c),
-    }
-}
-
-fn run<V: Value, I: Index, B: Value>(
-    cpu: &Cpu,
-    op: &Spmm,
-    row_ptr: &[u32],
-    (columns, values): (&[I], &[V]),
-    b: &[B],
-    c: &mut [u32],
-) -> OpResult<()> {
-    if op.rows == 0 || op.n == 0 {
-        return Ok(());
-    }
-    // So few rows that threads would idle are cut finer, whatever the number of threads.
-    let rows = (op.rows / 16).clamp(1, ROWS);
-    let failed = Mutex::new(None::<usize>);
-    let words = op.c.words(op.c_ld as u64) as usize;
-    let used = (op.rows - 1) * words + op.c.words(op.n as u64) as usize;
-    cpu.rows(&mut c[..used], words, rows, |first, c| {
-        let task = Task {
-            op,
-            row_ptr: &row_ptr[first..],
-            columns,
-            values,
-            b,
-            c,
-        };
-        if !cpu.run(task)
-            && let Ok(mut failed) = failed.lock()
-            // The earliest task, so that the error does not depend on the threads.
-            && failed.is_none_or(|seen| first < seen)
-        {
-            *failed = Some(first);
+impl Product for Whole<'_> {
+    fn run<V: Value, I: Index>(self, row_ptr: &[u32], columns: &[I], values: &[V]) -> bool {
+        let (entries, b) = ((columns, values), self.b);
+        match self.op.b == DType::Bf16 {
+            true => self.rows(row_ptr, entries, bf16::halves(b)),
+            false => self.rows(row_ptr, entries, bytemuck::cast_slice::<_, f32>(b)),
         }
-    });
-    match failed.into_inner() {
-        Ok(Some(first)) => Err(CpuError::ColumnIndex {
-            first,
-            end: (first + rows).min(op.rows),
-            columns: op.cols,
-        }
-        .into()),
-        _ => Ok(()),
+    }
+}
+
+impl Whole<'_> {
+    fn rows<V: Value, I: Index, B: Value>(self, row_ptr: &[u32], entries: (&[I], &[V]), b: &[B]) -> bool {
+        let Self { cpu, op, c, .. } = self;
+        // So few rows that threads would idle are cut finer, whatever the number of threads.
+        let rows = (op.rows / 16).clamp(1, ROWS);
+        let inside = AtomicBool::new(true);
+        let (words, used) = (op.c().row_words() as usize, op.c().words() as usize);
+        cpu.rows(&mut c[..used], words, rows, |first, c| {
+            let task = Task {
+                op,
+                row_ptr: &row_ptr[first..],
+                entries,
+                b,
+                c,
+            };
+            if !cpu.run(task) {
+                inside.store(false, Ordering::Relaxed);
+            }
+        });
+        inside.into_inner()
     }
 }
 
@@ -91,8 +64,8 @@ struct Task<'a, V, I, B> {
     op: &'a Spmm,
     /// Of the task's rows and all after them.
     row_ptr: &'a [u32],
-    columns: &'a [I],
-    values: &'a [V],
+    /// Columns and values.
+    entries: (&'a [I], &'a [V]),
     b: &'a [B],
     c: &'a mut [u32],
 }
@@ -104,20 +77,14 @@ impl<V: Value, I: Index, B: Value> Kernel for Task<'_, V, I, B> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) -> bool {
         let n = self.op.n;
-        let mut col = 0;
-        let mut inside = true;
+        let (mut col, mut inside) = (0, true);
         while col < n {
-            let left = n - col;
-            if left >= STRIP {
-                inside &= strip::<L, V, I, B, STRIP>(lanes, &mut self, col, STRIP);
-                col += STRIP;
-            } else if left >= 16 {
-                inside &= strip::<L, V, I, B, 16>(lanes, &mut self, col, 16);
-                col += 16;
-            } else {
-                inside &= strip::<L, V, I, B, 16>(lanes, &mut self, col, left);
-                col = n;
-            }
+            let width = if n - col < STRIP { (n - col).min(16) } else { STRIP };
+            inside &= match width {
+                STRIP => strip::<L, V, I, B, STRIP>(lanes, &mut self, col, width),
+                _ => strip::<L, V, I, B, 16>(lanes, &mut self, col, width),
+            };
+            col += width;
         }
         inside
     }
@@ -132,11 +99,15 @@ fn strip<L: Lanes, V: Value, I: Index, B: Value, const W: usize>(
     width: usize,
 ) -> bool {
     let op = task.op;
-    let words = op.c.words(op.c_ld as u64) as usize;
-    for (c, ends) in task.c.chunks_mut(words).zip(task.row_ptr.windows(2)) {
+    for (c, ends) in task
+        .c
+        .chunks_mut(op.c().row_words() as usize)
+        .zip(task.row_ptr.windows(2))
+    {
         let range = ends[0] as usize..ends[1] as usize;
         let mut sums = [0f32; W];
-        for (value, column) in task.values[range.clone()].iter().zip(&task.columns[range]) {
+        let (columns, values) = (&task.entries.0[range.clone()], &task.entries.1[range]);
+        for (value, column) in values.iter().zip(columns) {
             let column = column.at();
             if column >= op.cols {
                 return false;
@@ -156,19 +127,19 @@ fn strip<L: Lanes, V: Value, I: Index, B: Value, const W: usize>(
                 }
             }
         }
-        match op.c {
-            DType::Bf16 => {
+        match op.c == DType::Bf16 {
+            true => {
                 let end = col + width;
-                let halves = &mut format::halves_mut(c)[col..];
+                let halves = &mut bf16::halves_mut(c)[col..];
                 for (half, sum) in halves.iter_mut().zip(&sums[..width]) {
-                    *half = format::from_f32(*sum);
+                    *half = bf16::from_f32(*sum);
                 }
                 // The half beside an odd last column.
                 if end == op.n && end % 2 == 1 {
                     halves[width] = 0;
                 }
             }
-            _ => {
+            false => {
                 for (word, sum) in c[col..col + width].iter_mut().zip(&sums) {
                     *word = sum.to_bits();
                 }

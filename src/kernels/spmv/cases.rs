@@ -1,43 +1,7 @@
-use crate::format::bf16;
 use crate::kernels::Spmv;
-use crate::op::{BenchCase, Case, Effort, data::Source};
+use crate::kernels::shared::csr_cases::{Rows, Values, generate, sparse};
+use crate::op::{BenchCase, Case, Effort};
 use crate::tensor::DType::{self, Bf16, F32, U16, U32};
-
-/// How rows are filled.
-#[derive(Clone, Copy)]
-pub(crate) enum Rows {
-    /// So many entries at random columns (duplicates and any order), give or take none.
-    Regular(u32),
-    /// Row i has about `cols / (i + 1)`.
-    PowerLaw,
-    /// Row i has about so many times that, as far as there are columns.
-    Zipf(u32),
-    /// So many in each row but the middle one, which holds every column.
-    OneFullAmong(u32),
-    /// A band of this half-width around the diagonal, in order.
-    Banded(u32),
-    /// Every third row empty, the first and the last among them.
-    Holes(u32),
-    /// One row holds every column, the others nothing.
-    OneFull,
-    /// Lengths around the vector variant's 32 lanes.
-    AroundLanes,
-    /// Each element is there with a probability of one in ten, in order.
-    Tenth,
-    /// Each element is there with a probability of so many in a million, in order.
-    PerMillion(u32),
-}
-
-/// What the numbers are.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Values {
-    Unit,
-    Integers,
-    /// The same, with entries of -1, 0 and 1: millions of products are still exact.
-    Signs,
-    /// Fractions, with infinities in x at columns that no entry names.
-    InfinitiesAside,
-}
 
 /// The cases up to an effort. A case's operation counts the entries of its matrix, which therefore is made here:
 /// the larger ones only for those who want them.
@@ -93,6 +57,16 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
         }
     }
     add(quick, 50, 90, Rows::Regular(9), plain, Values::InfinitiesAside);
+    // NaN, infinities, zeros and subnormals, in rows of none, a few and many entries.
+    for (rows, cols, fill) in [
+        (60, 90, Rows::Holes(3)),
+        (50, 300, Rows::PowerLaw),
+        (30, 64, Rows::AroundLanes),
+    ] {
+        for types in [plain, [U16, Bf16, Bf16]] {
+            add(quick, rows, cols, fill, types, Values::Awkward);
+        }
+    }
     add(quick, 3, 150, long, plain, Values::Integers);
     add(quick, 3, 150, long, [U16, Bf16, Bf16], Values::Integers);
     // As many for each of the vector variant's lanes.
@@ -152,7 +126,7 @@ fn later(rows: usize, cols: usize, fill: Rows, types: [DType; 3]) -> BenchCase {
     })
 }
 
-/// See [`super::spmv_case`].
+/// A square matrix in which so many elements of a million are there: for curves.
 pub(crate) fn of_density(n: usize, per_million: u32, bf16: bool) -> Case {
     let types = match (bf16, n <= 1 << 16) {
         (true, true) => [U16, Bf16, F32],
@@ -191,96 +165,10 @@ fn product(
     types: [DType; 3],
     values: Values,
 ) -> (Spmv, impl Fn() -> Vec<Vec<u32>> + Send + Sync + 'static) {
-    let words = generate(rows, cols, fill, types, values);
-    let nnz = words[0][rows] as usize;
-    let op = Spmv {
-        rows,
-        cols,
-        nnz,
-        index: types[0],
-        values: types[1],
-        x: types[2],
-        longest_row: words[0].windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
-    };
+    let op = Spmv::new(sparse(rows, cols, fill, types, values), types[2]);
     let made = move || {
         let [row_ptr, col_idx, values, x] = generate(rows, cols, fill, types, values);
         vec![row_ptr, col_idx, values, x, Vec::new()]
     };
     (op, made)
-}
-
-/// `row_ptr`, `col_idx`, `values` and a vector; `types` are those of the last three.
-pub(crate) fn generate(
-    rows: usize,
-    cols: usize,
-    fill: Rows,
-    types: [DType; 3],
-    values: Values,
-) -> [Vec<u32>; 4] {
-    let mut source = Source::new((rows * 31 + cols) as u64);
-    let width = cols as u32;
-    let (mut row_ptr, mut col_idx) = (vec![0u32], Vec::new());
-    for row in 0..rows as u32 {
-        let random = |source: &mut Source, count: u32| -> Vec<u32> {
-            // Column 3 stays free for an infinity.
-            (0..if width == 0 { 0 } else { count })
-                .map(|_| source.below(width))
-                .map(|column| if column == 3 { 0 } else { column })
-                .collect()
-        };
-        col_idx.extend(match fill {
-            Rows::Regular(count) => random(&mut source, count),
-            Rows::PowerLaw => random(&mut source, width / (row + 1)),
-            Rows::Zipf(times) => random(&mut source, (times * width / (row + 1)).min(width)),
-            Rows::OneFullAmong(_) if row as usize == rows / 2 => (0..width).collect(),
-            Rows::OneFullAmong(count) => random(&mut source, count),
-            Rows::Banded(half) => (row.saturating_sub(half)..=row + half)
-                .filter(|&column| column < width)
-                .collect(),
-            Rows::Holes(_) if row % 3 == 0 || row + 1 == rows as u32 => Vec::new(),
-            Rows::Holes(count) => random(&mut source, count),
-            Rows::OneFull if row == 7 => (0..width).collect(),
-            Rows::OneFull => Vec::new(),
-            Rows::AroundLanes => random(&mut source, 30 + row % 5),
-            Rows::Tenth => (0..width).filter(|_| source.below(10) == 0).collect(),
-            Rows::PerMillion(share) => (0..width).filter(|_| source.below(1_000_000) < share).collect(),
-        });
-        row_ptr.push(col_idx.len() as u32);
-    }
-    let mut number = |_| match values {
-        Values::Integers | Values::Signs => source.small_integer(),
-        Values::Unit | Values::InfinitiesAside => source.unit(),
-    };
-    let mut entries: Vec<f32> = (0..col_idx.len()).map(&mut number).collect();
-    if values == Values::Signs {
-        entries
-            .iter_mut()
-            .filter(|entry| **entry != 0.0)
-            .for_each(|entry| *entry = entry.signum());
-    }
-    let mut x: Vec<f32> = (0..cols).map(&mut number).collect();
-    if values == Values::InfinitiesAside {
-        x[3] = f32::INFINITY;
-    }
-    let columns = if types[0] == U16 {
-        halves(col_idx.iter().map(|&c| c as u16).collect())
-    } else {
-        col_idx
-    };
-    [row_ptr, columns, floats(&entries, types[1]), floats(&x, types[2])]
-}
-
-pub(crate) fn floats(values: &[f32], dtype: DType) -> Vec<u32> {
-    match dtype {
-        Bf16 => halves(values.iter().map(|&value| bf16::from_f32(value)).collect()),
-        _ => values.iter().map(|value| value.to_bits()).collect(),
-    }
-}
-
-fn halves(mut halves: Vec<u16>) -> Vec<u32> {
-    halves.resize(halves.len().next_multiple_of(2), 0);
-    halves
-        .chunks_exact(2)
-        .map(|pair| bf16::pack(pair[0], pair[1]))
-        .collect()
 }

@@ -1,10 +1,9 @@
 //! The merge-path variants: shares of rows + entries, then their carries.
 
-use super::{Spmv, with_types};
+use super::Spmv;
+use super::gpu::{constants, window_bytes};
 use crate::error::Result;
-use crate::gpu::{Binding, Gpu, Kernel, Permutation, Step, Window, spread_groups};
-use crate::shaders;
-use crate::tensor::DType;
+use crate::gpu::{Dispatch, File, Gpu, Permutation, Shader, Words, looped};
 
 /// Invocations of every kernel here but [`STAGED`].
 const GROUP: u32 = 64;
@@ -39,45 +38,26 @@ fn share(gpu: &Gpu, op: &Spmv, staged: bool) -> u64 {
 /// Turns of an invocation that walks its share of `share` items.
 fn turns(share: u64, staged: bool) -> u64 {
     if !staged {
-        // spmv_merge_scalar.wgsl: the search, then an item a turn.
-        return SEARCH + share + 1;
+        // merge_scalar.wgsl: the search, then an item a turn.
+        return SEARCH + looped(share, 0);
     }
-    // spmv_merge.wgsl: the search, the share's row ends and products (the two loops end with a turn each that others
+    // merge.wgsl: the search, the share's row ends and products (the two loops end with a turn each that others
     // of the workgroup need not make), the search among them, the items, the carries up to each invocation.
     let group = u64::from(STAGED_GROUP);
-    let staging = (share + 1).div_ceil(group) + 1 + 2;
+    let staging = looped((share + 1).div_ceil(group), 0) + 2;
     let search = u64::from(share.ilog2()) + 2;
-    SEARCH + staging + search + u64::from(ITEMS) + 1 + u64::from(STAGED_GROUP.ilog2()) + 1
+    SEARCH + staging + search + looped(ITEMS.into(), 0) + looped(STAGED_GROUP.ilog2().into(), 0)
 }
 
-/// Turns of an invocation of spmv_carry.wgsl, where all of `shares` shares may lie in one row.
+/// Turns of an invocation of carry.wgsl, where all of `shares` shares may lie in one row.
 fn carry_turns(shares: u64, staged: bool) -> u64 {
     if !staged {
-        return shares + 1;
+        return looped(shares, 0);
     }
     // Its workgroup's own carries, the search for the end of the run, a part of the rest, the tree.
     let group = u64::from(STAGED_GROUP);
-    let rest = shares.saturating_sub(1).div_ceil(group) + 1;
-    shares.min(group) + 1 + SEARCH + rest + u64::from(STAGED_GROUP.ilog2()) + 1
-}
-
-/// Whether both dispatches of a variant stay under the cap on turns.
-pub(super) fn walks(gpu: &Gpu, op: &Spmv, staged: bool) -> bool {
-    let share = share(gpu, op, staged);
-    let shares = items(op).div_ceil(share);
-    turns(share, staged).max(carry_turns(shares, staged)) <= gpu.turn_cap()
-}
-
-/// Bytes that one window may span: it may start up to one alignment before its first word.
-fn window_bytes(gpu: &Gpu) -> u64 {
-    gpu.limits().max_storage_buffer_binding_size.saturating_sub(512)
-}
-
-/// Whether column indices, values and x each fit one binding, which the row kernels need.
-pub(super) fn fits_one_binding(gpu: &Gpu, op: &Spmv) -> bool {
-    let nnz = op.nnz as u64;
-    let words = op.index.words(nnz).max(op.values.words(nnz));
-    words.max(op.x.words(op.cols as u64)) * 4 <= window_bytes(gpu)
+    let rest = looped(shares.saturating_sub(1).div_ceil(group), 0);
+    looped(shares.min(group), 0) + SEARCH + rest + looped(STAGED_GROUP.ilog2().into(), 0)
 }
 
 /// The most consecutive items whose rows and whose entries fit one binding. By item d as many entries as d minus
@@ -98,22 +78,28 @@ fn longest_run(gpu: &Gpu, op: &Spmv) -> u64 {
     room(rows, nnz, rows_fit).min(room(nnz, rows, entries_fit))
 }
 
-/// Whether the merge-path variants can run it: items are counted in 31 bits, and each dispatch must fit its
-/// bindings.
-pub(super) fn serves(gpu: &Gpu, op: &Spmv) -> bool {
-    items(op) < 1 << 31 && longest_run(gpu, op) >= u64::from(STAGED_GROUP * ITEMS).max(share(gpu, op, false))
+/// Whether a variant can run it: items are counted in 31 bits, each dispatch must fit its bindings, and stay under the
+/// cap on turns.
+pub(super) fn serves(op: &Spmv, gpu: &Gpu, staged: bool) -> bool {
+    let longest = u64::from(STAGED_GROUP * ITEMS).max(share(gpu, op, false));
+    if items(op) >= 1 << 31 || longest_run(gpu, op) < longest {
+        return false;
+    }
+    let share = share(gpu, op, staged);
+    let shares = items(op).div_ceil(share);
+    turns(share, staged).max(carry_turns(shares, staged)) <= gpu.turn_cap()
 }
 
-pub(super) fn steps(gpu: &Gpu, op: &Spmv, staged: bool) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
+pub(super) fn dispatches(op: &Spmv, gpu: &Gpu, staged: bool) -> Result<Vec<Dispatch>> {
+    let mut all = Vec::new();
     if op.rows == 0 {
-        return Ok(steps);
+        return Ok(all);
     }
     let (rows, nnz, items) = (op.rows as u64, op.nnz as u64, items(op));
     let share = share(gpu, op, staged);
     let shares = items.div_ceil(share);
-    let pipeline = gpu.pipeline(&permutation(staged, op.index, op.values, op.x))?;
-    let per_step = (gpu.work_cap() / (share + SEARCH))
+    let pipeline = gpu.pipeline(&permutation(op, staged))?;
+    let per_dispatch = (gpu.work_cap() / (share + SEARCH))
         .min(longest_run(gpu, op) / share)
         .max(1);
     let even = |entry: u64| entry / 2 * 2;
@@ -123,138 +109,106 @@ pub(super) fn steps(gpu: &Gpu, op: &Spmv, staged: bool) -> Result<Vec<Step>> {
     let x_fit = window_bytes(gpu) / 4 * 4 * 8 / u64::from(op.x.bits());
     for x_base in (0..cols.max(1)).step_by(x_fit.max(2) as usize) {
         let x_count = x_fit.min(cols - x_base);
-        for first in (0..shares).step_by(per_step as usize) {
-            let count = per_step.min(shares - first);
+        for first in (0..shares).step_by(per_dispatch as usize) {
+            let count = per_dispatch.min(shares - first);
             let (start, end) = (first * share, ((first + count) * share).min(items));
             let row_base = start.saturating_sub(nnz);
             let entry_base = even(start.saturating_sub(rows));
-            let entries = end.min(nnz).saturating_sub(entry_base);
-            let part = |operand: usize, dtype: DType, param: usize| match entries {
-                0 => Window::empty(),
-                _ => Window::of(operand, dtype.words(entry_base), dtype.words(entries), param),
-            };
-            let row_end = end.min(rows);
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: [
-                    &[end, start, share, rows, nnz, row_base, entry_base].map(|value| value as u32)[..],
-                    &[0; 6],
-                    &[x_base, x_count, u64::from(x_base > 0)].map(|value| value as u32)[..],
-                ]
-                .concat(),
-                windows: vec![
-                    Window::of(0, row_base, (end + 1).min(rows) + 1 - row_base, 7),
-                    part(1, op.index, 8),
-                    part(2, op.values, 9),
-                    Window::of(3, op.x.words(x_base), op.x.words(x_count), 10),
-                    Window::of(4, row_base, row_end - row_base, 11),
-                    Window::scratch(2 * first, 2 * count, 12),
-                ],
-                groups: spread_groups(
-                    gpu,
-                    if staged {
-                        count
-                    } else {
-                        count.div_ceil(GROUP.into())
-                    },
-                ),
-                work: count * (share + SEARCH),
-                turns: turns(share, staged),
-            });
+            let entries = entry_base..end.min(nnz).max(entry_base);
+            let x = op.x().part(&(0..1), &(x_base..x_base + x_count));
+            let groups = if staged { 1 } else { GROUP.into() };
+            let dispatch = op
+                .a()
+                .bind(Dispatch::new(&pipeline), &entries)
+                .set("items", end)
+                .set("first_item", start)
+                .set("share", share)
+                .set("rows", rows)
+                .set("nnz", nnz)
+                .set("row_base", row_base)
+                .set("entry_base", entry_base)
+                .set("x_base", x_base)
+                .set("x_count", x_count)
+                .set("adds", x_base > 0)
+                .bind("row_ptr", Words::of("row_ptr", row_base..(end + 1).min(rows) + 1))
+                .bind("x", Words::of("x", x))
+                .bind("y", Words::of("y", row_base..end.min(rows)))
+                .bind("carry", Words::scratch(2 * first..2 * (first + count)))
+                .linear_groups(gpu, count.div_ceil(groups))
+                .work(count * (share + SEARCH))
+                .turns(turns(share, staged));
+            all.push(dispatch);
         }
-        carries(gpu, op, shares, staged, &mut steps)?;
+        carries(op, gpu, shares, staged, &mut all)?;
     }
-    Ok(steps)
+    Ok(all)
 }
 
 /// The dispatches that add the carries of `shares` shares.
-fn carries(gpu: &Gpu, op: &Spmv, shares: u64, staged: bool, steps: &mut Vec<Step>) -> Result<()> {
-    let pipeline = gpu.pipeline(&carry_permutation(staged))?;
+fn carries(op: &Spmv, gpu: &Gpu, shares: u64, staged: bool, all: &mut Vec<Dispatch>) -> Result<()> {
+    let pipeline = gpu.pipeline(&carry(staged))?;
     let group = u64::from(carry_group(staged));
-    let per_step = (gpu.work_cap() / group).max(1) * group;
+    let per_dispatch = (gpu.work_cap() / group).max(1) * group;
     let rows_fit = (window_bytes(gpu) / 4).max(1);
     for first_row in (0..op.rows as u64).step_by(rows_fit as usize) {
         let rows = rows_fit.min(op.rows as u64 - first_row);
-        for first in (0..shares).step_by(per_step as usize) {
-            let end = (first + per_step).min(shares);
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: [first, end, shares, first_row, rows, 0, 0, 0]
-                    .map(|value| value as u32)
-                    .to_vec(),
-                windows: vec![
-                    Window::scratch(0, 2 * shares, 5),
-                    Window::of(4, first_row, rows, 6),
-                ],
-                groups: spread_groups(gpu, (end - first).div_ceil(group)),
-                work: end - first,
-                turns: carry_turns(shares, staged),
-            });
+        for first in (0..shares).step_by(per_dispatch as usize) {
+            let end = (first + per_dispatch).min(shares);
+            let dispatch = Dispatch::new(&pipeline)
+                .set("first", first)
+                .set("end", end)
+                .set("carries", shares)
+                .set("first_row", first_row)
+                .set("rows", rows)
+                .bind("carry", Words::scratch(0..2 * shares))
+                .bind("y", Words::of("y", first_row..first_row + rows))
+                .linear_groups(gpu, (end - first).div_ceil(group))
+                .work(end - first)
+                .turns(carry_turns(shares, staged));
+            all.push(dispatch);
         }
     }
     Ok(())
 }
 
-const BINDINGS: &[Binding] = &[
-    Binding::params(16),
-    Binding::read("row_ptr"),
-    Binding::read("col_idx"),
-    Binding::read("values"),
-    Binding::read("x"),
-    Binding::write("y"),
-    Binding::write("carry"),
-];
+const PATH: &[File] = &[File::new(
+    "spmv/merge_path.wgsl",
+    include_str!("../../../shaders/spmv/merge_path.wgsl"),
+)];
 
-static EACH: Kernel = Kernel {
-    name: "spmv_merge_scalar",
-    sources: &[
-        shaders::INDEX,
-        shaders::BF16,
-        shaders::CSR,
-        shaders::VECTOR,
-        include_str!("../../../shaders/spmv/spmv_merge_path.wgsl"),
-        include_str!("../../../shaders/spmv/spmv_merge_scalar.wgsl"),
-    ],
-    bindings: BINDINGS,
-};
+static EACH: Shader = Shader::new(
+    "spmv/merge_scalar.wgsl",
+    include_str!("../../../shaders/spmv/merge_scalar.wgsl"),
+)
+.files(PATH);
 
-static STAGED: Kernel = Kernel {
-    name: "spmv_merge",
-    sources: &[
-        shaders::INDEX,
-        shaders::BF16,
-        shaders::CSR,
-        shaders::VECTOR,
-        include_str!("../../../shaders/spmv/spmv_merge_path.wgsl"),
-        include_str!("../../../shaders/spmv/spmv_merge.wgsl"),
-    ],
-    bindings: BINDINGS,
-};
+static STAGED: Shader = Shader::new(
+    "spmv/merge.wgsl",
+    include_str!("../../../shaders/spmv/merge.wgsl"),
+)
+.files(PATH);
 
-static CARRY: Kernel = Kernel {
-    name: "spmv_carry",
-    sources: &[
-        shaders::INDEX,
-        include_str!("../../../shaders/spmv/spmv_carry.wgsl"),
-    ],
-    bindings: &[Binding::params(8), Binding::read("carry"), Binding::write("y")],
-};
+static CARRY: Shader = Shader::new(
+    "spmv/carry.wgsl",
+    include_str!("../../../shaders/spmv/carry.wgsl"),
+);
 
-pub(super) fn permutation(staged: bool, index: DType, values: DType, x: DType) -> Permutation {
+pub(super) fn permutation(op: &Spmv, staged: bool) -> Permutation {
     let permutation = match staged {
         true => Permutation::new(&STAGED)
             .constant("GROUP", STAGED_GROUP)
             .constant("ITEMS", ITEMS),
         false => Permutation::new(&EACH).constant("GROUP", GROUP),
     };
-    with_types(permutation, index, values, x)
+    constants(op, permutation)
 }
 
 fn carry_group(staged: bool) -> u32 {
     if staged { STAGED_GROUP } else { GROUP }
 }
 
-pub(super) fn carry_permutation(staged: bool) -> Permutation {
+/// What adds the carries of a variant.
+pub(super) fn carry(staged: bool) -> Permutation {
     Permutation::new(&CARRY)
         .entry(if staged { "shared_runs" } else { "serial" })
         .constant("GROUP", carry_group(staged))

@@ -1,29 +1,19 @@
 //! `spmv`: a sparse matrix in compressed sparse rows times a dense vector.
-//!
-//! | variant | when it is preferred | why |
-//! |---|---|---|
-//! | `merge` | a row is known to be far longer than the mean, or the entries pass one binding | equal shares of rows and entries per workgroup, whatever the rows (Merrill and Garland, SC16); a second dispatch adds the carries |
-//! | `merge_scalar` | the same on software adapters | equal shares per invocation, no barrier |
-//! | `scalar` | software adapters, or fewer than 8 entries per row on average | no barrier, no idle lanes |
-//! | `vector` | the rest | 32 lanes per row read its entries side by side |
 
 pub(crate) mod cases;
-pub(crate) mod cpu;
-mod device;
+mod cpu;
+pub(super) mod gpu;
+mod merge;
 mod reference;
 
-pub(super) mod compare;
-mod merge;
-
+use super::shared::csr::{Sparse, misshapen};
 use crate::cpu::Cpu;
-use crate::error::{Error, Result};
-use crate::gpu::{Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues};
-use crate::gpu::{Window, split_rows, spread_groups};
+use crate::device::{Device, Slot, Tensor};
+use crate::error::Result;
+use crate::gpu::OperandSpec;
 use crate::op::contract::Stored;
-use crate::op::{Args, Class, Comparison, Op, Verdict, Work, check_limit};
-use crate::shaders;
-use crate::tensor::DType;
-use crate::tensor::element::load;
+use crate::op::{Args, Contract, Op, Output, Table, Work};
+use crate::tensor::{Csr, DType, Layout, View};
 
 const OP: &str = "spmv";
 
@@ -33,7 +23,14 @@ const OP: &str = "spmv";
 /// Bounded class with K the length of the row; bit-equal where all inputs are small integers. Columns of a row
 /// may stand in any order, duplicates add up, and an entry that is not stored contributes nothing even where x
 /// is infinite. The order of a row's sum is fixed by the variant. The entries must form a valid CSR matrix
-/// ([`Csr`](crate::tensor::Csr) is one by construction): a GPU does not check them.
+/// ([`Csr`](crate::tensor::Csr) is one by construction): a GPU does not check them, the other devices do.
+///
+/// | variant | when it is preferred | why |
+/// |---|---|---|
+/// | `merge` | a row is known to be far longer than the mean, or the entries pass one binding | equal shares of rows and entries per workgroup, whatever the rows (Merrill and Garland, SC16); a second dispatch adds the carries |
+/// | `merge_scalar` | the same on software adapters | equal shares per invocation, no barrier |
+/// | `scalar` | software adapters, or fewer than 8 entries per row on average | no barrier, no idle lanes |
+/// | `vector` | the rest | 32 lanes per row read its entries side by side |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Spmv {
     /// Rows.
@@ -48,19 +45,45 @@ pub struct Spmv {
     pub values: DType,
     /// Type of x: `F32` or packed `Bf16`.
     pub x: DType,
-    /// Entries of the longest row, where known ([`RowStats::max`](crate::tensor::RowStats)), never fewer: it decides
-    /// between kernels, and which of them may walk a whole row ([`Gpu::turn_cap`]). Without it rows are taken to be
-    /// alike in speed, and any of them to hold all entries.
+    /// Entries of the longest row, where known ([`RowStats::max`](crate::tensor::RowStats); [`Device::from_csr`]
+    /// measures it): it decides between kernels, and which of them may walk a whole row
+    /// ([`Gpu::turn_cap`](crate::gpu::Gpu::turn_cap)). Without it rows are taken to be alike in speed, and any of them
+    /// to hold all entries. Where it says too little, a row of more entries than a kernel may walk on the device becomes
+    /// NaN; no entry is left out silently.
     pub longest_row: Option<usize>,
 }
 
 impl Spmv {
-    /// The column of an entry.
-    pub(crate) fn column(&self, col_idx: &[u32], entry: usize) -> usize {
-        match self.index {
-            DType::U16 => ((col_idx[entry / 2] >> (16 * (entry % 2))) & 0xffff) as usize,
-            _ => col_idx[entry] as usize,
+    fn new(a: Sparse, x: DType) -> Self {
+        Self {
+            rows: a.rows,
+            cols: a.cols,
+            nnz: a.nnz,
+            index: a.index,
+            values: a.values,
+            x,
+            longest_row: a.longest_row,
         }
+    }
+
+    fn a(&self) -> Sparse {
+        Sparse {
+            rows: self.rows,
+            cols: self.cols,
+            nnz: self.nnz,
+            index: self.index,
+            values: self.values,
+            longest_row: self.longest_row,
+        }
+    }
+
+    fn x(&self) -> View {
+        View::vector(self.x, self.cols)
+    }
+
+    /// A column of results.
+    fn y(&self) -> View {
+        View::new(DType::F32, self.rows, 1, 1)
     }
 
     /// Whether one row is so much longer than the mean that whoever owns it would keep the others waiting.
@@ -68,40 +91,6 @@ impl Spmv {
         let mean = self.nnz / self.rows.max(1);
         self.longest_row.is_some_and(|longest| longest > 8 * mean + 64)
     }
-}
-
-/// What every product with a CSR matrix asks: extents that an index can name, and types that kernels know, those of
-/// `[index, values]` and of the dense operands.
-pub(super) fn check_csr(
-    op: &'static str,
-    sizes: &[(&'static str, usize)],
-    [index, values]: [DType; 2],
-    cols: usize,
-    dense: &[(&'static str, DType)],
-) -> Result<()> {
-    for &(what, value) in sizes {
-        check_limit(op, what, value as u64, u64::from(u32::MAX) - 1)?;
-    }
-    if index == DType::U16 {
-        check_limit(op, "columns of u16 indices", cols as u64, 1 << 16)?;
-    }
-    let refuse = |operand, expected, got| {
-        Err(Error::DType {
-            op,
-            operand,
-            expected,
-            got,
-        })
-    };
-    if !matches!(index, DType::U32 | DType::U16) {
-        return refuse("col_idx", "u32 or u16", index);
-    }
-    for &(operand, got) in [("values", values)].iter().chain(dense) {
-        if !matches!(got, DType::F32 | DType::Bf16) {
-            return refuse(operand, "f32 or bf16", got);
-        }
-    }
-    Ok(())
 }
 
 impl Op for Spmv {
@@ -127,68 +116,35 @@ impl Op for Spmv {
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
-        let nnz = self.nnz as u64;
+        let [row_ptr, col_idx, values] = self.a().operands();
+        let x = OperandSpec::read("x", self.x().words());
         vec![
-            OperandSpec::read("row_ptr", self.rows as u64 + 1),
-            OperandSpec::read("col_idx", self.index.words(nnz)),
-            OperandSpec::read("values", self.values.words(nnz)),
-            OperandSpec::read("x", self.x.words(self.cols as u64)),
-            OperandSpec::write("y", self.rows as u64),
+            row_ptr,
+            col_idx,
+            values,
+            x,
+            OperandSpec::write("y", self.y().words()),
         ]
     }
 
     fn check(&self) -> Result<()> {
-        check_csr(
-            OP,
-            &[("rows", self.rows), ("columns", self.cols), ("entries", self.nnz)],
-            [self.index, self.values],
-            self.cols,
-            &[("x", self.x)],
-        )
+        self.a().check(OP, &[("x", self.x)])
     }
 
-    fn class(&self) -> Class {
-        Class::Bounded
+    fn contract(&self) -> Contract<'_> {
+        Contract::bounded(|judge| {
+            let (view, x) = (self.x(), judge.before("x"));
+            let sums = self.a().sums(&judge, 1, move |row, _| view.load(x, 0, row));
+            judge.bounded(&[Output::new("y", self.y())], Stored::F32, sums)
+        })
     }
 
     fn work(&self) -> Work {
-        let words = |operand: &OperandSpec| operand.words as f64;
-        let operands = self.operands();
-        let all: f64 = operands.iter().map(words).sum();
-        // Few entries name few elements of x: the others need not be read.
-        let unread = 1.0 - self.nnz.min(self.cols) as f64 / self.cols.max(1) as f64;
-        Work {
-            flops: 2.0 * self.nnz as f64,
-            bytes: 4.0 * (all - unread * words(&operands[3])),
-            ..Work::default()
-        }
+        self.a().work(1, &self.operands())
     }
 
-    fn variants(&self, gpu: &Gpu, _offsets: Offsets) -> Vec<&'static str> {
-        let software = gpu.is_software();
-        let rows = match software || self.nnz < 8 * self.rows {
-            true => ["scalar", "vector"],
-            false => ["vector", "scalar"],
-        };
-        let merges = match software {
-            true => ["merge_scalar", "merge"],
-            false => ["merge", "merge_scalar"],
-        };
-        let able: Vec<_> = rows
-            .into_iter()
-            .filter(|&variant| self.row_turns(variant == "vector") <= gpu.turn_cap())
-            .collect();
-        let merges: Vec<_> = merges
-            .into_iter()
-            .filter(|&variant| merge::serves(gpu, self) && merge::walks(gpu, self, variant == "merge"))
-            .collect();
-        match merge::fits_one_binding(gpu, self) {
-            // Binding reports the limit, or the plan where rows are too long.
-            _ if able.is_empty() && merges.is_empty() => rows.to_vec(),
-            false if !merges.is_empty() => merges,
-            true if able.first() == rows.first() && !self.is_skewed() => [able, merges].concat(),
-            _ => [merges, able].concat(),
-        }
+    fn table(&self) -> &'static dyn Table {
+        &gpu::VARIANTS
     }
 
     fn family(&self) -> String {
@@ -200,156 +156,57 @@ impl Op for Spmv {
         )
     }
 
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _offsets: Offsets) -> Result<Plan> {
-        let steps = match variant {
-            "merge" | "merge_scalar" => merge::steps(gpu, self, variant == "merge")?,
-            _ => self.row_steps(gpu, variant == "vector")?,
-        };
-        Plan::from_steps(gpu, OP, variant, self.operands(), steps, StepValues::default())
-    }
-
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, x, y] = args.take(self)?;
-        cpu::spmv_words(
-            cpu,
-            self,
-            [row_ptr.read(), col_idx.read(), values.read(), x.read()],
-            y.write(),
-        )
+        let words = [row_ptr, col_idx, values].map(|arg| arg.read());
+        cpu::spmv(cpu, self, words, x.read(), y.write())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, x, y] = args.take(self)?;
-        reference::spmv(
-            self,
-            row_ptr.read(),
-            col_idx.read(),
-            values.read(),
-            x.read(),
-            y.write(),
-        );
+        let [row_ptr, col_idx, values, x] = [row_ptr, col_idx, values, x].map(|arg| arg.read());
+        self.a().check_words(OP, row_ptr, col_idx)?;
+        reference::spmv(self, row_ptr, col_idx, values, x, y.write());
         Ok(())
     }
+}
 
-    fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
-        let (&[row_ptr, col_idx, values, x, _], Some(&want), Some(&got)) =
-            (comparison.before, comparison.want.get(4), comparison.got.get(4))
-        else {
-            return crate::op::contract::exact(&self.operands(), comparison);
+impl Device {
+    /// Uploads a sparse matrix with column indices as `U32` or packed `U16` and values as `F32` or packed `Bf16`
+    /// (to nearest). How its rows differ in length is looked at here, once, and decides which kernels serve it.
+    ///
+    /// # Errors
+    /// Columns that do not fit `U16`, other types, out of memory, or past a limit of the device.
+    pub fn from_csr(&self, matrix: &Csr, index: DType, values: DType) -> Result<Tensor> {
+        let [row_ptr, col_idx, words] = matrix.words(index, values)?;
+        let (rows, cols, nnz) = (matrix.rows(), matrix.cols(), matrix.nnz());
+        let layout = Layout::Csr {
+            rows,
+            cols,
+            nnz,
+            index,
+            values,
+            longest_row: Some(matrix.row_stats().max),
         };
-        let product = compare::Product {
-            row_ptr,
-            entry: &|at| (self.column(col_idx, at), load(self.values, values, at)),
-            b: (self.x, x, self.cols, 1),
-            n: 1,
-            c: (DType::F32, "y", 1, Stored::F32),
-        };
-        compare::compare(&product, want, got, comparison)
+        self.from_words(layout, &[&row_ptr, &col_idx, &words])
     }
-}
 
-impl Spmv {
-    /// Turns of a row's invocations: its entries (spmv.wgsl), or a share of them and the tree (spmv_vector.wgsl).
-    fn row_turns(&self, vector: bool) -> u64 {
-        // Columns may stand in a row more than once: it may hold more entries than there are columns.
-        let longest = self.longest_row.map_or(self.nnz, |longest| longest.min(self.nnz)) as u64;
-        match vector {
-            true => longest.div_ceil(LANES.into()) + 1 + u64::from(LANES.ilog2()) + 1,
-            false => longest + 1,
+    /// A sparse matrix times a dense f32 or bf16 vector, in f32. See [`Spmv`].
+    ///
+    /// # Errors
+    /// [`Shape`](crate::Error::Shape) for a dense matrix, [`Dimension`](crate::Error::Dimension) where columns and
+    /// length disagree; out of memory, or device lost.
+    pub fn spmv(&self, a: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let sparse = Sparse::of(OP, a)?;
+        let (dtype, _) = crate::device::dense(OP, "x", x)?;
+        if x.layout().rows() != 1 {
+            return Err(misshapen(OP, "x", "a vector", x));
         }
+        sparse.meets(OP, "columns", ("x", x.layout().cols()))?;
+        let mut y = self.zeros(Layout::dense(DType::F32, &[sparse.rows]))?;
+        let op = Spmv::new(sparse, dtype);
+        let [row_ptr, col_idx, values] = [0, 1, 2].map(|part| Slot::In(a, part));
+        self.run(&op, &mut [row_ptr, col_idx, values, x.into(), (&mut y).into()])?;
+        Ok(y)
     }
-
-    fn row_steps(&self, gpu: &Gpu, vector: bool) -> Result<Vec<Step>> {
-        let rows_per_group = u64::from(if vector { GROUP / LANES } else { GROUP });
-        let pipeline = gpu.pipeline(&permutation(vector, self.index, self.values, self.x))?;
-        let operands = self.operands();
-        let mean = (self.nnz as u64).div_ceil(self.rows.max(1) as u64);
-        let mut steps = Vec::new();
-        for range in split_rows(gpu, self.rows as u64, mean + 1, 4, rows_per_group) {
-            let rows = range.end - range.start;
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                params: vec![rows as u32, 0, 0, 0, 0, 0, 0, 0],
-                windows: vec![
-                    Window::of(0, range.start, rows + 1, 1),
-                    Window::of(1, 0, operands[1].words, 2),
-                    Window::of(2, 0, operands[2].words, 3),
-                    Window::of(3, 0, operands[3].words, 4),
-                    Window::of(4, range.start, rows, 5),
-                ],
-                groups: spread_groups(gpu, rows.div_ceil(rows_per_group)),
-                work: rows * (mean + 1),
-                turns: self.row_turns(vector),
-            });
-        }
-        Ok(steps)
-    }
-}
-
-const GROUP: u32 = 64;
-const LANES: u32 = 32;
-
-const BINDINGS: &[Binding] = &[
-    Binding::params(8),
-    Binding::read("row_ptr"),
-    Binding::read("col_idx"),
-    Binding::read("values"),
-    Binding::read("x"),
-    Binding::write("y"),
-];
-
-static SCALAR: Kernel = Kernel {
-    name: "spmv",
-    sources: &[
-        shaders::INDEX,
-        shaders::BF16,
-        shaders::CSR,
-        shaders::VECTOR,
-        include_str!("../../../shaders/spmv/spmv.wgsl"),
-    ],
-    bindings: BINDINGS,
-};
-
-static VECTOR: Kernel = Kernel {
-    name: "spmv_vector",
-    sources: &[
-        shaders::INDEX,
-        shaders::BF16,
-        shaders::CSR,
-        shaders::VECTOR,
-        include_str!("../../../shaders/spmv/spmv_vector.wgsl"),
-    ],
-    bindings: BINDINGS,
-};
-
-fn permutation(vector: bool, index: DType, values: DType, x: DType) -> Permutation {
-    let permutation = Permutation::new(if vector { &VECTOR } else { &SCALAR }).constant("GROUP", GROUP);
-    let permutation = with_types(permutation, index, values, x);
-    if vector {
-        permutation.constant("LANES", LANES)
-    } else {
-        permutation
-    }
-}
-
-fn with_types(permutation: Permutation, index: DType, values: DType, x: DType) -> Permutation {
-    permutation
-        .constant("INDEX_U16", index == DType::U16)
-        .constant("VALUES_BF16", values == DType::Bf16)
-        .constant("X_BF16", x == DType::Bf16)
-}
-
-pub(super) fn permutations() -> Vec<Permutation> {
-    let mut all = [false, true].map(merge::carry_permutation).to_vec();
-    for wide in [false, true] {
-        for index in [DType::U32, DType::U16] {
-            for values in [DType::F32, DType::Bf16] {
-                for x in [DType::F32, DType::Bf16] {
-                    all.push(permutation(wide, index, values, x));
-                    all.push(merge::permutation(wide, index, values, x));
-                }
-            }
-        }
-    }
-    all
 }

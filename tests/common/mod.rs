@@ -1,0 +1,150 @@
+//! What tests that need a GPU share. Where there is none such a test shows as ignored, with the reason; with
+//! `FEWBIT_REQUIRE_GPU=1` it fails. What is required is an adapter of Vulkan, Metal or Direct3D: wgpu's OpenGL back end
+//! has one context for the whole process and panics when two tests want it, so that tests which run side by side do
+//! without it. A test that needs OpenGL beside the others is ignored where it is missing, required or not.
+
+#![allow(dead_code, reason = "every test takes its part of it")]
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::LazyLock;
+
+use fewbit::gpu::Gpu;
+use fewbit::wgpu;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// Every adapter present, best first; looked for once, by the first test that asks.
+pub(crate) fn adapters() -> &'static [wgpu::Adapter] {
+    static ADAPTERS: LazyLock<Vec<wgpu::Adapter>> =
+        LazyLock::new(|| pollster::block_on(fewbit::gpu::adapters()));
+    &ADAPTERS
+}
+
+fn first(opengl: bool) -> Option<&'static wgpu::Adapter> {
+    let of = |adapter: &wgpu::Adapter| adapter.get_info().backend == wgpu::Backend::Gl;
+    adapters().iter().find(|adapter| of(adapter) == opengl)
+}
+
+/// The best adapter that is not OpenGL's. For tests that [`Suite::gpu`] runs: there is one.
+pub(crate) fn adapter() -> wgpu::Adapter {
+    first(false)
+        .cloned()
+        .unwrap_or_else(|| missing_adapter("OpenGL's"))
+}
+
+/// The best adapter of OpenGL. For tests that [`Suite::gpu_and_opengl`] runs: there is one.
+pub(crate) fn opengl_adapter() -> wgpu::Adapter {
+    first(true).cloned().unwrap_or_else(|| missing_adapter("others"))
+}
+
+fn missing_adapter(but: &str) -> ! {
+    panic!("no adapter but {but}, if any")
+}
+
+/// A device of the test's own, to change or destroy.
+pub(crate) fn open() -> Gpu {
+    open_adapter(adapter())
+}
+
+pub(crate) fn open_adapter(adapter: wgpu::Adapter) -> Gpu {
+    pollster::block_on(Gpu::open_adapter(adapter, false)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The device that all tests share which leave it as they found it; opened once.
+pub(crate) fn gpu() -> Gpu {
+    static GPU: LazyLock<Gpu> = LazyLock::new(open);
+    GPU.clone()
+}
+
+/// A device and queue as a foreign program would own them: opened without fewbit's callbacks.
+pub(crate) fn foreign() -> (wgpu::Device, wgpu::Queue) {
+    let descriptor = wgpu::DeviceDescriptor::default();
+    pollster::block_on(adapter().request_device(&descriptor)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn required() -> bool {
+    std::env::var("FEWBIT_REQUIRE_GPU").is_ok_and(|value| value == "1")
+}
+
+/// What becomes of a test whose GPU is missing.
+fn without(reason: &str) -> Result<Completion, Failed> {
+    match required() {
+        true => Err(format!("{reason}; FEWBIT_REQUIRE_GPU=1 makes that a failure").into()),
+        false => Ok(Completion::ignored_with(reason)),
+    }
+}
+
+/// A test in the place of those on an adapter that is not there or does not open.
+pub(crate) fn missing(name: &str, reason: &str) -> Trial {
+    let reason = format!("{name} cannot be opened: {reason}");
+    Trial::ignorable_test(format!("{name} (missing)"), move || without(&reason))
+}
+
+/// Why there is no GPU to test on, if there is none.
+pub(crate) fn no_gpu() -> Option<&'static str> {
+    match (first(false), first(true)) {
+        (Some(_), _) => None,
+        (None, Some(_)) => Some("no adapter of Vulkan, Metal or Direct3D, only of OpenGL"),
+        (None, None) => Some("no GPU adapter, not even a software one; scripts/test.sh installs one"),
+    }
+}
+
+/// A test on the GPU; ignored, or failed, where there is none.
+pub(crate) fn on_gpu<E: Into<Failed>>(
+    name: impl Into<String>,
+    test: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match no_gpu() {
+        Some(reason) => without(reason),
+        None => test().map(|()| Completion::Completed).map_err(Into::into),
+    })
+}
+
+/// The tests of one program, each a function that fails by panicking.
+#[derive(Default)]
+pub(crate) struct Suite(Vec<Trial>);
+
+impl Suite {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A test that needs no GPU.
+    pub(crate) fn cpu(mut self, name: &str, test: impl FnOnce() + Send + 'static) -> Self {
+        self.0.push(Trial::test(name, move || {
+            test();
+            Ok(())
+        }));
+        self
+    }
+
+    /// A test of what a GPU does.
+    pub(crate) fn gpu(mut self, name: &str, test: impl FnOnce() + Send + 'static) -> Self {
+        self.0.push(on_gpu(name, move || {
+            test();
+            Ok::<_, Failed>(())
+        }));
+        self
+    }
+
+    /// A test of an adapter of OpenGL beside one that is not.
+    pub(crate) fn gpu_and_opengl(mut self, name: &str, test: impl FnOnce() + Send + 'static) -> Self {
+        self.0.push(Trial::ignorable_test(name, move || {
+            if let Some(reason) = no_gpu() {
+                return without(reason);
+            }
+            if first(true).is_none() {
+                return Ok(Completion::ignored_with(
+                    "no OpenGL adapter; FEWBIT_REQUIRE_GPU=1 does not ask for one",
+                ));
+            }
+            test();
+            Ok(Completion::Completed)
+        }));
+        self
+    }
+
+    /// Runs them as the arguments say, and ends the process.
+    pub(crate) fn run(self) -> ! {
+        libtest_mimic::run(&Arguments::from_args(), self.0).exit()
+    }
+}

@@ -1,0 +1,267 @@
+//! What every operation owes whoever makes one: sizes that wrap are limits, plans are kept by what an operation is and
+//! not by what it prints, and no variant runs under another's name.
+
+#![cfg(feature = "check")]
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fmt;
+
+use common::{Suite, gpu};
+
+use fewbit::check;
+use fewbit::cpu::Cpu;
+use fewbit::format::Rounding;
+use fewbit::format::block::BfpFormat;
+use fewbit::format::random::Draw;
+use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
+use fewbit::kernels::{
+    BfpDecode, BfpEncode, BfpMatmul, ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Relu, ReluGrad,
+    Sgd, SoftmaxCrossEntropy, Spmm,
+};
+use fewbit::op::{Args, Effort, Op, Table};
+use fewbit::tensor::DType::{Bf16, F32, U32};
+use fewbit::{Device, Error, Result};
+
+fn main() {
+    Suite::new()
+        .cpu("sizes_that_wrap_are_limits", sizes_that_wrap_are_limits)
+        .gpu("plans_are_kept_by_value", plans_are_kept_by_value)
+        .gpu("unknown_variants_are_errors", unknown_variants_are_errors)
+        .run();
+}
+
+/// Every operation whose operands have leading dimensions, with one of 2^59: nine rows of it wrap 64 bits of bytes.
+fn wide() -> Vec<Box<dyn Op>> {
+    const LD: usize = 1 << 59;
+    let (rows, cols) = (9, 8);
+    let relu = Relu {
+        dtype: F32,
+        rows,
+        cols,
+        x_ld: LD,
+        y_ld: 8,
+        in_place: false,
+    };
+    let relu_grad = ReluGrad {
+        dtype: F32,
+        rows,
+        cols,
+        y_ld: 8,
+        dy_ld: LD,
+        dx_ld: 8,
+        in_place: false,
+    };
+    let convert = Convert {
+        rows,
+        cols,
+        src_ld: 8,
+        dst_ld: LD,
+        ..Convert::contiguous(F32, Bf16, 0)
+    };
+    let sgd = Sgd {
+        v_ld: LD,
+        ..Sgd::new(rows, cols, [F32; 3])
+    };
+    let softmax = SoftmaxCrossEntropy {
+        grad_ld: LD,
+        ..SoftmaxCrossEntropy::new(rows, cols, F32, F32)
+    };
+    let fmac = Fmac {
+        rows,
+        cols,
+        x_ld: LD,
+        y_ld: 8,
+        a_ld: 8,
+        ..Fmac::contiguous(0)
+    };
+    let product = FmacMatmul {
+        b_ld: LD,
+        ..FmacMatmul::new(rows, cols, 8)
+    };
+    let mut matmul = Matmul::new(rows, cols, 8);
+    matmul.c.ld = LD;
+    let format = BfpFormat::new(4, 16).expect("a format");
+    let encode = BfpEncode {
+        format,
+        from: F32,
+        rows,
+        cols,
+        src_ld: LD,
+        rounding: Rounding::Nearest,
+        draw: Draw::default(),
+    };
+    let decode = BfpDecode {
+        format,
+        to: F32,
+        rows,
+        cols,
+        dst_ld: LD,
+    };
+    let bfp = BfpMatmul {
+        c_ld: LD,
+        ..BfpMatmul::new(rows, cols, 8, format)
+    };
+    let spmm = Spmm {
+        rows,
+        cols,
+        nnz: 9,
+        n: 8,
+        index: U32,
+        values: F32,
+        b: F32,
+        b_ld: 8,
+        c: F32,
+        c_ld: LD,
+        longest_row: None,
+    };
+    vec![
+        Box::new(Copy { words: u64::MAX }),
+        Box::new(relu),
+        Box::new(relu_grad),
+        Box::new(convert),
+        Box::new(sgd),
+        Box::new(softmax),
+        Box::new(ColumnSums::new(F32, F32, rows, cols, LD)),
+        Box::new(fmac),
+        Box::new(product),
+        Box::new(matmul),
+        Box::new(encode),
+        Box::new(decode),
+        Box::new(bfp),
+        Box::new(spmm),
+    ]
+}
+
+fn sizes_that_wrap_are_limits() {
+    for op in wide() {
+        let found = op.check();
+        assert!(
+            matches!(found, Err(Error::Limit { .. })),
+            "{}: {found:?}",
+            op.name()
+        );
+        let args = Args::new(Vec::new(), op.step_values());
+        let found = op.reference(args);
+        assert!(
+            matches!(found, Err(Error::Limit { .. })),
+            "{}: {found:?}",
+            op.name()
+        );
+    }
+}
+
+/// `dst = src`, of so many words; it prints nothing that tells one length from another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Terse(Copy);
+
+impl fmt::Debug for Terse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Terse")
+    }
+}
+
+/// The copy's table, for operations of type `Terse`.
+#[derive(Debug)]
+struct Inner;
+
+static INNER: Inner = Inner;
+
+impl Table for Inner {
+    fn serving(&self, op: &dyn Op, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
+        copy(op).variants(gpu, offsets)
+    }
+
+    fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, offsets: Offsets) -> Result<fewbit::gpu::Plan> {
+        copy(op).table().plan(copy(op), gpu, variant, offsets)
+    }
+
+    fn permutations(&self) -> Vec<fewbit::gpu::Permutation> {
+        Vec::new()
+    }
+}
+
+fn copy(op: &dyn Op) -> &Copy {
+    &op.as_any()
+        .downcast_ref::<Terse>()
+        .expect("an operation of this table")
+        .0
+}
+
+impl Op for Terse {
+    fn name(&self) -> &'static str {
+        "terse"
+    }
+
+    fn operands(&self) -> Vec<OperandSpec> {
+        self.0.operands()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+
+    fn table(&self) -> &'static dyn Table {
+        &INNER
+    }
+
+    fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
+        self.0.cpu(cpu, args)
+    }
+
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        self.0.reference(args)
+    }
+}
+
+fn plans_are_kept_by_value() {
+    let device = Device::from_gpu(gpu());
+    for words in [4u64, 12, 4, 7] {
+        let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let src = device.from_f32(&[12], &values).expect("a tensor");
+        let mut dst = device.from_f32(&[12], &[-1.0; 12]).expect("a tensor");
+        let op = Terse(Copy { words });
+        device
+            .run(&op, &mut [(&src).into(), (&mut dst).into()])
+            .expect("a run");
+        let got = dst.read_blocking().expect("words");
+        let want: Vec<f32> = (0..12)
+            .map(|i| if i < words as usize { i as f32 } else { -1.0 })
+            .collect();
+        assert_eq!(got, want, "{words} words, by the plan of another length");
+    }
+}
+
+fn unknown_variants_are_errors() {
+    let gpu = gpu();
+    let mut seen = std::collections::BTreeSet::new();
+    for case in check::cases(Effort::Quick) {
+        if !seen.insert(case.op.name()) {
+            continue;
+        }
+        for variant in ["nosuch", "", "Vec4", "coop"] {
+            if case.op.variants(&gpu, Offsets::Vec4).contains(&variant) || case.op.check_gpu(&gpu).is_err() {
+                continue;
+            }
+            let request = PlanRequest {
+                variant: Some(variant),
+                ..PlanRequest::default()
+            };
+            let asked = case.op.plan(&gpu, &request).map(|plan| plan.variant());
+            assert!(
+                matches!(asked, Err(Error::Value { what: "variant", .. })),
+                "{case:?}: {asked:?}"
+            );
+            let direct = case
+                .op
+                .plan_variant(&gpu, variant, Offsets::Vec4)
+                .map(|plan| plan.variant());
+            assert!(
+                matches!(direct, Err(Error::Value { what: "variant", .. })),
+                "{case:?}: {direct:?}"
+            );
+        }
+    }
+    assert_eq!(seen.len(), fewbit::kernels::ALL.len());
+}
