@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the kernel that WGSL cannot express (shaders/matmul/matmul_bf16.comp, bf16 matrix units) to shaders/matmul/ and
+# Compiles the kernel that WGSL cannot express (shaders/matmul/bf16.comp, bf16 matrix units) to shaders/matmul/ and
 # validates what comes out, with the glslang and spirv-val that scripts/mesa26.sh fetches. The results are committed:
 # nobody needs this to build fewbit.
 #
@@ -25,7 +25,7 @@ compile() {
     local file=$1
     shift
     # Cooperative matrices bring Vulkan's memory model, which is part of Vulkan 1.2.
-    scripts/mesa26.sh run glslang -V --target-env vulkan1.2 --quiet "$@" shaders/matmul/matmul_bf16.comp -o "$out/$file"
+    scripts/mesa26.sh run glslang -V --target-env vulkan1.2 --quiet "$@" shaders/matmul/bf16.comp -o "$out/$file"
     scripts/mesa26.sh run spirv-val --target-env vulkan1.2 "$out/$file"
     if ! cmp "$out/$file" "shaders/matmul/$file"; then
         echo "shaders/matmul/$file is stale: scripts/spirv.sh compiles it anew" >&2
@@ -33,5 +33,5 @@ compile() {
     fi
     echo "$file: valid, $(wc -c <"$out/$file") bytes"
 }
-compile matmul_bf16.spv
-compile matmul_f16.spv -DSTAND_IN
+compile bf16.spv
+compile f16.spv -DSTAND_IN

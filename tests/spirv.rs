@@ -87,7 +87,7 @@ fn bindings_match() -> Result<(), Failed> {
     let permutations = fewbit::ops::permutations();
     let matmul = permutations
         .iter()
-        .find(|permutation| permutation.name() == "matmul_coop[vec4]")
+        .find(|permutation| permutation.name() == "matmul/bf16_interface")
         .ok_or("matmul's bindings are not to be found")?;
     for unit in [Bf16Unit::NATIVE, Bf16Unit::STAND_IN] {
         let found = reflect(unit.module());

@@ -17,7 +17,7 @@ impl Bf16Unit {
     pub const NATIVE: Self = Self {
         size: 16,
         subgroup: 32,
-        spirv: include_bytes!("../../shaders/matmul/matmul_bf16.spv"),
+        spirv: include_bytes!("../../shaders/matmul/bf16.spv"),
     };
 
     /// The same kernel compiled for f16 operands and units of 8 x 8 in subgroups of 8, which Mesa's software driver
@@ -27,8 +27,11 @@ impl Bf16Unit {
     pub const STAND_IN: Self = Self {
         size: 8,
         subgroup: 8,
-        spirv: include_bytes!("../../shaders/matmul/matmul_f16.spv"),
+        spirv: include_bytes!("../../shaders/matmul/f16.spv"),
     };
+
+    /// Every unit that the kernel is compiled for.
+    pub(crate) const ALL: &[Self] = &[Self::NATIVE, Self::STAND_IN];
 
     /// The unit of this adapter that the kernel is compiled for, if Vulkan reports one.
     #[must_use]
@@ -44,7 +47,7 @@ impl Bf16Unit {
         serves.then_some(unit)
     }
 
-    /// The kernel, a SPIR-V module: see shaders/matmul/matmul_bf16.comp.
+    /// The kernel, a SPIR-V module: see shaders/matmul/bf16.comp.
     #[must_use]
     pub fn module(&self) -> &'static [u8] {
         self.spirv
@@ -65,6 +68,10 @@ impl Bf16Unit {
 }
 
 impl Bf16Unit {
+    /// Every unit that the kernel is compiled for: none.
+    #[cfg(not(feature = "native-bf16"))]
+    pub(crate) const ALL: &[Self] = &[];
+
     /// What the kernel's variables take: two slabs of operands and the sums.
     pub(crate) fn workgroup_bytes(&self) -> u32 {
         let slab = 8 * self.size * 5 * 16;

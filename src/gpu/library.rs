@@ -41,5 +41,5 @@ pub const fn generator(generator: Generator) -> &'static str {
 /// Every file of `shaders/lib/`; a test holds the list against the folder.
 pub const LIBRARY: &[File] = lib![
     "bf16", "block", "csr", "dst_vec4", "dst_word", "fmac", "index", "philox", "random", "rounding",
-    "src_vec4", "src_word", "step", "threefry", "unit16", "unit8", "vector",
+    "src_vec4", "src_word", "step", "threefry", "vector",
 ];

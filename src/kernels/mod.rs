@@ -48,7 +48,7 @@ pub use spmm::Spmm;
 pub use spmv::Spmv;
 
 use crate::gpu::Permutation;
-use crate::op::{Entry, NoVariants};
+use crate::op::Entry;
 
 /// Every operation of the crate: what tests, the correctness run, the bench and the tuner take their lists from.
 pub static ALL: &[Entry] = &[
@@ -75,7 +75,7 @@ pub static ALL: &[Entry] = &[
     },
     Entry {
         name: "matmul",
-        table: &NoVariants,
+        table: &matmul::gpu::VARIANTS,
         cases: matmul::cases::cases,
         bench: matmul::cases::bench,
         awkward: matmul::cases::awkward,
@@ -179,7 +179,5 @@ pub static ALL: &[Entry] = &[
 /// Every permutation of every built-in kernel, for tests that hold the bindings against the shaders.
 #[must_use]
 pub fn permutations() -> Vec<Permutation> {
-    let mut all: Vec<_> = ALL.iter().flat_map(|entry| entry.table.permutations()).collect();
-    all.extend([matmul::permutations()].concat());
-    all
+    ALL.iter().flat_map(|entry| entry.table.permutations()).collect()
 }

@@ -118,17 +118,19 @@ pub struct Sum {
     /// `abs(alpha)`.
     alpha: f64,
     /// `sum abs(a_k b_k)` over the finite ones.
-    products: f64,
+    pub(super) products: f64,
     subnormal_products: f64,
     /// `abs(beta C_in)` and `abs(bias)`.
     added: f64,
     subnormal_added: f64,
     /// Whether every input is a whole number of magnitude 8 at most: then no order of the sum rounds.
-    whole: bool,
+    pub(super) whole: bool,
     /// Whether an input is NaN or infinite.
     special: bool,
     /// Whether every device owes a NaN.
     owed: bool,
+    /// Whether a subnormal meets an infinity: where subnormals flush, their product is NaN.
+    flushed_infinity: bool,
 }
 
 impl Default for Sum {
@@ -144,11 +146,12 @@ impl Default for Sum {
             whole: true,
             special: false,
             owed: false,
+            flushed_infinity: false,
         }
     }
 }
 
-fn is_small_integer(value: f64) -> bool {
+pub(super) fn is_small_integer(value: f64) -> bool {
     value.fract() == 0.0 && value.abs() <= 8.0
 }
 
@@ -156,18 +159,26 @@ impl Sum {
     /// Adds a product.
     #[inline]
     pub fn product(&mut self, a: f64, b: f64) {
-        let product = a * b;
-        self.exact += product;
+        self.exact += a * b;
         self.terms += 1;
-        if product.is_finite() {
-            self.products += product.abs();
-            if is_subnormal(a) || is_subnormal(b) {
-                self.subnormal_products += product.abs();
-            }
-        } else {
-            self.special = true;
-        }
+        self.products += self.beside(a, b);
         self.whole &= is_small_integer(a) && is_small_integer(b);
+    }
+
+    /// Counts what a product is beside its value; its magnitude where it is finite.
+    #[inline]
+    pub(super) fn beside(&mut self, a: f64, b: f64) -> f64 {
+        let size = (a * b).abs();
+        let subnormal = is_subnormal(a) || is_subnormal(b);
+        if !size.is_finite() {
+            self.special = true;
+            self.flushed_infinity |= subnormal;
+            return 0.0;
+        }
+        if subnormal {
+            self.subnormal_products += size;
+        }
+        size
     }
 
     /// Adds a value as it is.
@@ -196,7 +207,9 @@ impl Sum {
     pub fn scale(&mut self, alpha: f64) {
         self.exact *= alpha;
         self.alpha = alpha.abs();
+        self.special |= alpha.is_nan();
         if is_subnormal(alpha) {
+            self.flushed_infinity |= self.special;
             self.subnormal_added += self.alpha * self.products;
         }
         self.whole &= [-1.0, 0.0, 1.0].contains(&alpha);
@@ -206,12 +219,14 @@ impl Sum {
     pub fn add(&mut self, beta: f64, value: f64) {
         let added = beta * value;
         self.exact += added;
+        let subnormal = is_subnormal(beta) || is_subnormal(value);
         if added.is_finite() {
             self.added += added.abs();
         } else {
             self.special = true;
+            self.flushed_infinity |= subnormal;
         }
-        if is_subnormal(beta) || is_subnormal(value) {
+        if subnormal {
             self.subnormal_added += added.abs();
         }
         self.whole &= [-1.0, 0.0, 1.0].contains(&beta) && is_small_integer(value);
@@ -250,6 +265,7 @@ impl Sum {
             let finite = || bound.ratio(0.0, 0.0, arithmetic).is_some();
             return match arithmetic.ieee {
                 true if self.exact.is_nan() => outcome(got.is_nan()),
+                true if self.flushed_infinity && arithmetic.flushes => None,
                 true if finite() => outcome(got == self.exact),
                 _ => None,
             };

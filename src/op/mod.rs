@@ -10,6 +10,7 @@ mod key;
 pub(crate) mod rows;
 pub mod run;
 mod scalar;
+mod sums;
 mod variant;
 
 pub(crate) use args::check_f64;
@@ -20,6 +21,7 @@ pub use judge::{Contract, Judge, Kept, Output, Rule, Sum, Sums};
 pub use key::OpKey;
 pub use rows::Within;
 pub use scalar::Scalar;
+pub use sums::{Factors, SumRow};
 pub use variant::{NoVariants, Table, Variant, Variants};
 
 use crate::cpu::Cpu;

@@ -2,8 +2,9 @@
 //! variant does the rest.
 
 use super::Matmul;
-use super::plan::VEC4_BINDINGS;
-use crate::gpu::{Bf16Unit, Gpu, Kernel, Offsets, Permutation};
+use super::gpu::BF16;
+use crate::format::random::Generator;
+use crate::gpu::{Bf16Unit, Gpu, Offsets, Permutation, generator};
 use crate::tensor::DType;
 
 /// Whether the variant serves this product on this GPU. It has 16-byte loads only.
@@ -17,7 +18,9 @@ pub(super) fn serves(op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
 }
 
 pub(super) fn permutation(unit: Bf16Unit, [a_transposed, b_transposed]: [bool; 2]) -> Permutation {
-    let permutation = Permutation::new(&SUMS)
+    let permutation = Permutation::new(&BF16)
+        .fill("load", "matmul/load_vec4.wgsl")
+        .fill("generator", generator(Generator::default()))
         .constant("A_TRANSPOSED", a_transposed)
         .constant("B_TRANSPOSED", b_transposed)
         .workgroup_memory(unit.workgroup_bytes());
@@ -26,9 +29,3 @@ pub(super) fn permutation(unit: Bf16Unit, [a_transposed, b_transposed]: [bool; 2
     // The argument that it stays inside its bindings stands in the source.
     unsafe { permutation.spirv(unit.spirv) }
 }
-
-static SUMS: Kernel = Kernel {
-    name: "matmul_bf16",
-    sources: &[],
-    bindings: &VEC4_BINDINGS,
-};

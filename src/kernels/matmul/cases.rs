@@ -1,76 +1,8 @@
-use crate::format::bf16;
+use super::data::{Values, case};
 use crate::format::random::{Draw, Generator, stream};
-use crate::kernels::{Matmul, MatrixLayout};
-use crate::op::Op as _;
-use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes, data::Source};
+use crate::kernels::Matmul;
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType::{self, Bf16, F32, F64};
-
-/// What the operands hold.
-#[derive(Clone, Copy, PartialEq)]
-enum Values {
-    /// Fractions in -1..1: the bound judges.
-    Unit,
-    /// Integers in -8..=8: results are bit-equal.
-    Integers,
-    /// Fractions, some of them subnormal: the bound's terms for flushing are at work.
-    Tiny,
-    /// Fractions, one in 300 of them far from the others (2^-60 and 2^40 times): the list of outliers.
-    Outliers,
-    /// Exponents all over -60..60: more outliers than any list holds.
-    Wide,
-    /// Runs of fractions and runs of `Wide`: some groups start again where others do not.
-    Mixed,
-    /// As large as bf16 goes in A, as small in B.
-    Extremes,
-    /// Fractions, one in 200 of them NaN, infinite, zero of either sign, subnormal or the largest.
-    Specials,
-    /// Nothing but zeros and, in 1 of 50, subnormals: no number tells a scale.
-    Nothing,
-}
-
-const SPECIALS: [u32; 8] = [
-    0x7fc0_0000,
-    0x7f80_0000,
-    0xff80_0000,
-    0,
-    0x8000_0000,
-    0x0001_0000,
-    0x7f7f_0000,
-    0x0080_0000,
-];
-
-impl Values {
-    /// The next value of operand `name`, of which `index` have been made.
-    fn next(self, source: &mut Source, name: &str, index: usize) -> f32 {
-        let power = |exponent: u32| f32::from_bits((exponent + 127) << 23);
-        let unit = source.unit();
-        match self {
-            Self::Integers => source.small_integer(),
-            Self::Unit => unit,
-            Self::Tiny if source.below(4) == 0 => unit * f32::MIN_POSITIVE * 0.5,
-            Self::Tiny => unit,
-            Self::Outliers => match source.below(600) {
-                0 => unit / power(60),
-                1 => unit * power(40),
-                _ => unit,
-            },
-            Self::Mixed if index % 5000 < 4600 => unit,
-            Self::Wide | Self::Mixed => match source.below(121) {
-                exponent @ 0..60 => unit / power(60 - exponent),
-                exponent => unit * power(exponent - 60),
-            },
-            Self::Extremes if name == "a" => (1.0 + unit.abs()).copysign(unit) * power(126),
-            Self::Extremes if name == "b" => unit / power(120),
-            Self::Extremes => unit,
-            Self::Specials if source.below(2000) == 0 => {
-                f32::from_bits(SPECIALS[source.below(SPECIALS.len() as u32) as usize])
-            }
-            Self::Specials => unit,
-            Self::Nothing if source.below(50) == 0 => unit * f32::MIN_POSITIVE * 0.5,
-            Self::Nothing => 0.0,
-        }
-    }
-}
 
 const DRAW: Draw = Draw {
     generator: Generator::Threefry,
@@ -80,10 +12,20 @@ const DRAW: Draw = Draw {
 };
 
 pub(crate) fn cases(_: Effort) -> Vec<Case> {
-    let quick = Effort::Quick;
     let mut cases = Vec::new();
-    let mut add = |effort, op, values| cases.push(case(effort, op, values));
+    let parts = [edges, thin, epilogues, layouts, draws, ranges, specials, large];
+    for part in parts {
+        part(&mut |effort, op, values| cases.push(case(effort, op, values)));
+    }
+    cases
+}
 
+/// Takes a case.
+type Add<'a> = dyn FnMut(Effort, Matmul, Values) + 'a;
+
+/// Nothing to write, nothing to sum; every decoding; tiles more or less one; few rows or columns.
+fn edges(add: &mut Add<'_>) {
+    let quick = Effort::Quick;
     // Nothing to write, nothing to sum, one of everything.
     for (m, n, k) in [(0, 5, 3), (5, 0, 3), (0, 0, 0), (1, 1, 1), (1, 2, 0)] {
         add(quick, Matmul::new(m, n, k), Values::Unit);
@@ -138,7 +80,11 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         Matmul::new(67, 13, 41).transposed(true, false),
         Values::Integers,
     );
+}
 
+/// Few rows or few columns, and few outputs of long sums.
+fn thin(add: &mut Add<'_>) {
+    let quick = Effort::Quick;
     // Few rows or few columns. Decodings differ only where the kernel does anyway, by the next power of two:
     // every further pair would compile ten pipelines.
     for rows in 1..=8 {
@@ -184,7 +130,11 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         Matmul::new(65, 13, 1030).types(Bf16, F32, Bf16).stochastic(DRAW),
         Values::Unit,
     );
+}
 
+/// What comes after the sums.
+fn epilogues(add: &mut Add<'_>) {
+    let quick = Effort::Quick;
     // The epilogue.
     for dtype in [F32, Bf16] {
         let base = Matmul::new(21, 23, 27).types(Bf16, Bf16, dtype);
@@ -202,7 +152,11 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         Matmul::new(5, 6, 90).types(Bf16, Bf16, F32).scaled(1e-30, 0.0),
         Values::Tiny,
     );
+}
 
+/// Batches and leading dimensions.
+fn layouts(add: &mut Add<'_>) {
+    let quick = Effort::Quick;
     // Batches: stacked, one B for all, gaps between them, heads side by side in each row of C.
     let batched = Matmul::new(10, 12, 14).types(Bf16, F32, Bf16).batch(5);
     add(quick, batched, Values::Unit);
@@ -238,7 +192,11 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
     );
     add(quick, Matmul::new(33, 35, 37).ld(37, 39, 35), Values::Unit);
     add(quick, Matmul::new(5, 35, 37).ld(37, 39, 35), Values::Integers);
+}
 
+/// Stochastic rounding.
+fn draws(add: &mut Add<'_>) {
+    let quick = Effort::Quick;
     // Stochastic rounding: sums past 256 lie between two bf16 numbers, and their f32 values are exact.
     for generator in [Generator::Threefry, Generator::Philox] {
         let draw = Draw { generator, ..DRAW };
@@ -262,7 +220,11 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         Matmul::new(20, 21, 70).types(Bf16, Bf16, Bf16).stochastic(DRAW),
         Values::Unit,
     );
+}
 
+/// What f16 matrix units cannot hold, and f64.
+fn ranges(add: &mut Add<'_>) {
+    let quick = Effort::Quick;
     // What f16 matrix units cannot hold, at the edges of their tiles and past them.
     for values in [
         Values::Outliers,
@@ -294,7 +256,56 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             .batch(2),
         Values::Unit,
     );
+}
 
+/// NaN, infinities, zeros of either sign and subnormals, in every operand.
+fn specials(add: &mut Add<'_>) {
+    let quick = Effort::Quick;
+    for types in [
+        [F32, F32, F32],
+        [F32, Bf16, F32],
+        [Bf16, Bf16, Bf16],
+        [F64, F64, F64],
+    ] {
+        let [a, b, c] = types;
+        let base = Matmul::new(23, 26, 29).types(a, b, c);
+        add(quick, base, Values::Strange);
+        let whole = base.transposed(true, true).bias(c).scaled(-1.0, 0.5);
+        add(quick, whole.batch(2), Values::Strange);
+        add(quick, whole.relu().ld(40, 48, 56), Values::Strange);
+        // Few products, so that most sums are of none or one of them.
+        add(quick, Matmul::new(40, 41, 3).types(a, b, c), Values::Strange);
+        add(quick, Matmul::new(3, 41, 40).types(a, b, c), Values::Strange);
+    }
+    add(quick, Matmul::new(9, 10, 11).scaled(f32::NAN, 0.0), Values::Unit);
+    add(
+        quick,
+        Matmul::new(9, 10, 11).scaled(1.0, f32::INFINITY),
+        Values::Unit,
+    );
+    add(
+        quick,
+        Matmul::new(9, 10, 11).scaled(-0.0, -0.0).bias(F32),
+        Values::Strange,
+    );
+    // Rows far apart, and batches with gaps between them.
+    let gaps = Matmul::new(19, 21, 33)
+        .types(Bf16, Bf16, Bf16)
+        .batch(3)
+        .bias(Bf16);
+    let far = gaps.ld(136, 144, 152).batch_strides(136 * 25, 144 * 35, 152 * 20);
+    add(quick, far, Values::Integers);
+    add(quick, far.scaled(1.0, 1.0).stochastic(DRAW), Values::Integers);
+    let single = Matmul::new(19, 21, 33).batch(3).scaled(1.0, -1.0);
+    add(
+        quick,
+        single.ld(67, 71, 73).batch_strides(67 * 20, 71 * 34, 73 * 21),
+        Values::Strange,
+    );
+}
+
+/// Large, and long.
+fn large(add: &mut Add<'_>) {
     // Large.
     let full = Effort::Full;
     let odd = Matmul::new(513, 515, 517);
@@ -357,83 +368,6 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             .batch(2),
         Values::Unit,
     );
-    cases
-}
-
-fn case(effort: Effort, op: Matmul, values: Values) -> Case {
-    Case::new(effort, op, move || {
-        let mut source = Source::new((op.m * 1_000_000 + op.n * 1000 + op.k) as u64);
-        op.operands()
-            .iter()
-            .map(|spec| {
-                let words = spec.words as usize;
-                let mut index = 0;
-                let mut value = || {
-                    index += 1;
-                    values.next(&mut source, spec.name, index - 1)
-                };
-                let (m, n) = (op.m, op.n);
-                match spec.name {
-                    "a" => fill(words, &op.a, op.batch, op.stored_a(), &mut value),
-                    "b" => fill(words, &op.b, op.batch, op.stored_b(), &mut value),
-                    // Where C is not read it starts as sentinels.
-                    "c" if op.beta == 0.0 => Vec::new(),
-                    "c" => fill(words, &op.c, op.batch, [m, n], &mut value),
-                    _ => {
-                        let bias = MatrixLayout {
-                            dtype: op.bias.unwrap_or(F32),
-                            ld: n,
-                            ..op.c
-                        };
-                        fill(words, &bias, 1, [1, n], &mut value)
-                    }
-                }
-            })
-            .collect()
-    })
-}
-
-/// A matrix of values between NaNs, which reach a result if padding does.
-fn fill(
-    words: usize,
-    matrix: &MatrixLayout,
-    batch: usize,
-    [rows, cols]: [usize; 2],
-    value: &mut impl FnMut() -> f32,
-) -> Vec<u32> {
-    let mut all = vec![0x7fc1_7fc1; words];
-    if words == 0 {
-        return all;
-    }
-    for b in 0..batch {
-        for row in 0..rows {
-            for col in 0..cols {
-                set(
-                    &mut all,
-                    matrix.dtype,
-                    b * matrix.batch_stride + row * matrix.ld + col,
-                    value(),
-                );
-            }
-        }
-    }
-    all
-}
-
-fn set(words: &mut [u32], dtype: DType, element: usize, value: f32) {
-    match dtype {
-        F64 => {
-            let bits = f64::from(value).to_bits();
-            words[2 * element] = bits as u32;
-            words[2 * element + 1] = (bits >> 32) as u32;
-        }
-        Bf16 => {
-            let shift = 16 * (element % 2);
-            let word = &mut words[element / 2];
-            *word = (*word & !(0xffff << shift)) | (u32::from(bf16::from_f32(value)) << shift);
-        }
-        _ => words[element] = value.to_bits(),
-    }
 }
 
 /// What is measured at size `n`.
@@ -472,31 +406,4 @@ pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
         cases
     };
     awkward_shapes(n).into_iter().flat_map(case).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::{Expected, judge};
-    use crate::error::Result;
-    use crate::op::Arithmetic;
-
-    /// The judge leaves out elements whose sums may overflow: no case may hide behind that.
-    #[test]
-    fn every_element_of_every_case_is_compared() -> Result<()> {
-        for case in cases(Effort::Quick)
-            .into_iter()
-            .filter(|case| case.effort == Effort::Quick)
-        {
-            let expected = Expected::new(&case)?;
-            let verdict = judge(&case, &expected, &expected.want, Arithmetic::CPU);
-            assert!(verdict.passed(), "{case:?}: {:?}", verdict.failure);
-            let outputs = case.op.work().flops / 2.0;
-            assert!(
-                outputs == 0.0 || verdict.compared > 0,
-                "{case:?}: nothing was compared"
-            );
-        }
-        Ok(())
-    }
 }

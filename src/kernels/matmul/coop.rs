@@ -2,10 +2,8 @@
 
 use super::Matmul;
 use super::form::{EMIT, EMIT_ROWS};
-use super::plan::{VEC4_BINDINGS, WORD_BINDINGS};
-use crate::gpu::{Gpu, Kernel, Permutation};
-use crate::gpu::{Turns, looped};
-use crate::shaders;
+use super::gpu::COOP;
+use crate::gpu::{Gpu, Permutation, Turns, looped};
 use crate::tensor::DType;
 
 /// The subgroups of one workgroup, each four by two of the unit's matrices: tiles of eight by eight.
@@ -93,16 +91,17 @@ impl Unit {
         2 * slab + self.tile() * 16 * 4 + 4 * 4 + 3 * 64 * 4
     }
 
-    /// The kernel's text for this unit, to be completed with the constants of every matmul.
-    pub(super) fn permutation(self, vec4: bool) -> Permutation {
-        let names = match self.size {
-            8 => include_str!("../../../shaders/lib/unit8.wgsl"),
-            _ => include_str!("../../../shaders/lib/unit16.wgsl"),
+    /// The kernel for this unit, to be completed with the slots and constants of every matmul.
+    pub(super) fn permutation(self) -> Permutation {
+        let names = if self.size == 8 {
+            "matmul/unit8.wgsl"
+        } else {
+            "matmul/unit16.wgsl"
         };
-        Permutation::new(if vec4 { &COOP_VEC4 } else { &COOP_WORD })
+        Permutation::new(&COOP)
             .enable("f16")
             .enable("wgpu_cooperative_matrix")
-            .library(names)
+            .fill("unit", names)
             .constant("UNIT", self.size)
             .constant("SUBGROUP", self.subgroup)
             .workgroup_memory(self.workgroup_bytes())
@@ -113,29 +112,3 @@ impl Unit {
 pub(super) fn serves(op: &Matmul, gpu: &Gpu) -> bool {
     [op.a.dtype, op.b.dtype] == [DType::Bf16; 2] && Unit::of(gpu).is_some()
 }
-
-static COOP_VEC4: Kernel = Kernel {
-    name: "matmul_coop[vec4]",
-    sources: &[
-        shaders::STEP,
-        shaders::BF16,
-        shaders::RANDOM,
-        include_str!("../../../shaders/matmul/matmul_load_vec4.wgsl"),
-        include_str!("../../../shaders/matmul/matmul_common.wgsl"),
-        include_str!("../../../shaders/matmul/matmul_coop.wgsl"),
-    ],
-    bindings: &VEC4_BINDINGS,
-};
-
-static COOP_WORD: Kernel = Kernel {
-    name: "matmul_coop[word]",
-    sources: &[
-        shaders::STEP,
-        shaders::BF16,
-        shaders::RANDOM,
-        include_str!("../../../shaders/matmul/matmul_load_word.wgsl"),
-        include_str!("../../../shaders/matmul/matmul_common.wgsl"),
-        include_str!("../../../shaders/matmul/matmul_coop.wgsl"),
-    ],
-    bindings: &WORD_BINDINGS,
-};

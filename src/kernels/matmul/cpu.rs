@@ -72,8 +72,8 @@ fn products(
             m: op.m,
             n: op.n,
             k: op.k,
-            alpha: op.alpha,
-            beta: op.beta,
+            alpha: op.alpha.get(),
+            beta: op.beta.get(),
             relu: op.relu,
         };
         let operand = |matrix: &MatrixLayout, words| Source {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Matmul, OP};
+use super::{Matmul, MatrixLayout, OP};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::tensor::DType;
@@ -25,123 +25,172 @@ fn down(value: u64, multiple: u64) -> u64 {
     }
 }
 
+/// Bytes of elements.
+fn bytes(dtype: DType, elements: u64) -> u64 {
+    elements.saturating_mul(u64::from(dtype.bits()) / 8)
+}
+
+/// What bounds a dispatch.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Bytes of one binding.
+    binding: u64,
+    /// Workgroups in each dimension.
+    groups: u64,
+    /// Rows and columns that one workgroup makes.
+    tile: [u64; 2],
+    /// Whether every dispatch leaves f32 sums, which must fit a binding too.
+    sums: bool,
+    work: u64,
+}
+
+impl Limits {
+    /// How many rows of so many bytes fit a binding: multiples of 128 or of eight where there are as many.
+    fn rows_of(&self, bytes: u64) -> u64 {
+        down(down((self.binding / bytes.max(1)).min(self.groups * 8), 128), 8)
+    }
+}
+
 /// `tall` and `wide` are the rows and columns that one workgroup makes; with `sums` every dispatch leaves f32 sums,
 /// whether K is cut or not, which must fit a binding too. No dispatch takes more than `deepest` k, a multiple of eight.
-pub(super) fn cut(op: &Matmul, gpu: &Gpu, [tall, wide]: [u64; 2], sums: bool, deepest: u64) -> Result<Cut> {
-    let limits = gpu.limits();
-    // A window may start up to one alignment before its first word, and vectors reach past its last.
-    let binding = limits.max_storage_buffer_binding_size.saturating_sub(512);
-    let groups = u64::from(limits.max_compute_workgroups_per_dimension);
+pub(super) fn cut(op: &Matmul, gpu: &Gpu, tile: [u64; 2], sums: bool, deepest: u64) -> Result<Cut> {
+    let device = gpu.limits();
+    let limits = Limits {
+        // A window may start up to one alignment before its first word, and vectors reach past its last.
+        binding: device.max_storage_buffer_binding_size.saturating_sub(512),
+        groups: u64::from(device.max_compute_workgroups_per_dimension),
+        tile,
+        sums,
+        work: gpu.work_cap(),
+    };
     let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
-    let bytes = |dtype: DType, elements: u64| elements.saturating_mul(u64::from(dtype.bits()) / 8);
     let all = Cut {
         batches: 1,
         rows: m,
         cols: n,
         ks: k,
     };
-    let fits = |cut: &Cut| fits(op, cut, binding) && !(sums && sum_bytes(cut) > binding);
-    let whole = fits(&all) && k <= deepest && m.div_ceil(tall) <= groups && n.div_ceil(wide) <= groups;
-    let per_batch = m.saturating_mul(n).saturating_mul(k.max(1));
-    if whole && per_batch <= gpu.work_cap() {
-        let mut batches = (gpu.work_cap() / per_batch)
-            .min(groups)
-            .min(op.batch as u64)
-            .max(1);
-        for (matrix, rows, cols) in [
-            (&op.a, op.stored_a()[0] as u64, op.stored_a()[1] as u64),
-            (&op.b, op.stored_b()[0] as u64, op.stored_b()[1] as u64),
-            (&op.c, m, n),
-        ] {
-            let one = bytes(matrix.dtype, matrix.span(1, rows, cols));
-            let stride = bytes(matrix.dtype, matrix.batch_stride as u64);
-            batches = batches.min((binding - one) / stride.max(1) + 1);
-        }
-        if sums {
-            batches = batches.min(binding / sum_bytes(&all)).max(1);
-        }
-        return Ok(Cut { batches, ..all });
+    let fits_all = fits(op, &all, limits.binding) && !(sums && sum_bytes(&all) > limits.binding);
+    let [tall, wide] = tile;
+    let groups_fit = m.div_ceil(tall) <= limits.groups && n.div_ceil(wide) <= limits.groups;
+    if fits_all && k <= deepest && groups_fit && work(&all) <= limits.work {
+        return Ok(Cut {
+            batches: batches(op, &all, &limits),
+            ..all
+        });
     }
 
     // One batch at a time. What cannot be cut along rows or columns is cut along K.
-    let (a_row, b_row) = (
-        bytes(op.a.dtype, op.a.ld as u64),
-        bytes(op.b.dtype, op.b.ld as u64),
-    );
-    let limited = |row: u64| down(down((binding / row.max(1)).min(groups * 8), 128), 8);
-    // Where a range lies along stored rows it starts at multiples of eight, so that vectors and pairs stay whole;
-    // whole rows may start anywhere, but for C's columns, which are stored in pairs where it is packed.
+    let mut cut = Cut {
+        ks: k.min(deepest),
+        ..all
+    };
+    cut_to_bindings(op, &mut cut, &limits);
+    cut_to_work(&mut cut, limits.work);
+    if cut.ks < k || sums {
+        // Partial sums of the dispatch must fit a binding too.
+        cut.rows = cut.rows.min(down(limits.binding / (4 * cut.cols).max(1), 8));
+    }
+    if cut.ks < k {
+        cut.ks = down(cut.ks, 8);
+    }
+    let units = units(op);
+    let mut whole_units = true;
+    let parts = [(&mut cut.rows, m), (&mut cut.cols, n), (&mut cut.ks, k)];
+    for ((part, of), unit) in parts.into_iter().zip(units) {
+        if *part < of {
+            *part = *part / unit * unit;
+            whole_units &= *part > 0;
+        }
+    }
+    if !whole_units || !fits(op, &cut, limits.binding) {
+        let widest = [op.a, op.b, op.c].map(|matrix| bytes(matrix.dtype, matrix.ld as u64));
+        let fewest = units.into_iter().max().unwrap_or(1);
+        return Err(Error::Limit {
+            op: OP,
+            what: "bytes of the fewest rows of one operand",
+            value: fewest.saturating_mul(widest.into_iter().max().unwrap_or(0)),
+            limit: device.max_storage_buffer_binding_size,
+        });
+    }
+    Ok(cut)
+}
+
+/// Elementary operations of one batch of a cut.
+fn work(cut: &Cut) -> u64 {
+    cut.rows.saturating_mul(cut.cols).saturating_mul(cut.ks.max(1))
+}
+
+/// The batches of whole products that one dispatch takes.
+fn batches(op: &Matmul, all: &Cut, limits: &Limits) -> u64 {
+    let mut batches = (limits.work / work(all).max(1))
+        .min(limits.groups)
+        .min(op.batch as u64)
+        .max(1);
+    let matrices = [
+        (&op.a, op.stored_a()),
+        (&op.b, op.stored_b()),
+        (&op.c, [op.m, op.n]),
+    ];
+    for (matrix, stored) in matrices {
+        let [rows, cols] = stored.map(|extent| extent as u64);
+        let one = bytes(matrix.dtype, matrix.span(1, rows, cols));
+        let stride = bytes(matrix.dtype, matrix.batch_stride as u64);
+        batches = batches.min((limits.binding - one) / stride.max(1) + 1);
+    }
+    if limits.sums {
+        batches = batches.min(limits.binding / sum_bytes(all)).max(1);
+    }
+    batches
+}
+
+/// What a range of rows, columns and k must be a multiple of. Where it lies along stored rows it starts at multiples of
+/// eight, so that vectors and pairs stay whole; whole rows may start anywhere, but for C's columns, which are stored in
+/// pairs where it is packed.
+fn units(op: &Matmul) -> [u64; 3] {
     let packed = op.c.dtype == DType::Bf16 || op.bias == Some(DType::Bf16);
     let unit = |along: bool, pairs: bool| match (along, pairs) {
         (true, _) => 8,
         (false, true) => 2,
         (false, false) => 1,
     };
-    let (row_unit, col_unit, k_unit) = (
+    [
         unit(op.a.transposed, false),
         unit(!op.b.transposed, packed),
         unit(!op.a.transposed || op.b.transposed, false),
-    );
-    let mut cut = Cut {
-        ks: k.min(deepest),
-        ..all
-    };
+    ]
+}
+
+/// No more stored rows of an operand than fit a binding, no more groups than a dimension takes.
+fn cut_to_bindings(op: &Matmul, cut: &mut Cut, limits: &Limits) {
+    let rows_of = |matrix: &MatrixLayout| limits.rows_of(bytes(matrix.dtype, matrix.ld as u64));
     if op.a.transposed {
-        cut.ks = cut.ks.min(limited(a_row));
+        cut.ks = cut.ks.min(rows_of(&op.a));
     } else {
-        cut.rows = cut.rows.min(limited(a_row));
+        cut.rows = cut.rows.min(rows_of(&op.a));
     }
     if op.b.transposed {
-        cut.cols = cut.cols.min(limited(b_row));
+        cut.cols = cut.cols.min(rows_of(&op.b));
     } else {
-        cut.ks = cut.ks.min(limited(b_row));
+        cut.ks = cut.ks.min(rows_of(&op.b));
     }
-    cut.rows = cut
-        .rows
-        .min(limited(bytes(op.c.dtype, op.c.ld as u64)))
-        .min(groups * tall);
-    cut.cols = cut.cols.min(groups * wide);
-    // The work of a dispatch: rows first, then columns, to eight of each; then K.
-    let cap = gpu.work_cap();
-    let work = |cut: &Cut| cut.rows.saturating_mul(cut.cols).saturating_mul(cut.ks.max(1));
+    let [tall, wide] = limits.tile;
+    cut.rows = cut.rows.min(rows_of(&op.c)).min(limits.groups * tall);
+    cut.cols = cut.cols.min(limits.groups * wide);
+}
+
+/// No more work than the cap: rows first, then columns, to eight of each; then K.
+fn cut_to_work(cut: &mut Cut, cap: u64) {
     let down_to_eight = |value: u64, of: u64| down(value, if value >= 128 { 128 } else { 8 }).max(8).min(of);
-    if work(&cut) > cap {
+    if work(cut) > cap {
         cut.rows = down_to_eight(cap / (cut.cols * cut.ks.max(1)).max(1), cut.rows);
     }
-    if work(&cut) > cap {
+    if work(cut) > cap {
         cut.cols = down_to_eight(cap / (cut.rows * cut.ks.max(1)).max(1), cut.cols);
     }
-    if work(&cut) > cap {
+    if work(cut) > cap {
         cut.ks = down_to_eight(cap / (cut.rows * cut.cols).max(1), cut.ks);
     }
-    if cut.ks < k || sums {
-        // Partial sums of the dispatch must fit a binding too.
-        cut.rows = cut.rows.min(down(binding / (4 * cut.cols).max(1), 8));
-    }
-    if cut.ks < k {
-        cut.ks = down(cut.ks, 8);
-    }
-    let mut whole_units = true;
-    for (part, of, unit) in [
-        (&mut cut.rows, m, row_unit),
-        (&mut cut.cols, n, col_unit),
-        (&mut cut.ks, k, k_unit),
-    ] {
-        if *part < of {
-            *part = *part / unit * unit;
-            whole_units &= *part > 0;
-        }
-    }
-    if !whole_units || !fits(&cut) {
-        let widest = a_row.max(b_row).max(bytes(op.c.dtype, op.c.ld as u64));
-        return Err(Error::Limit {
-            op: OP,
-            what: "bytes of the fewest rows of one operand",
-            value: col_unit.max(row_unit).max(k_unit) * widest,
-            limit: limits.max_storage_buffer_binding_size,
-        });
-    }
-    Ok(cut)
 }
 
 /// Bytes of the f32 sums of one batch of a cut.
@@ -166,7 +215,7 @@ fn fits(op: &Matmul, cut: &Cut, binding: u64) -> bool {
     let bytes = [
         op.a.words_read(1, a[0], a[1]) * 4,
         op.b.words_read(1, b[0], b[1]) * 4,
-        op.c.dtype.words(op.c.span(1, cut.rows, cut.cols)) * 4,
+        op.c.words(1, cut.rows, cut.cols) * 4,
     ];
     bytes.into_iter().all(|bytes| bytes <= binding)
 }

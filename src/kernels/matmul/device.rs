@@ -174,8 +174,8 @@ pub(super) fn product(
     let op = Matmul {
         a: a_matrix,
         b: b_matrix,
-        alpha: options.alpha,
-        beta: options.beta,
+        alpha: options.alpha.into(),
+        beta: options.beta.into(),
         bias,
         relu: options.relu,
         rounding: options.rounding,

@@ -1,19 +1,130 @@
-//! The forms of matmul's variants: which tile a workgroup makes, and how many turns its loops take.
+//! The variants of matmul and their forms: which tile a workgroup makes, and how many turns its loops take.
 
-use super::Matmul;
-use super::coop::Unit;
-use crate::gpu::{Bf16Unit, Gpu};
-use crate::gpu::{Turns, looped};
+use super::{Matmul, OP, bf16, coop};
+use crate::gpu::{Bf16Unit, Gpu, Offsets, Turns, looped};
+use crate::tensor::DType;
+use coop::Unit;
 
 /// Lanes per group of the direct variant, each with eight columns.
 pub(super) const GROUP: u64 = 64;
 
-/// Turns of `emit` in matmul_common.wgsl for eight columns: partial sums read, then stored, or C instead.
+/// Turns of `emit` in shaders/matmul/common.wgsl for eight columns: partial sums read, then stored, or C instead.
 pub(super) const EMIT: u64 = 2 * looped(8, 0);
 /// The same for eight rows.
 pub(super) const EMIT_ROWS: u64 = looped(8, EMIT);
 
-/// The form of one variant.
+/// The variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    VecSubgroup,
+    Vec,
+    VecSerial,
+    Direct,
+    Tiled128,
+    Tiled64,
+    SplitK,
+    Coop,
+    Bf16,
+}
+
+/// Whether few rows or few columns make a product one of a matrix and vectors.
+pub(super) fn is_thin(op: &Matmul) -> bool {
+    op.m <= 8 || op.n <= 8
+}
+
+/// Whether the thick operand lies along K, with A thick or B.
+pub(super) fn along_k(a_thick: bool, [a_transposed, b_transposed]: [bool; 2]) -> bool {
+    if a_thick { !a_transposed } else { b_transposed }
+}
+
+/// Whether kernels may ask for a subgroup's number: browsers have that behind an extension of their own.
+fn has_subgroups(gpu: &Gpu) -> bool {
+    gpu.features().contains(wgpu::Features::SUBGROUP) && cfg!(not(target_arch = "wasm32"))
+}
+
+impl Kind {
+    const ALL: [Self; 9] = [
+        Self::VecSubgroup,
+        Self::Vec,
+        Self::VecSerial,
+        Self::Direct,
+        Self::Tiled128,
+        Self::Tiled64,
+        Self::SplitK,
+        Self::Coop,
+        Self::Bf16,
+    ];
+
+    /// Whether the variant can run this product on this GPU.
+    pub(super) fn serves(self, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
+        let fits = |kind: Self| kind.fits(op, gpu, offsets);
+        // A cap on turns below what is usual leaves no room for some. Where it leaves none, planning says so.
+        let runs = |kind: Self| {
+            let form = kind.form(op, gpu);
+            form.is_some_and(|form| form.turns().deepest(OP, gpu).is_ok())
+        };
+        fits(self) && (runs(self) || !Self::ALL.into_iter().any(|kind| fits(kind) && runs(kind)))
+    }
+
+    fn fits(self, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
+        // WGSL has no f64.
+        op.c.dtype != DType::F64
+            && match self {
+                // Lanes side by side along K read side by side only where the thick operand lies along it.
+                Self::VecSubgroup => {
+                    let transposed = [op.a.transposed, op.b.transposed];
+                    is_thin(op) && along_k(op.m > 8, transposed) && has_subgroups(gpu)
+                }
+                Self::Vec | Self::VecSerial => is_thin(op),
+                Self::Direct | Self::Tiled128 | Self::Tiled64 | Self::SplitK => true,
+                Self::Coop => coop::serves(op, gpu),
+                Self::Bf16 => bf16::serves(op, gpu, offsets),
+            }
+    }
+
+    /// The form that the variant takes for this product on this GPU; none without the matrix unit that it is for.
+    pub(super) fn form(self, op: &Matmul, gpu: &Gpu) -> Option<Form> {
+        let swap = op.m > 8;
+        let vectors = (if swap { op.n } else { op.m }).next_power_of_two() as u32;
+        let limits = gpu.limits();
+        Some(match self {
+            Self::VecSubgroup => {
+                let lanes = 64;
+                let subgroups = lanes / gpu.info().subgroup_min_size.clamp(1, lanes);
+                Form::vec_subgroup(swap, vectors, subgroups)
+            }
+            Self::Vec => Form::vec(swap, vectors),
+            Self::VecSerial => Form::vec_serial(swap, vectors),
+            Self::Direct => Form::Direct,
+            Self::Tiled128 if limits.max_compute_workgroup_storage_size >= 32 << 10 => Form::tiled(128, 16),
+            Self::Tiled128 => Form::tiled(128, 8),
+            Self::Tiled64 | Self::SplitK => Form::tiled(64, 16),
+            Self::Coop => Form::Coop(Unit::of(gpu)?),
+            Self::Bf16 => Form::Bf16(gpu.bf16_unit()?),
+        })
+    }
+
+    /// Every form that the variant takes for some product on some GPU.
+    pub(super) fn forms(self) -> Vec<Form> {
+        let vectors = |form: &dyn Fn(bool, u32) -> Form| {
+            let both = [false, true].into_iter();
+            let all = both.flat_map(|swap| [1, 2, 4, 8].map(|vectors| form(swap, vectors)));
+            all.collect::<Vec<_>>()
+        };
+        match self {
+            Self::VecSubgroup => vectors(&|swap, vectors| Form::vec_subgroup(swap, vectors, 1)),
+            Self::Vec => vectors(&Form::vec),
+            Self::VecSerial => vectors(&Form::vec_serial),
+            Self::Direct => vec![Form::Direct],
+            Self::Tiled128 => vec![Form::tiled(128, 8), Form::tiled(128, 16)],
+            Self::Tiled64 | Self::SplitK => vec![Form::tiled(64, 16)],
+            Self::Coop => Unit::ALL.map(Form::Coop).to_vec(),
+            Self::Bf16 => Bf16Unit::ALL.iter().copied().map(Form::Bf16).collect(),
+        }
+    }
+}
+
+/// What a variant's kernel is compiled for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
     Direct,
@@ -21,8 +132,6 @@ pub(super) enum Form {
         tile: u32,
         /// Depth of the slabs. Two of each operand are kept: 16 KiB of f32 for 64 x 16 and 128 x 8.
         depth: u32,
-        /// Whether K may be split over groups.
-        split: bool,
     },
     Coop(Unit),
     Bf16(Bf16Unit),
@@ -36,49 +145,38 @@ pub(super) enum Form {
     },
 }
 
-pub(super) const TILED64: Form = Form::Tiled {
-    tile: 64,
-    depth: 16,
-    split: false,
-};
-
 impl Form {
-    pub(super) fn of(op: &Matmul, variant: &'static str, gpu: &Gpu) -> Self {
-        let swap = op.m > 8;
-        let vectors = (if swap { op.n } else { op.m }).next_power_of_two() as u32;
-        let vec = |out_lanes, k_lanes| Self::Vec {
+    const fn tiled(tile: u32, depth: u32) -> Self {
+        Self::Tiled { tile, depth }
+    }
+
+    const fn vec(swap: bool, vectors: u32) -> Self {
+        Self::Vec {
             swap,
             vectors,
-            out_lanes,
-            k_lanes,
-            subgroups: match variant {
-                "vec_subgroup" => k_lanes / gpu.info().subgroup_min_size.clamp(1, k_lanes),
-                _ => 0,
-            },
-        };
-        match variant {
-            "tiled64" => TILED64,
-            "split_k" => Self::Tiled {
-                tile: 64,
-                depth: 16,
-                split: true,
-            },
-            "tiled128" if gpu.limits().max_compute_workgroup_storage_size >= 32 << 10 => Self::Tiled {
-                tile: 128,
-                depth: 16,
-                split: false,
-            },
-            "tiled128" => Self::Tiled {
-                tile: 128,
-                depth: 8,
-                split: false,
-            },
-            "vec" => vec(4, 64),
-            "vec_serial" => vec(16, 1),
-            "vec_subgroup" => vec(1, 64),
-            "coop" => Unit::of(gpu).map_or(Self::Direct, Self::Coop),
-            "bf16" => gpu.bf16_unit().map_or(Self::Direct, Self::Bf16),
-            _ => Self::Direct,
+            out_lanes: 4,
+            k_lanes: 64,
+            subgroups: 0,
+        }
+    }
+
+    const fn vec_serial(swap: bool, vectors: u32) -> Self {
+        Self::Vec {
+            swap,
+            vectors,
+            out_lanes: 16,
+            k_lanes: 1,
+            subgroups: 0,
+        }
+    }
+
+    const fn vec_subgroup(swap: bool, vectors: u32, subgroups: u32) -> Self {
+        Self::Vec {
+            swap,
+            vectors,
+            out_lanes: 1,
+            k_lanes: 64,
+            subgroups,
         }
     }
 
@@ -98,13 +196,16 @@ impl Form {
         }
     }
 
-    pub(super) fn groups(self, rows: u64, cols: u64, batches: u64) -> [u32; 3] {
+    /// Workgroups of a dispatch.
+    pub(super) fn groups(self, rows: u64, cols: u64, batches: u64) -> [u64; 3] {
         let [tall, wide] = self.tile();
-        let (x, y) = (rows.div_ceil(tall) as u32, cols.div_ceil(wide) as u32);
+        let (x, y) = (rows.div_ceil(tall), cols.div_ceil(wide));
         match self {
             // The vec kernel counts its groups along x, whichever operand is thick.
-            Self::Vec { swap: false, .. } => [y, x, batches as u32],
-            _ => [x, y, batches as u32],
+            Self::Vec { swap: false, .. } => [y, x, batches],
+            Self::Direct | Self::Tiled { .. } | Self::Coop(_) | Self::Bf16(_) | Self::Vec { .. } => {
+                [x, y, batches]
+            }
         }
     }
 

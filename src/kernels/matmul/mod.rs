@@ -1,64 +1,35 @@
 //! `matmul`: dense matrix products, C = epilogue(alpha op(A) op(B) + beta C).
-//!
-//! | variant | when it is preferred | why |
-//! |---|---|---|
-//! | `vec_subgroup` | M or N at most 8 and the thick operand along K, on a GPU with subgroups | two additions across lanes instead of six barriers |
-//! | `vec` | M or N at most 8, on other GPUs | the thick operand is read once; a group shares each sum |
-//! | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
-//! | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
-//! | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
-//! | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |
-//! | `tiled64` | the rest | more groups from small matrices |
-//! | `coop` | bf16 by bf16 past M, N = 8 where the GPU has matrix units that WGSL can name (see [`GpuOptions`](crate::gpu::GpuOptions)) | they multiply f16 many times faster; the bound's gamma counts 2 K + 4 |
-//!
-//! | `bf16` | the same where the GPU has bf16 matrix units and was opened with them (`GpuOptions::native_bf16`) | no scaling, no outliers; the kernel is SPIR-V, for WGSL has no bf16 |
-//!
-//! Every variant but `bf16`, `coop` and `vec_subgroup` runs everywhere. Each loads 16 bytes at a time where both operands' rows, batches and starts
-//! are multiples of 16 bytes, single words otherwise (asked for with `any_offset`). Products that pass a
-//! binding or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums
-//! in scratch memory; over K too where a lane's loops would pass the cap on turns.
 
+mod bf16;
 pub(crate) mod cases;
+mod coop;
 mod cpu;
+mod cut;
+mod data;
 mod device;
+mod form;
+pub(super) mod gpu;
+mod layout;
 mod reference;
+mod split;
+mod sums;
 mod weights;
 
 pub use device::MatmulOptions;
+pub use layout::MatrixLayout;
 pub use weights::Weights;
-
-mod bf16;
-mod compare;
-mod coop;
-mod cut;
-mod form;
-mod plan;
-mod split;
-
-pub(super) use plan::permutations;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::Draw;
-use crate::gpu::{Gpu, Offsets, OperandSpec, Plan, StepValues};
-use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work, check_ld, check_limit};
+use crate::gpu::{Gpu, OperandSpec, StepValues};
+use crate::op::{
+    Args, Arithmetic, Contract, Op, Scalar, Table, Work, check_floats, check_limit, check_rounding,
+};
 use crate::tensor::DType;
 
 const OP: &str = "matmul";
-
-/// How one matrix of a [`Matmul`] is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MatrixLayout {
-    /// `F32` or `Bf16`, or `F64` for all three on the CPU device and the reference.
-    pub dtype: DType,
-    /// Elements from one stored row to the next: at least the stored columns, even for bf16.
-    pub ld: usize,
-    /// Elements from one batch to the next, even for bf16; 0 lets every batch read the same A or B.
-    pub batch_stride: usize,
-    /// A is stored `[K, M]`, B is stored `[N, K]`; C is never transposed.
-    pub transposed: bool,
-}
 
 /// `C = round(relu(alpha op(A) op(B) + beta C + bias))` for each of `batch` products. Operands: `a`, `b`, `c`,
 /// and `bias` if there is one.
@@ -67,7 +38,24 @@ pub struct MatrixLayout {
 /// `alpha = 0` leaves A and B unread, `beta = 0` leaves C unread. Stochastic rounding draws for the output's
 /// logical index `(batch * M + i) * N + j`. A and B whose leading dimension and batch stride are multiples of
 /// 16 bytes must be backed up to the next multiple of 16 bytes, which is inside their last row's padding.
-#[derive(Clone, Copy, Debug, PartialEq)]
+///
+/// | variant | when it is preferred | why |
+/// |---|---|---|
+/// | `vec_subgroup` | M or N at most 8 and the thick operand along K, on a GPU with subgroups | two additions across lanes instead of six barriers |
+/// | `vec` | M or N at most 8, on other GPUs | the thick operand is read once; a group shares each sum |
+/// | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
+/// | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
+/// | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
+/// | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |
+/// | `tiled64` | the rest | more groups from small matrices |
+/// | `coop` | bf16 by bf16 past M, N = 8 where the GPU has matrix units that WGSL can name (see [`GpuOptions`](crate::gpu::GpuOptions)) | they multiply f16 many times faster; the bound's gamma counts 2 K + 4 |
+/// | `bf16` | the same where the GPU has bf16 matrix units and was opened with them (`GpuOptions::native_bf16`) | no scaling, no outliers; the kernel is SPIR-V, for WGSL has no bf16 |
+///
+/// Every variant but `bf16`, `coop` and `vec_subgroup` runs everywhere. Each loads 16 bytes at a time where both
+/// operands' rows, batches and starts are multiples of 16 bytes, single words otherwise. Products that pass a binding
+/// or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums in scratch
+/// memory; over K too where a lane's loops would pass the cap on turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matmul {
     /// Rows of op(A) and C.
     pub m: usize,
@@ -84,9 +72,9 @@ pub struct Matmul {
     /// The result.
     pub c: MatrixLayout,
     /// Factor of the product.
-    pub alpha: f32,
+    pub alpha: Scalar,
     /// Factor of what C held before.
-    pub beta: f32,
+    pub beta: Scalar,
     /// Type of a vector of N elements added to every row.
     pub bias: Option<DType>,
     /// Negative results become zero.
@@ -115,8 +103,8 @@ impl Matmul {
             a: matrix,
             b: matrix,
             c: matrix,
-            alpha: 1.0,
-            beta: 0.0,
+            alpha: Scalar::new(1.0),
+            beta: Scalar::new(0.0),
             bias: None,
             relu: false,
             rounding: Rounding::Nearest,
@@ -173,7 +161,7 @@ impl Matmul {
     /// The factors of the product and of what C held.
     #[must_use]
     pub fn scaled(mut self, alpha: f32, beta: f32) -> Self {
-        (self.alpha, self.beta) = (alpha, beta);
+        (self.alpha, self.beta) = (alpha.into(), beta.into());
         self
     }
 
@@ -224,7 +212,12 @@ impl Matmul {
 
     /// Products summed per output: none where `alpha` is 0.
     pub(crate) fn terms(&self) -> usize {
-        if self.alpha == 0.0 { 0 } else { self.k }
+        if self.alpha.get() == 0.0 { 0 } else { self.k }
+    }
+
+    /// Whether what C held is read.
+    pub(crate) fn reads_c(&self) -> bool {
+        self.beta.get() != 0.0
     }
 
     /// Whether the output is rounded stochastically.
@@ -243,60 +236,6 @@ impl Matmul {
     }
 }
 
-impl MatrixLayout {
-    /// Elements from the first to the last of `batch` matrices of `rows` x `cols`, both included.
-    fn span(&self, batch: u64, rows: u64, cols: u64) -> u64 {
-        if batch == 0 || rows == 0 || cols == 0 {
-            return 0;
-        }
-        let batches = (batch - 1).saturating_mul(self.batch_stride as u64);
-        batches
-            .saturating_add((rows - 1).saturating_mul(self.ld as u64))
-            .saturating_add(cols)
-    }
-
-    /// Words of an input: up to a multiple of 16 bytes where loads of 16 bytes serve it.
-    fn words_read(&self, batch: u64, rows: u64, cols: u64) -> u64 {
-        // Spans are below 2^62 elements (see `Matmul::check`).
-        let words = self.dtype.words(self.span(batch, rows, cols));
-        if self.suits_vec4() {
-            words.next_multiple_of(4)
-        } else {
-            words
-        }
-    }
-
-    /// Whether every row and every batch starts on a multiple of 16 bytes if the operand does.
-    fn suits_vec4(&self) -> bool {
-        let multiple = self.dtype.row_multiple();
-        self.ld.is_multiple_of(multiple) && self.batch_stride.is_multiple_of(multiple)
-    }
-
-    fn check(&self, operand: &'static str, batch: usize, rows: usize, cols: usize) -> Result<()> {
-        check_ld(OP, operand, self.dtype, cols, self.ld)?;
-        if self.dtype == DType::Bf16 && !self.batch_stride.is_multiple_of(2) {
-            return Err(Error::Alignment {
-                op: OP,
-                operand,
-                what: "batch stride",
-                value: self.batch_stride as u64,
-                multiple: 2,
-            });
-        }
-        let span = self.span(batch as u64, rows as u64, cols as u64);
-        check_limit(OP, "elements spanned by one operand", span, 1 << 48)
-    }
-}
-
-// Until its scalars are told apart by their bits.
-impl Eq for Matmul {}
-
-impl std::hash::Hash for Matmul {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        format!("{self:?}").hash(state);
-    }
-}
-
 impl Op for Matmul {
     fn name(&self) -> &'static str {
         OP
@@ -311,7 +250,7 @@ impl Op for Matmul {
         let mark = |matrix: &MatrixLayout| if matrix.transposed { "^T" } else { "" };
         text += &format!(" {}{}", self.a.dtype, mark(&self.a));
         text += &format!(" {}{} -> {}", self.b.dtype, mark(&self.b), self.c.dtype);
-        if (self.alpha, self.beta) != (1.0, 0.0) {
+        if (self.alpha.get(), self.beta.get()) != (1.0, 0.0) {
             text += &format!(" alpha {} beta {}", self.alpha, self.beta);
         }
         if let Some(dtype) = self.bias {
@@ -343,14 +282,14 @@ impl Op for Matmul {
         } else {
             batch
         };
-        let c = self.c.dtype.words(self.c.span(batch, m, n));
+        let c = self.c.words(batch, m, n);
         let mut specs = vec![
             OperandSpec::read("a", self.a.words_read(read, a[0], a[1])),
             OperandSpec::read("b", self.b.words_read(read, b[0], b[1])),
-            if self.beta == 0.0 {
-                OperandSpec::write("c", c)
-            } else {
+            if self.reads_c() {
                 OperandSpec::update("c", c)
+            } else {
+                OperandSpec::write("c", c)
             },
         ];
         if let Some(dtype) = self.bias {
@@ -363,22 +302,10 @@ impl Op for Matmul {
     }
 
     fn check(&self) -> Result<()> {
-        let all_f64 = [self.a, self.b, self.c]
-            .iter()
-            .all(|matrix| matrix.dtype == DType::F64)
-            && self.bias.is_none_or(|dtype| dtype == DType::F64);
-        let types = [("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)];
-        for (operand, got) in types.into_iter().chain(self.bias.map(|dtype| ("bias", dtype))) {
-            if !all_f64 && !matches!(got, DType::F32 | DType::Bf16) {
-                let expected = "f32 or bf16, or f64 for every operand";
-                return Err(Error::DType {
-                    op: OP,
-                    operand,
-                    expected,
-                    got,
-                });
-            }
-        }
+        let mut types = vec![("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)];
+        types.extend(self.bias.map(|dtype| ("bias", dtype)));
+        check_floats(OP, &types)?;
+        check_rounding(OP, self.rounding)?;
         for (what, value) in [
             ("M", self.m),
             ("N", self.n),
@@ -387,10 +314,9 @@ impl Op for Matmul {
         ] {
             check_limit(OP, what, value as u64, u64::from(u32::MAX) / 2)?;
         }
-        let [a, b] = [self.stored_a(), self.stored_b()];
-        self.a.check("a", self.batch, a[0], a[1])?;
-        self.b.check("b", self.batch, b[0], b[1])?;
-        self.c.check("c", self.batch, self.m, self.n)?;
+        self.a.check("a", self.batch, self.stored_a())?;
+        self.b.check("b", self.batch, self.stored_b())?;
+        self.c.check("c", self.batch, [self.m, self.n])?;
         if self.c.transposed {
             let what = "a transposed C".to_string();
             return Err(Error::Unsupported {
@@ -412,19 +338,11 @@ impl Op for Matmul {
                 expected: "one that keeps the products of different batches apart",
             });
         }
-        if self.rounding == Rounding::TowardZero {
-            let what = "rounding toward zero".to_string();
-            return Err(Error::Unsupported {
-                op: OP,
-                what,
-                device: "any device",
-            });
-        }
         Ok(())
     }
 
-    fn class(&self) -> Class {
-        Class::Bounded
+    fn contract(&self) -> Contract<'_> {
+        Contract::bounded(|judge| sums::judge(self, judge))
     }
 
     fn work(&self) -> Work {
@@ -455,8 +373,8 @@ impl Op for Matmul {
         StepValues::new(self.draw.seed, self.draw.step)
     }
 
-    fn variants(&self, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
-        plan::variants(self, gpu, offsets)
+    fn table(&self) -> &'static dyn Table {
+        &gpu::VARIANTS
     }
 
     fn family(&self) -> String {
@@ -472,11 +390,6 @@ impl Op for Matmul {
             OP,
             &[("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)],
         )
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
-        let steps = plan::steps(self, gpu, variant, offsets)?;
-        Plan::from_steps(gpu, OP, variant, self.operands(), steps, self.step_values())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -507,9 +420,5 @@ impl Op for Matmul {
             matrix_unit: matches!(variant, "bf16" | "coop"),
             ..Arithmetic::GPU
         }
-    }
-
-    fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
-        compare::compare(self, comparison)
     }
 }

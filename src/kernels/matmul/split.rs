@@ -2,20 +2,15 @@
 //! in ascending order and writes C. K is split over groups where outputs are few; the kernel on native bf16 units makes
 //! sums and nothing else.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::cut::{cut, ranges, within};
 use super::form::{EMIT, Form};
-use super::plan::{
-    BIAS, C, FIRST, FLAGS, PARTIAL_OFFSET, PARTIALS, SPLIT_DEPTH, SPLITS, WORD_BINDINGS, step,
-};
+use super::gpu::{self, Access, FIRST, Part, REDUCE};
 use super::{Matmul, OP};
 use crate::error::Result;
 use crate::format::random::Generator;
-use crate::gpu::looped;
-use crate::gpu::{Gpu, Kernel, Permutation, Pipeline, Step, Window};
-use crate::shaders;
+use crate::gpu::{Dispatch, Gpu, Permutation, Pipeline, Words, looped};
 
 /// Groups that the split variant aims at: enough for the largest GPU to have two or three on every processor.
 const SPLIT_GROUPS: u64 = 512;
@@ -25,28 +20,15 @@ const SPLIT_K: u64 = 128;
 /// Rows and columns that one group of the reduction makes.
 const REDUCTION_TILE: [u64; 2] = [8, 64];
 
-static REDUCE: Kernel = Kernel {
-    name: "matmul_reduce",
-    sources: &[
-        shaders::STEP,
-        shaders::BF16,
-        shaders::RANDOM,
-        include_str!("../../../shaders/matmul/matmul_load_word.wgsl"),
-        include_str!("../../../shaders/matmul/matmul_common.wgsl"),
-        include_str!("../../../shaders/matmul/matmul_reduce.wgsl"),
-    ],
-    bindings: &WORD_BINDINGS,
-};
-
 /// The end of a split product: it reads neither operand.
-pub(super) fn reduction(stochastic: Option<Generator>) -> Permutation {
-    Permutation::new(&REDUCE)
-        .library(shaders::generator(stochastic.unwrap_or_default()))
-        .constant("A_BF16", false)
-        .constant("B_BF16", false)
-        .constant("A_TRANSPOSED", false)
-        .constant("B_TRANSPOSED", false)
-        .constant("STOCHASTIC", stochastic.is_some())
+pub(super) fn reduction(draws: Option<Generator>) -> Permutation {
+    let access = Access {
+        vec4: false,
+        bf16: [false; 2],
+        transposed: [false; 2],
+        draws,
+    };
+    access.complete(Permutation::new(&REDUCE))
 }
 
 /// How many parts the split variant cuts K into.
@@ -84,37 +66,77 @@ pub(super) fn split_parts(op: &Matmul, gpu: &Gpu, batches: u64) -> u64 {
         .max(1)
 }
 
-/// Turns a whole step into one whose groups sum `parts` parts of K each.
-pub(super) fn split_step(step: &mut Step, form: Form, [m, n, k]: [u64; 3], batches: u64, parts: u64) {
-    let depth = part_depth(k, parts);
-    step.turns = form.turns().of(depth.min(k));
-    step.params[FLAGS] = FIRST;
-    step.params[SPLITS] = parts as u32;
-    step.params[SPLIT_DEPTH] = depth as u32;
-    step.windows[BIAS] = Window::empty();
-    step.windows[C] = Window::empty();
-    step.windows[PARTIALS] = Window::scratch(0, batches * parts * m * n, PARTIAL_OFFSET);
-    step.groups[2] = (batches * parts) as u32;
+/// The dispatches of a product whose groups share each sum where its outputs are few, and which is cut like any other
+/// elsewhere.
+pub(super) fn shared_sums(
+    op: &Matmul,
+    gpu: &Gpu,
+    pipeline: &Arc<Pipeline>,
+    form: Form,
+) -> Result<Vec<Dispatch>> {
+    let deepest = form.turns().deepest(OP, gpu)?;
+    let cut_to = |deepest| cut(op, gpu, form.tile(), false, deepest);
+    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    // Groups that share a sum go as deep as their part of it only.
+    let (cut, shared) = (cut_to(deepest)?, cut_to(u64::MAX)?);
+    let whole = (shared.rows, shared.cols, shared.ks) == (m, n, k);
+    let mut dispatches = Vec::new();
+    for batches in ranges(op.batch as u64, shared.batches) {
+        let parts = match whole {
+            true => split_parts(op, gpu, batches.end - batches.start),
+            false => 1,
+        };
+        if parts == 1 || part_depth(k, parts) > deepest {
+            dispatches.extend(gpu::cut_products(op, pipeline, form, &cut, &batches));
+            continue;
+        }
+        let (rows, cols, ks) = (0..m, 0..n, 0..k);
+        let part = Part {
+            batches,
+            rows,
+            cols,
+            ks,
+        };
+        dispatches.push(sums(op, pipeline, form, &part, parts));
+        dispatches.push(reduce(op, gpu, &part, parts)?);
+    }
+    Ok(dispatches)
 }
 
-/// The steps of a kernel that makes sums and no more: into scratch memory, part by part of K, and then to C.
+/// A dispatch whose groups sum `parts` parts of its k each, into scratch memory.
+fn sums(op: &Matmul, pipeline: &Arc<Pipeline>, form: Form, part: &Part, parts: u64) -> Dispatch {
+    let [batches, rows, cols, ks] = part.extents();
+    let depth = part_depth(ks, parts);
+    let outputs = batches * rows * cols;
+    gpu::operands(gpu::base(op, pipeline, part), op, part)
+        .set("flags", if part.ks.start == 0 { FIRST } else { 0 })
+        .set("splits", parts)
+        .set("split_k", depth)
+        .bind("bias", Words::absent())
+        .bind("c", Words::absent())
+        .bind("partials", Words::scratch(0..outputs * parts))
+        .groups(form.groups(rows, cols, batches * parts))
+        .work(outputs * ks.max(1))
+        .turns(form.turns().of(depth.min(ks)))
+}
+
+/// The dispatches of a kernel that makes sums and no more: into scratch memory, part by part of K, and then to C.
 pub(super) fn sums_then_reduction(
     op: &Matmul,
     gpu: &Gpu,
     pipeline: &Arc<Pipeline>,
     form: Form,
-) -> Result<Vec<Step>> {
+) -> Result<Vec<Dispatch>> {
     let deepest = form.turns().deepest(OP, gpu)?;
     let cut_to = |deepest| cut(op, gpu, REDUCTION_TILE, true, deepest);
     let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
     let (shared, limited) = (cut_to(u64::MAX)?, cut_to(deepest)?);
     let whole = (shared.rows, shared.cols, shared.ks) == (m, n, k);
-    let mut steps = Vec::new();
+    let mut dispatches = Vec::new();
     for outer in ranges(op.batch as u64, shared.batches) {
-        let parts = if whole {
-            split_parts(op, gpu, outer.end - outer.start)
-        } else {
-            1
+        let parts = match whole {
+            true => split_parts(op, gpu, outer.end - outer.start),
+            false => 1,
         };
         // Groups that share a sum go as deep as their part of it only.
         let (cut, parts) = match part_depth(shared.ks, parts) <= deepest {
@@ -122,58 +144,41 @@ pub(super) fn sums_then_reduction(
             false => (limited, 1),
         };
         for batches in within(&outer, cut.batches) {
-            let batch_count = batches.end - batches.start;
             for cols in ranges(n, cut.cols) {
                 for rows in ranges(m, cut.rows) {
-                    let [tall, wide] = [&rows, &cols].map(|range| range.end - range.start);
+                    let part = |ks| Part {
+                        batches: batches.clone(),
+                        rows: rows.clone(),
+                        cols: cols.clone(),
+                        ks,
+                    };
                     for ks in ranges(k.max(1), cut.ks) {
-                        let ks = ks.start..ks.end.min(k);
-                        let mut sums = step(op, pipeline, form, [&batches, &rows, &cols, &ks])?;
-                        split_step(
-                            &mut sums,
-                            form,
-                            [tall, wide, ks.end - ks.start],
-                            batch_count,
-                            parts,
-                        );
-                        if ks.start > 0 {
-                            sums.params[FLAGS] = 0;
-                        }
-                        steps.push(sums);
+                        let part = part(ks.start..ks.end.min(k));
+                        dispatches.push(sums(op, pipeline, form, &part, parts));
                     }
-                    if let Some(last) = steps.last() {
-                        let end = reduction_step(op, gpu, [&batches, &rows, &cols, &(0..k)], last)?;
-                        steps.push(end);
-                    }
+                    dispatches.push(reduce(op, gpu, &part(0..k), parts)?);
                 }
             }
         }
     }
-    Ok(steps)
+    Ok(dispatches)
 }
 
-/// The step after those that leave parts of sums in scratch memory, `partial` the last of them: adds the parts and
-/// writes C.
-pub(super) fn reduction_step(
-    op: &Matmul,
-    gpu: &Gpu,
-    ranges: [&Range<u64>; 4],
-    partial: &Step,
-) -> Result<Step> {
+/// The dispatch after those that leave `parts` parts of sums in scratch memory: adds them and writes C.
+fn reduce(op: &Matmul, gpu: &Gpu, part: &Part, parts: u64) -> Result<Dispatch> {
     let pipeline = gpu.pipeline(&reduction(op.is_stochastic().then_some(op.draw.generator)))?;
-    let mut end = step(op, &pipeline, Form::Direct, ranges)?;
-    let [batches, rows, cols, _] = ranges.map(|range| range.end - range.start);
-    end.params[SPLITS] = partial.params[SPLITS];
-    end.windows[0] = Window::empty();
-    end.windows[1] = Window::empty();
-    end.windows[PARTIALS] = partial.windows[PARTIALS].clone();
+    let [batches, rows, cols, ks] = part.extents();
+    let outputs = batches * rows * cols;
     let [tall, wide] = REDUCTION_TILE;
-    end.groups = [
-        rows.div_ceil(tall) as u32,
-        cols.div_ceil(wide) as u32,
-        batches as u32,
-    ];
-    end.turns = reduction_turns(u64::from(partial.params[SPLITS]));
-    end.work = batches * rows * cols * u64::from(partial.params[SPLITS]);
-    Ok(end)
+    let dispatch = gpu::results(gpu::base(op, &pipeline, part), op, part)
+        .set("flags", gpu::flags(op, true, true))
+        .set("splits", parts)
+        .set("split_k", ks)
+        .bind("a", Words::absent())
+        .bind("b", Words::absent())
+        .bind("partials", Words::scratch(0..outputs * parts))
+        .groups([rows.div_ceil(tall), cols.div_ceil(wide), batches])
+        .work(outputs * parts)
+        .turns(reduction_turns(parts));
+    Ok(dispatch)
 }

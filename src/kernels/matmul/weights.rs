@@ -9,8 +9,8 @@ use crate::cpu::{Cpu, PackedB};
 use crate::device::storage::Storage;
 use crate::device::{Device, Kind, Slot, Tensor};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Offsets, OperandSpec, Plan, StepValues};
-use crate::op::{Args, Arithmetic, Class, Comparison, Op, Verdict, Work};
+use crate::gpu::{OperandSpec, StepValues};
+use crate::op::{Args, Contract, Op, Work};
 use crate::tensor::{DType, Layout};
 
 /// The right operand of many products, `[K, N]` or stored transposed as `[N, K]`, that will not change: weights. The
@@ -125,7 +125,8 @@ impl Device {
     }
 }
 
-/// A product that reads the packed operand where the CPU runs it, and is the product itself everywhere else.
+/// A product that reads the packed operand. Nobody but the CPU device makes one (see [`Device::keep_weights`]): it has
+/// no variants on GPUs.
 #[derive(Clone, Debug)]
 struct Kept {
     matmul: Matmul,
@@ -164,8 +165,8 @@ impl Op for Kept {
         self.matmul.check()
     }
 
-    fn class(&self) -> Class {
-        self.matmul.class()
+    fn contract(&self) -> Contract<'_> {
+        self.matmul.contract()
     }
 
     fn work(&self) -> Work {
@@ -174,22 +175,6 @@ impl Op for Kept {
 
     fn step_values(&self) -> StepValues {
         self.matmul.step_values()
-    }
-
-    fn variants(&self, gpu: &Gpu, offsets: Offsets) -> Vec<&'static str> {
-        self.matmul.variants(gpu, offsets)
-    }
-
-    fn family(&self) -> String {
-        self.matmul.family()
-    }
-
-    fn check_gpu(&self, gpu: &Gpu) -> Result<()> {
-        self.matmul.check_gpu(gpu)
-    }
-
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, offsets: Offsets) -> Result<Plan> {
-        self.matmul.plan_variant(gpu, variant, offsets)
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
@@ -206,14 +191,6 @@ impl Op for Kept {
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         self.matmul.reference(args)
-    }
-
-    fn arithmetic(&self, variant: &str) -> Arithmetic {
-        self.matmul.arithmetic(variant)
-    }
-
-    fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
-        self.matmul.compare(comparison)
     }
 }
 

@@ -1,7 +1,8 @@
 // Matmul through workgroup memory: a group makes TILE by TILE outputs, each lane eight rows by eight columns.
-// After matmul_common.wgsl and what it needs. Constants: TILE (64 or 128), TILE_K (8 or 16; at most as many units
-// as lanes, see below).
+// Constants: TILE (64 or 128), TILE_K (8 or 16; at most as many units as lanes, see below), and those of common.wgsl.
 // Edges have no path of their own: loads are clamped and masked, stores are guarded.
+
+//!use matmul/common.wgsl
 
 const ACROSS: u32 = TILE / 8u; // lanes, and runs of eight, along one side
 const LANES: u32 = ACROSS * ACROSS;
@@ -153,7 +154,7 @@ fn store(unit: u32, slab: u32, u: Unit) {
 }
 
 // Where K is split, group.z counts the parts of every batch, and each part's sums go to a place of their own:
-// `emit` sees the parts as batches. matmul_reduce.wgsl adds them up.
+// `emit` sees the parts as batches. reduce.wgsl adds them up.
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,6 +1,8 @@
-// matmul_vec through workgroup memory, or without (K_LANES 1). After matmul_vec_common.wgsl and what it needs.
+// A matrix by a few vectors, sums shared through workgroup memory, or not shared (K_LANES 1).
 // Constants: OUT_LANES (lanes along the outputs, eight outputs each), K_LANES (lanes that share one output's sum, a
-// power of two; with 1 there is no workgroup memory and no barrier).
+// power of two; with 1 there is no workgroup memory and no barrier), and those of vec_common.wgsl.
+
+//!use matmul/vec_common.wgsl
 
 const LANES: u32 = OUT_LANES * K_LANES;
 

@@ -1,5 +1,7 @@
 // The end of a matmul whose K was split over groups: adds each output's partial sums in ascending order, then does
-// what `emit` does. After matmul_common.wgsl and what it needs. A group makes eight rows by 64 columns.
+// what `emit` does. A group makes eight rows by 64 columns. Constants: those of common.wgsl, all but STOCHASTIC false.
+
+//!use matmul/common.wgsl
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -11,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var sums = Run();
     for (var part = 0u; part < params.splits; part++) {
-        let at = params.partial_offset + ((batch * params.splits + part) * params.m + row) * params.n + col;
+        let at = params.partials_offset + ((batch * params.splits + part) * params.m + row) * params.n + col;
         // Past the last column lie other rows' sums, or nothing: they reach outputs that are not stored.
         sums.lo += bitcast<vec4<f32>>(
             vec4<u32>(partials[at], partials[at + 1u], partials[at + 2u], partials[at + 3u]),

@@ -1,6 +1,6 @@
 // The sums of a product of two bf16 operands on bf16 matrix units with f32 sums (VK_KHR_shader_bfloat16): one part
 // of K for TILE by TILE outputs per group of eight subgroups, each four by two of the unit's matrices, into f32
-// partial sums. matmul_reduce.wgsl adds the parts and does what `emit` of matmul_common.wgsl does.
+// partial sums. reduce.wgsl adds the parts and does what `emit` of common.wgsl does.
 //
 // The one kernel that is not WGSL, which has no bf16: GLSL, compiled beforehand by scripts/spirv.sh, which also says
 // how it is checked. STAND_IN compiles it for f16 operands and the units of Mesa's software driver, which has no bf16:
@@ -9,7 +9,7 @@
 //
 // WHY IT IS WITHIN THE BOUND. Products of bf16 are exact in f32 but for those below 2^-126, which may be flushed or
 // lose bits (the contract's term F: 2^-124 each), and operands below 2^-126, which a unit may take for zero (F
-// again). Of the unit's additions the same is assumed as in matmul_coop.wgsl, whose argument with L = 0 outliers
+// again). Of the unit's additions the same is assumed as in coop.wgsl, whose argument with L = 0 outliers
 // gives at most 2 K roundings by u; a part of K that is split off starts at zero like the first, and adding it is
 // one rounding more for at least one step less: 2 K + 4 holds with alpha, C and bias. No sum on the way passes
 // (1 + gamma) sum |a b|, and where that passes the largest f32 the contract does not compare.
@@ -17,7 +17,7 @@
 // edges, on both sides of each product past K.
 //
 // What WGSL would check is argued here: every read of `a` and `b` is of a run of eight elements that begins before
-// M, N or K, and operands are backed up to whole runs (ops/matmul.rs); every write is to row < m, column < n of a
+// M, N or K, and operands are backed up to whole runs (kernels/matmul/mod.rs); every write is to row < m, column < n of a
 // part that exists. Work past the edges happens in workgroup memory, at indices below its sizes.
 
 #version 460
@@ -53,7 +53,7 @@ const uint FIRST = 32;
 
 layout(local_size_x = LANES) in;
 
-// Params of matmul_common.wgsl.
+// Params of common.wgsl.
 layout(set = 0, binding = 0, std140) uniform Params {
     uint m; // rows, columns and products of this dispatch
     uint n;
@@ -168,7 +168,7 @@ float plain(uint batch, uint i, uint j, uint begin, uint end) {
     return sum;
 }
 
-// Every group of rows and columns in bands of eight, as in matmul_tiled.wgsl: neighbours in time share operands.
+// Every group of rows and columns in bands of eight, as in tiled.wgsl: neighbours in time share operands.
 uvec2 swizzled(uvec2 group, uvec2 groups) {
     const uint BAND = 8;
     const uint index = group.y * groups.x + group.x;

@@ -1,6 +1,8 @@
 // Barrier-free matmul: each lane makes eight rows by eight columns straight from memory.
-// After matmul_common.wgsl and what it needs. Constants: GROUP.
+// Constants: GROUP, and those of common.wgsl.
 // Lanes lie along N, so that one group's lanes share their loads of A.
+
+//!use matmul/common.wgsl
 
 fn row_a(batch: u32, i: u32, k0: u32, whole: bool) -> Run {
     return masked_run(run_a(batch, min(i, params.m - 1u), k0), k0, whole);

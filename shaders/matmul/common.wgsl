@@ -1,13 +1,17 @@
 // What the variants of matmul share: parameters, decoding of the operands, the epilogue.
-// After lib/step.wgsl, lib/bf16.wgsl, a generator, lib/random.wgsl and one of matmul_load_*.wgsl.
 // Constants: A_BF16, B_BF16 (else f32), A_TRANSPOSED (stored [K, M]), B_TRANSPOSED (stored [N, K]), STOCHASTIC.
-// The turns of all loops, here and in the variants, are counted in src/kernels/matmul/form.rs (coop.rs, split.rs): a loop
-// added here is added there.
+// The turns of all loops, here and in the variants, are counted in src/kernels/matmul/form.rs (coop.rs, split.rs): a
+// loop added here is added there. bf16.comp has the same parameters in the same order.
 //
 // Everything moves in runs of eight stored elements: a run is decoded to f32 in one place, `run_a` and `run_b`,
 // which is where other formats plug in. Masks are needed along K only: elements past K (padding, the next row,
 // another operand) may be NaN and would reach every sum, so they are replaced by zeros. Rows and columns past M
 // and N only reach outputs that are not stored.
+
+//!use lib/step.wgsl
+//!use lib/bf16.wgsl
+//!use lib/random.wgsl
+//!use $load
 
 struct Params {
     m: u32, // rows, columns and products of this dispatch
@@ -31,7 +35,7 @@ struct Params {
     b_offset: u32,
     c_offset: u32,
     bias_offset: u32,
-    partial_offset: u32,
+    partials_offset: u32,
     splits: u32, // parts of K that different groups sum (tiled kernel and its reduction; 1 elsewhere)
     split_k: u32, // k of each part
 }
@@ -254,7 +258,7 @@ fn emit(batch: u32, row: u32, col: u32, sums: Run) {
     );
     let end = min(params.n, col + 8u);
     if (params.flags & (FIRST | LAST)) != (FIRST | LAST) {
-        let at = params.partial_offset + (batch * params.m + row) * params.n;
+        let at = params.partials_offset + (batch * params.m + row) * params.n;
         if (params.flags & FIRST) == 0u {
             for (var j = col; j < end; j++) {
                 v[j - col] += bitcast<f32>(partials[at + j]);

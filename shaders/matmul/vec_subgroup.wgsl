@@ -1,7 +1,9 @@
-// matmul_vec where the thick operand lies along K: all lanes share the sums of the same eight outputs, and add
-// them up within subgroups, then over these. After matmul_vec_common.wgsl and what it needs. Constant: LANES.
+// A matrix by a few vectors where the thick operand lies along K: all lanes share the sums of the same eight outputs,
+// and add them up within subgroups, then over these. Constants: LANES, and those of vec_common.wgsl.
 //
 // Nothing is assumed of a subgroup's size, nor of which lanes it has: there are at most as many as lanes.
+
+//!use matmul/vec_common.wgsl
 
 var<workgroup> parts_lo: array<vec4<f32>, VECTORS * LANES>;
 var<workgroup> parts_hi: array<vec4<f32>, VECTORS * LANES>;

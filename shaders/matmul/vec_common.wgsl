@@ -1,7 +1,9 @@
 // Matmul of at most eight rows or at most eight columns, where reading the thick operand once is the cost: what the
-// variants share. After matmul_common.wgsl and what it needs.
+// variants share.
 // Constants: SWAP (at most eight columns: A is thick), VECTORS (rows of the thin operand, rounded up to 1, 2, 4
-// or 8).
+// or 8), and those of common.wgsl.
+
+//!use matmul/common.wgsl
 
 // Eight k of vector v of the thin operand.
 fn thin(batch: u32, v: u32, k0: u32, whole: bool) -> Run {

@@ -1,0 +1,423 @@
+//! Matmul on a GPU: its variants, their kernels, and what every dispatch of a product has.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::cut::{cut, ranges, within};
+use super::form::{Form, GROUP, Kind, along_k, is_thin};
+use super::{Matmul, MatrixLayout, OP, bf16, split};
+use crate::error::{Error, Result};
+use crate::format::random::Generator;
+use crate::gpu::{Dispatch, File, Gpu, Offsets, Permutation, Pipeline, Shader, Words, generator};
+use crate::op::{Variant, Variants};
+use crate::tensor::DType;
+
+/// A file of matmul's folder below `shaders/`.
+macro_rules! file {
+    ($name:literal) => {
+        File::new(
+            concat!("matmul/", $name, ".wgsl"),
+            include_str!(concat!("../../../shaders/matmul/", $name, ".wgsl")),
+        )
+    };
+}
+
+/// The files that matmul's kernels share, and those that fill their slots.
+const FILES: &[File] = &[
+    file!("common"),
+    file!("load_vec4"),
+    file!("load_word"),
+    file!("vec_common"),
+    file!("coop_slabs"),
+    file!("coop_finish"),
+    file!("unit8"),
+    file!("unit16"),
+];
+
+/// A kernel of matmul's.
+macro_rules! shader {
+    ($name:literal) => {{
+        let file = file!($name);
+        Shader::new(file.path, file.text).files(FILES)
+    }};
+}
+
+static DIRECT: Shader = shader!("direct");
+static TILED: Shader = shader!("tiled");
+static VEC: Shader = shader!("vec");
+static VEC_SUBGROUP: Shader = shader!("vec_subgroup");
+pub(super) static REDUCE: Shader = shader!("reduce");
+pub(super) static COOP: Shader = shader!("coop");
+/// Bindings and parameters of the kernel in SPIR-V, for the host alone.
+pub(super) static BF16: Shader = shader!("bf16_interface");
+
+/// A row of the table.
+macro_rules! variant {
+    ($name:literal, $kind:expr) => {
+        Variant {
+            name: $name,
+            serves: |op, gpu, offsets| $kind.serves(op, gpu, offsets),
+            rank: |op, gpu| rank($kind, op, gpu),
+            dispatches: |op, gpu, offsets| dispatches($kind, op, gpu, offsets),
+            permutations: || permutations($kind),
+        }
+    };
+}
+
+pub(in crate::kernels) static VARIANTS: Variants<Matmul> = Variants(&[
+    variant!("vec_subgroup", Kind::VecSubgroup),
+    variant!("vec", Kind::Vec),
+    variant!("vec_serial", Kind::VecSerial),
+    variant!("direct", Kind::Direct),
+    variant!("tiled128", Kind::Tiled128),
+    variant!("tiled64", Kind::Tiled64),
+    variant!("split_k", Kind::SplitK),
+    variant!("coop", Kind::Coop),
+    variant!("bf16", Kind::Bf16),
+]);
+
+/// Units first, then what is made for few rows or columns, then tiles; on software adapters, which emulate units and
+/// pay for barriers, units last and lanes on their own before those that work together.
+fn rank(kind: Kind, op: &Matmul, gpu: &Gpu) -> u32 {
+    let software = gpu.is_software();
+    // Emulated units lose to `direct`; matrix-vector products wait for memory, whatever multiplies.
+    let units_last = software || is_thin(op);
+    let tiles = op.m.div_ceil(128) as u64 * op.n.div_ceil(128) as u64;
+    let many = tiles * op.batch as u64 >= 64;
+    // Few outputs of long sums leave most of a GPU idle unless groups share each sum.
+    let few = split::parts(op, op.m as u64, op.n as u64, op.batch as u64) > 2;
+    match kind {
+        Kind::Bf16 => [0, 91][usize::from(units_last)],
+        Kind::Coop => [1, 90][usize::from(units_last)],
+        Kind::VecSubgroup => [10, 12][usize::from(software)],
+        Kind::Vec => 11,
+        Kind::VecSerial => [12, 10][usize::from(software)],
+        Kind::Direct => [40, 20][usize::from(software)],
+        Kind::Tiled128 if many => 30,
+        Kind::Tiled64 if many => 31,
+        Kind::SplitK if many => 32,
+        Kind::SplitK if few => 30,
+        Kind::Tiled64 if few => 31,
+        Kind::Tiled128 if few => 32,
+        Kind::Tiled64 => 30,
+        Kind::Tiled128 => 31,
+        Kind::SplitK => 32,
+    }
+}
+
+/// How a kernel reads its operands and writes its results.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access {
+    /// Whether loads are of 16 bytes.
+    pub(super) vec4: bool,
+    /// Whether A and B are bf16, else f32.
+    pub(super) bf16: [bool; 2],
+    pub(super) transposed: [bool; 2],
+    /// What results draw from, where they are rounded stochastically.
+    pub(super) draws: Option<Generator>,
+}
+
+impl Access {
+    fn of(op: &Matmul, offsets: Offsets) -> Self {
+        Self {
+            vec4: !offsets.any() && op.a.suits_vec4() && op.b.suits_vec4(),
+            bf16: [op.a, op.b].map(|matrix| matrix.dtype == DType::Bf16),
+            transposed: [op.a.transposed, op.b.transposed],
+            draws: op.is_stochastic().then_some(op.draw.generator),
+        }
+    }
+
+    /// Every one there is.
+    fn all() -> Vec<Self> {
+        let both = [false, true];
+        let mut all = Vec::new();
+        for bits in 0..32usize {
+            let bit = |at: usize| both[(bits >> at) & 1];
+            for draws in [None, Some(Generator::Threefry), Some(Generator::Philox)] {
+                all.push(Self {
+                    vec4: bit(0),
+                    bf16: [bit(1), bit(2)],
+                    transposed: [bit(3), bit(4)],
+                    draws,
+                });
+            }
+        }
+        all
+    }
+
+    /// Fills the slots and sets the constants of common.wgsl.
+    pub(super) fn complete(self, permutation: Permutation) -> Permutation {
+        let load = if self.vec4 {
+            "matmul/load_vec4.wgsl"
+        } else {
+            "matmul/load_word.wgsl"
+        };
+        permutation
+            .fill("load", load)
+            .fill("generator", generator(self.draws.unwrap_or_default()))
+            .constant("A_BF16", self.bf16[0])
+            .constant("B_BF16", self.bf16[1])
+            .constant("A_TRANSPOSED", self.transposed[0])
+            .constant("B_TRANSPOSED", self.transposed[1])
+            .constant("STOCHASTIC", self.draws.is_some())
+    }
+}
+
+fn permutation(form: Form, access: Access) -> Permutation {
+    match form {
+        Form::Direct => access
+            .complete(Permutation::new(&DIRECT))
+            .constant("GROUP", GROUP as u32),
+        Form::Tiled { tile, depth } => access
+            .complete(Permutation::new(&TILED))
+            .constant("TILE", tile)
+            .constant("TILE_K", depth)
+            // Two f32 slabs of each operand.
+            .workgroup_memory(4 * tile * depth * 4),
+        Form::Coop(unit) => access.complete(unit.permutation()),
+        Form::Bf16(unit) => bf16::permutation(unit, access.transposed),
+        Form::Vec {
+            swap,
+            vectors,
+            out_lanes,
+            k_lanes,
+            subgroups,
+        } => {
+            let shader = if subgroups > 0 { &VEC_SUBGROUP } else { &VEC };
+            let common = access
+                .complete(Permutation::new(shader))
+                .constant("SWAP", swap)
+                .constant("VECTORS", vectors);
+            if subgroups > 0 {
+                common.enable("subgroups").constant("LANES", k_lanes)
+            } else {
+                common
+                    .constant("OUT_LANES", out_lanes)
+                    .constant("K_LANES", k_lanes)
+            }
+        }
+    }
+}
+
+/// Every permutation of a variant, those of the dispatches that end it included.
+fn permutations(kind: Kind) -> Vec<Permutation> {
+    let serves = |form: Form, access: &Access| match (kind, form) {
+        (Kind::VecSubgroup, Form::Vec { swap, .. }) => along_k(swap, access.transposed),
+        (Kind::Coop, _) => access.bf16 == [true; 2],
+        // It makes sums of bf16, with 16-byte loads, and leaves the rest to the reduction.
+        (Kind::Bf16, _) => access.vec4 && access.bf16 == [true; 2] && access.draws.is_none(),
+        (
+            Kind::VecSubgroup
+            | Kind::Vec
+            | Kind::VecSerial
+            | Kind::Direct
+            | Kind::Tiled128
+            | Kind::Tiled64
+            | Kind::SplitK,
+            _,
+        ) => true,
+    };
+    let mut all = Vec::new();
+    for form in kind.forms() {
+        let accesses = Access::all().into_iter().filter(|access| serves(form, access));
+        all.extend(accesses.map(|access| permutation(form, access)));
+    }
+    if matches!(kind, Kind::SplitK | Kind::Bf16) {
+        let draws = [None, Some(Generator::Threefry), Some(Generator::Philox)];
+        all.extend(draws.map(split::reduction));
+    }
+    all
+}
+
+fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> Result<Vec<Dispatch>> {
+    if op.is_empty() {
+        return Ok(Vec::new());
+    }
+    let form = kind.form(op, gpu).ok_or_else(|| Error::Unsupported {
+        op: OP,
+        what: format!("variant {kind:?}"),
+        device: "a GPU without matrix units that its kernel is written for",
+    })?;
+    let pipeline = gpu.pipeline(&permutation(form, Access::of(op, offsets)))?;
+    match kind {
+        Kind::Bf16 => split::sums_then_reduction(op, gpu, &pipeline, form),
+        Kind::SplitK => split::shared_sums(op, gpu, &pipeline, form),
+        Kind::VecSubgroup
+        | Kind::Vec
+        | Kind::VecSerial
+        | Kind::Direct
+        | Kind::Tiled128
+        | Kind::Tiled64
+        | Kind::Coop => {
+            let cut = cut(op, gpu, form.tile(), false, form.turns().deepest(OP, gpu)?)?;
+            let mut dispatches = Vec::new();
+            for batches in ranges(op.batch as u64, cut.batches) {
+                dispatches.extend(cut_products(op, &pipeline, form, &cut, &batches));
+            }
+            Ok(dispatches)
+        }
+    }
+}
+
+/// The dispatches of a range of batches, cut.
+pub(super) fn cut_products(
+    op: &Matmul,
+    pipeline: &Arc<Pipeline>,
+    form: Form,
+    cut: &super::cut::Cut,
+    outer: &Range<u64>,
+) -> Vec<Dispatch> {
+    let (m, n, k) = (op.m as u64, op.n as u64, op.terms() as u64);
+    let mut dispatches = Vec::new();
+    for batches in within(outer, cut.batches) {
+        for cols in ranges(n, cut.cols) {
+            for rows in ranges(m, cut.rows) {
+                // K = 0 still has an epilogue.
+                for ks in ranges(k.max(1), cut.ks) {
+                    let part = Part {
+                        batches: batches.clone(),
+                        rows: rows.clone(),
+                        cols: cols.clone(),
+                        ks: ks.start..ks.end.min(k),
+                    };
+                    dispatches.push(product(op, pipeline, form, &part));
+                }
+            }
+        }
+    }
+    dispatches
+}
+
+/// The part of a product that one dispatch makes.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) batches: Range<u64>,
+    pub(super) rows: Range<u64>,
+    pub(super) cols: Range<u64>,
+    pub(super) ks: Range<u64>,
+}
+
+const fn len(range: &Range<u64>) -> u64 {
+    range.end - range.start
+}
+
+impl Part {
+    /// Batches, rows, columns and k.
+    pub(super) const fn extents(&self) -> [u64; 4] {
+        [
+            len(&self.batches),
+            len(&self.rows),
+            len(&self.cols),
+            len(&self.ks),
+        ]
+    }
+}
+
+// The flags of shaders/matmul/common.wgsl.
+const BETA: u32 = 1;
+const BIAS_F32: u32 = 2;
+const BIAS_BF16: u32 = 4;
+const RELU: u32 = 8;
+const C_BF16: u32 = 16;
+pub(super) const FIRST: u32 = 32;
+const LAST: u32 = 64;
+
+/// What is to be done beside adding up products, for parts of K that begin and end it or do not.
+pub(super) fn flags(op: &Matmul, first: bool, last: bool) -> u32 {
+    let all = [
+        (BETA, op.reads_c()),
+        (BIAS_F32, op.bias == Some(DType::F32)),
+        (BIAS_BF16, op.bias == Some(DType::Bf16)),
+        (RELU, op.relu),
+        (C_BF16, op.c.dtype == DType::Bf16),
+        (FIRST, first),
+        (LAST, last),
+    ];
+    all.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag).sum()
+}
+
+/// A dispatch of a part with what does not depend on who makes it and where its sums go.
+pub(super) fn base(op: &Matmul, pipeline: &Arc<Pipeline>, part: &Part) -> Dispatch {
+    let (m, n) = (op.m as u64, op.n as u64);
+    let [batches, rows, cols, ks] = part.extents();
+    // A distance that the dispatch does not go may pass 32 bits.
+    let apart = |count: u64, words: u64| if count > 1 { words } else { 0 };
+    let ld = |matrix: &MatrixLayout, rows| apart(rows, matrix.dtype.words(matrix.ld as u64));
+    let stride = |matrix: &MatrixLayout| apart(batches, matrix.word(1, 0, 0));
+    Dispatch::new(pipeline)
+        .set("m", rows)
+        .set("n", cols)
+        .set("k", ks)
+        .set("a_ld", ld(&op.a, if op.a.transposed { ks } else { rows }))
+        .set("b_ld", ld(&op.b, if op.b.transposed { cols } else { ks }))
+        .set("c_ld", ld(&op.c, rows))
+        .set("a_batch", stride(&op.a))
+        .set("b_batch", stride(&op.b))
+        .set("c_batch", stride(&op.c))
+        .set("alpha", op.alpha.get())
+        .set("beta", op.beta.get())
+        .set_wide(
+            ["base_lo", "base_hi"],
+            (part.batches.start * m + part.rows.start) * n + part.cols.start,
+        )
+        .set("index_row", n)
+        .set("index_batch", apart(batches, m * n))
+        .set("stream", op.draw.stream)
+}
+
+/// Binds A and B.
+pub(super) fn operands(dispatch: Dispatch, op: &Matmul, part: &Part) -> Dispatch {
+    let Part {
+        batches,
+        rows,
+        cols,
+        ks,
+    } = part;
+    let read = |name, matrix: &MatrixLayout, row: &Range<u64>, col: &Range<u64>| {
+        if ks.is_empty() {
+            return Words::absent();
+        }
+        let first = matrix.word(batches.start, row.start, col.start);
+        let words = matrix.words_read(len(batches), len(row), len(col));
+        Words::of(name, first..first + words)
+    };
+    let a = if op.a.transposed { [ks, rows] } else { [rows, ks] };
+    let b = if op.b.transposed { [cols, ks] } else { [ks, cols] };
+    dispatch
+        .bind("a", read("a", &op.a, a[0], a[1]))
+        .bind("b", read("b", &op.b, b[0], b[1]))
+}
+
+/// Binds the bias and C.
+pub(super) fn results(dispatch: Dispatch, op: &Matmul, part: &Part) -> Dispatch {
+    let bias = op.bias.map_or(Words::absent(), |dtype| {
+        let first = dtype.words(part.cols.start);
+        Words::of("bias", first..first + dtype.words(len(&part.cols)))
+    });
+    let first = op.c.word(part.batches.start, part.rows.start, part.cols.start);
+    let [batches, rows, cols, _] = part.extents();
+    let words = op.c.words(batches, rows, cols);
+    dispatch
+        .bind("bias", bias)
+        .bind("c", Words::of("c", first..first + words))
+}
+
+/// The dispatch of a part whose groups go through all of its k: it writes C if that is all of K, and else passes sums
+/// on from one part to the next.
+pub(super) fn product(op: &Matmul, pipeline: &Arc<Pipeline>, form: Form, part: &Part) -> Dispatch {
+    let (k, [batches, rows, cols, ks]) = (op.terms() as u64, part.extents());
+    let sums = batches * rows * cols;
+    let partials = if ks < k {
+        Words::scratch(0..sums)
+    } else {
+        Words::absent()
+    };
+    results(operands(base(op, pipeline, part), op, part), op, part)
+        .set("flags", flags(op, part.ks.start == 0, part.ks.end == k))
+        .set("splits", 1u32)
+        .set("split_k", ks)
+        .bind("partials", partials)
+        .groups(form.groups(rows, cols, batches))
+        .work(sums * ks.max(1))
+        .turns(form.turns().of(ks))
+}
