@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use fewbit::Device;
 use fewbit::check::{BenchCase, Case, bench_cases};
 use fewbit::gpu::{Gpu, Operand, PlanRequest, StepBuffer};
-use fewbit::ops::{Arg, Args};
+use fewbit::op::{Arg, Args};
 
 fn kernels(criterion: &mut Criterion) {
     let device = Device::auto_blocking().expect("a device");

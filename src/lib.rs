@@ -5,7 +5,8 @@
 //! a class that says what its results may differ by (see [`op::contract`]).
 //!
 //! ```
-//! use fewbit::ops::{Convert, Op as _};
+//! use fewbit::kernels::Convert;
+//! use fewbit::op::Op as _;
 //! use fewbit::{Device, tensor::DType};
 //!
 //! fn main() -> fewbit::Result<()> {
@@ -76,14 +77,7 @@ pub mod kernels;
 #[cfg(feature = "nn")]
 pub mod nn;
 pub mod op;
-pub mod shaders;
 pub mod tensor;
-
-/// Operations and what they are made of, by their old name.
-pub mod ops {
-    pub use crate::kernels::*;
-    pub use crate::op::*;
-}
 
 pub use device::{Device, Tensor};
 pub use error::{Error, Result};

@@ -14,8 +14,9 @@ use common::{Suite, open};
 
 use fewbit::format::random::{Draw, Generator, half_word};
 use fewbit::format::{Rounding, bf16};
+use fewbit::kernels::{Fmac, FmacMatmul};
 use fewbit::kernels::{float_fmac_exact, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits};
-use fewbit::ops::{Arg, Args, Fmac, FmacMatmul, Op};
+use fewbit::op::{Arg, Args, Op};
 use fewbit::{Error, Tensor};
 
 fn main() {
@@ -429,7 +430,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
         let refused = op.plan(&borrowed, &float);
         assert!(matches!(refused, Err(Error::Value { what: "variant", .. })));
     }
-    let exact = fewbit::ops::probe_float_fmac_blocking(&borrowed).unwrap();
+    let exact = fewbit::kernels::probe_float_fmac_blocking(&borrowed).unwrap();
     eprintln!("{}: float FMAC exact: {exact}", owned.info().name);
     assert_eq!(float_fmac_exact(&borrowed.clone()), Some(exact));
     let preferred = if exact { "float" } else { "integer" };
@@ -446,7 +447,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
         "another handle knows nothing of it"
     );
     assert_eq!(
-        pollster::block_on(fewbit::ops::probe_float_fmac(&owned)).unwrap(),
+        pollster::block_on(fewbit::kernels::probe_float_fmac(&owned)).unwrap(),
         exact
     );
 }

@@ -9,7 +9,8 @@ use common::{Suite, foreign};
 use fewbit::device::Program;
 use fewbit::format::{Rounding, random::Draw};
 use fewbit::gpu::{Gpu, StepValues};
-use fewbit::ops::{Convert, Copy, Op as _};
+use fewbit::kernels::{Convert, Copy};
+use fewbit::op::Op as _;
 use fewbit::tensor::{DType, Layout};
 use fewbit::{Device, Error};
 

@@ -38,7 +38,7 @@ fn main() {
         match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
             Ok(gpu) => {
                 // Without a probe the float variant of FMAC would not run.
-                let _ = fewbit::ops::probe_float_fmac_blocking(&gpu);
+                let _ = fewbit::kernels::probe_float_fmac_blocking(&gpu);
                 // The OpenGL path of a software adapter is a second back end, slow: small shapes only.
                 let effort = if gl { Effort::Quick } else { Effort::Full };
                 places.push(Place::new(name.clone(), Device::from_gpu(gpu), effort));
@@ -224,8 +224,8 @@ fn experimental() -> wgpu::ExperimentalFeatures {
 
 fn serves_on_matrix_units(gpu: &Gpu) -> bool {
     let bf16 = fewbit::tensor::DType::Bf16;
-    let op = fewbit::ops::Matmul::new(64, 64, 64).types(bf16, bf16, bf16);
-    fewbit::ops::Op::variants(&op, gpu, Offsets::Vec4).contains(&"coop")
+    let op = fewbit::kernels::Matmul::new(64, 64, 64).types(bf16, bf16, bf16);
+    fewbit::op::Op::variants(&op, gpu, Offsets::Vec4).contains(&"coop")
 }
 
 /// A device under test.

@@ -10,7 +10,8 @@ use common::{Suite, open};
 use fewbit::Error;
 use fewbit::format::block::BfpFormat;
 use fewbit::gpu::{Gpu, PlanRequest};
-use fewbit::ops::{BfpMatmul, FmacMatmul, Matmul, Op};
+use fewbit::kernels::{BfpMatmul, FmacMatmul, Matmul};
+use fewbit::op::Op;
 
 fn main() {
     Suite::new()

@@ -12,10 +12,11 @@ use common::{Suite, foreign, open, open_adapter, opengl_adapter};
 use fewbit::gpu::{
     AdapterChoice, Gpu, GpuOptions, Offsets, Operand, PlanRequest, ReadBack, StepBuffer, StepValues,
 };
-use fewbit::ops::{Args, Ceiling, CeilingKind, Convert, Copy, Op, Spmv};
+use fewbit::kernels::{Ceiling, CeilingKind, Convert, Copy, Spmv};
+use fewbit::op::{Args, Op};
 use fewbit::tensor::DType;
 use fewbit::{Device, Error, wgpu};
-use outside::a_trio_from_outside_the_crate_runs;
+use outside::a_kernel_from_outside_the_crate_runs;
 
 fn main() {
     Suite::new()
@@ -48,13 +49,13 @@ fn main() {
             "a_destroyed_device_is_lost_at_the_next_call",
             a_destroyed_device_is_lost_at_the_next_call,
         )
-        .cpu("a_trio_from_outside_the_crate_runs_on_the_host", || {
-            a_trio_from_outside_the_crate_runs(vec![Device::reference(), Device::cpu()]);
+        .cpu("a_kernel_from_outside_the_crate_runs_on_the_host", || {
+            a_kernel_from_outside_the_crate_runs(vec![Device::reference(), Device::cpu()]);
         })
         .gpu(
-            "a_trio_from_outside_the_crate_runs_on_a_gpu_and_checked_finds_a_wrong_one",
+            "a_kernel_from_outside_the_crate_runs_on_a_gpu_and_checked_finds_a_wrong_one",
             || {
-                a_trio_from_outside_the_crate_runs(vec![Device::gpu_blocking().expect("a GPU")]);
+                a_kernel_from_outside_the_crate_runs(vec![Device::gpu_blocking().expect("a GPU")]);
             },
         )
         .run();
@@ -177,8 +178,8 @@ fn step_values_change_between_two_records_of_one_submit() {
         let got = back.read_blocking().expect("words");
         let mut want = vec![0u32; 32];
         let operands = vec![
-            fewbit::ops::Arg::Read(&[0x3f80_8000; 64]),
-            fewbit::ops::Arg::Write(&mut want),
+            fewbit::op::Arg::Read(&[0x3f80_8000; 64]),
+            fewbit::op::Arg::Write(&mut want),
         ];
         op.reference(Args::new(operands, at(number)))
             .expect("the reference");

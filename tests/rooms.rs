@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `src/`, in their order; `gpu` and `cpu` do not know each other.
-const ROOMS: [&str; 16] = [
-    "format", "shaders", "error", "file", "tensor", "gpu", "cpu", "op", "device", "kernels", "check", "io",
-    "nn", "compress", "model", "lib",
+const ROOMS: [&str; 15] = [
+    "format", "error", "file", "tensor", "gpu", "cpu", "op", "device", "kernels", "check", "io", "nn",
+    "compress", "model", "lib",
 ];
 
 /// What a specification may use: its formats, its operands' layouts, what an operation is, and its own folder.

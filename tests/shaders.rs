@@ -37,7 +37,7 @@ fn reflect(permutation: &Permutation) -> naga::Module {
 
 #[test]
 fn bindings_match_the_shaders() {
-    let permutations = fewbit::ops::permutations();
+    let permutations = fewbit::kernels::permutations();
     assert!(
         permutations.len() > 10,
         "the list of permutations is empty or nearly so"

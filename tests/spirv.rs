@@ -84,7 +84,7 @@ fn reflect(module: &[u8]) -> Vec<(u32, BindingKind, String)> {
 
 fn bindings_match() -> Result<(), Failed> {
     // Those of matmul, of which the kernel takes four.
-    let permutations = fewbit::ops::permutations();
+    let permutations = fewbit::kernels::permutations();
     let matmul = permutations
         .iter()
         .find(|permutation| permutation.name() == "matmul/bf16_interface")

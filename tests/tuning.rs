@@ -11,10 +11,11 @@ use common::Suite;
 
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{
-    AdapterChoice, Binding, Cache, Gpu, GpuOptions, Kernel, Offsets, OperandSpec, Permutation, Plan,
-    PlanRequest, Step, StepValues, Tuning, Window,
+    AdapterChoice, Cache, Dispatch, Gpu, GpuOptions, Offsets, OperandSpec, Permutation, PlanRequest, Shader,
+    Tuning, Words,
 };
-use fewbit::ops::{Args, Class, Matmul, Op, Work};
+use fewbit::kernels::Matmul;
+use fewbit::op::{Args, Op, Table, Variant, Variants};
 use fewbit::{Device, Error, Result};
 
 fn main() {
@@ -71,18 +72,15 @@ fn folder(name: &str) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Sevens;
 
-const BINDINGS: &[Binding] = &[Binding::params(4), Binding::write("y")];
+static BROKEN: Shader = Shader::new("sevens_broken", "this is no WGSL");
 
-static BROKEN: Kernel = Kernel {
-    name: "sevens_broken",
-    sources: &["this is no WGSL"],
-    bindings: BINDINGS,
-};
-
-static SPIN: Kernel = Kernel {
-    name: "sevens_spin",
-    sources: &["
-struct Params { spins: u32, y_offset: u32, unused_a: u32, unused_b: u32 }
+static SPIN: Shader = Shader::new(
+    "sevens_spin",
+    "
+struct Params {
+    spins: u32,
+    y_offset: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 @compute @workgroup_size(1)
@@ -93,9 +91,34 @@ fn main() {
     }
     // Always 7, which no compiler finds out.
     y[params.y_offset] = select(7u, 8u, x == 1u && params.spins == 77u);
-}"],
-    bindings: BINDINGS,
-};
+}",
+);
+
+static VARIANTS: Variants<Sevens> = Variants(&[
+    row("broken", |_, _| 0, |_, gpu, _| dispatches(gpu, &BROKEN, 0)),
+    row("slow", |_, _| 1, |_, gpu, _| dispatches(gpu, &SPIN, 20_000_000)),
+    row("fast", |_, _| 2, |_, gpu, _| dispatches(gpu, &SPIN, 0)),
+]);
+
+type Dispatches = fn(&Sevens, &Gpu, Offsets) -> Result<Vec<Dispatch>>;
+
+const fn row(name: &'static str, rank: fn(&Sevens, &Gpu) -> u32, dispatches: Dispatches) -> Variant<Sevens> {
+    Variant {
+        name,
+        serves: |_, _, _| true,
+        rank,
+        dispatches,
+        permutations: Vec::new,
+    }
+}
+
+fn dispatches(gpu: &Gpu, shader: &'static Shader, spins: u32) -> Result<Vec<Dispatch>> {
+    let dispatch = Dispatch::new(&gpu.pipeline(&Permutation::new(shader))?)
+        .set("spins", spins)
+        .bind("y", Words::of("y", 0..1))
+        .work(1);
+    Ok(vec![dispatch])
+}
 
 impl Op for Sevens {
     fn name(&self) -> &'static str {
@@ -107,34 +130,8 @@ impl Op for Sevens {
     fn check(&self) -> Result<()> {
         Ok(())
     }
-    fn class(&self) -> Class {
-        Class::Exact
-    }
-    fn work(&self) -> Work {
-        Work::default()
-    }
-    fn variants(&self, _: &Gpu, _: Offsets) -> Vec<&'static str> {
-        vec!["broken", "slow", "fast"]
-    }
-    fn plan_variant(&self, gpu: &Gpu, variant: &'static str, _: Offsets) -> Result<Plan> {
-        let kernel = if variant == "broken" { &BROKEN } else { &SPIN };
-        let spins = if variant == "slow" { 20_000_000 } else { 0 };
-        let step = Step {
-            pipeline: gpu.pipeline(&Permutation::new(kernel))?,
-            params: vec![spins, 0, 0, 0],
-            windows: vec![Window::of(0, 0, 1, 1)],
-            groups: [1, 1, 1],
-            work: 1,
-            turns: 1,
-        };
-        Plan::from_steps(
-            gpu,
-            "sevens",
-            variant,
-            self.operands(),
-            vec![step],
-            StepValues::default(),
-        )
+    fn table(&self) -> &'static dyn Table {
+        &VARIANTS
     }
     fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
         self.reference(args)

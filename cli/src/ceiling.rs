@@ -3,7 +3,7 @@
 use fewbit::Device;
 use fewbit::check::Case;
 use fewbit::gpu::{Access, Offsets, PlanRequest};
-use fewbit::ops::Work;
+use fewbit::op::Work;
 
 use super::Stop;
 use super::host::forks;
@@ -211,7 +211,7 @@ fn binding(bounds: &Bounds) -> Bound {
 #[cfg(test)]
 mod tests {
     use fewbit::check::Effort;
-    use fewbit::ops::Copy;
+    use fewbit::kernels::Copy;
 
     use super::super::yardsticks::Kind;
     use super::*;

@@ -7,7 +7,7 @@ use clap::Args;
 use fewbit::Device;
 use fewbit::check::{self, Case, Effort, Report};
 use fewbit::cpu::Cpu;
-use fewbit::ops::{Class, Verdict};
+use fewbit::op::{Class, Verdict};
 
 use super::options::Weak;
 use super::output::{Output, Row};
@@ -220,7 +220,7 @@ pub(crate) fn float_fmac(device: &Device, output: &mut Output) -> Result<(), Sto
     let Some(gpu) = device.as_gpu() else {
         return Ok(());
     };
-    output.line(match fewbit::ops::probe_float_fmac_blocking(gpu)? {
+    output.line(match fewbit::kernels::probe_float_fmac_blocking(gpu)? {
         true => "f32 additions were found to round as the reference's: float FMAC is checked and preferred",
         false => "f32 additions were found to round otherwise: only integer FMAC serves here",
     });

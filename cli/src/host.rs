@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fewbit::Device;
 use fewbit::check::Case;
 use fewbit::cpu::Cpu;
-use fewbit::ops::{Arg, Args, Op};
+use fewbit::op::{Arg, Args, Op};
 use fewbit::tensor::HostBuffer;
 
 use super::Stop;

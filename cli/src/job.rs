@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 
 use fewbit::Device;
 use fewbit::check::{self, Case, Effort, Report};
-use fewbit::ops::{Class, Verdict};
+use fewbit::op::{Class, Verdict};
 
 use super::bench::{HEADER, cells, figures, variant_name, variants};
 use super::check::{failed, float_fmac, told, words};

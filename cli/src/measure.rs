@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fewbit::Device;
 use fewbit::check::Case;
 use fewbit::gpu::{BoundPlan, Gpu, Offsets, Operand, PlanRequest, ReadBack, StepBuffer};
-use fewbit::ops::Op;
+use fewbit::op::Op;
 use fewbit::tensor::HostBuffer;
 use fewbit::wgpu;
 

@@ -4,7 +4,8 @@ use fewbit::Device;
 use fewbit::check::{Case, Effort};
 use fewbit::cpu::Cpu;
 use fewbit::gpu::Offsets;
-use fewbit::ops::{Ceiling, CeilingKind, Copy, Op, Relu, Work};
+use fewbit::kernels::{Ceiling, CeilingKind, Copy, Relu};
+use fewbit::op::{Op, Work};
 use fewbit::tensor::DType;
 
 use super::Stop;

@@ -11,10 +11,11 @@ mod cache;
 mod dispatch;
 mod errors;
 mod foreign;
-mod kernel;
+
 mod library;
 mod open;
 mod operand;
+mod permutation;
 mod pieces;
 mod pipeline;
 mod plan;
@@ -35,13 +36,13 @@ pub use bound::BoundPlan;
 #[cfg(feature = "tune")]
 pub use cache::Cache;
 pub use dispatch::{Dispatch, Parameter, Words};
-pub use kernel::{Binding, BindingKind, CORE_WORKGROUP_MEMORY, Constant, Kernel, Permutation, Text};
 pub use library::{File, LIBRARY, generator};
 pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};
+pub use permutation::{Binding, BindingKind, CORE_WORKGROUP_MEMORY, Constant, Permutation};
 pub use pieces::{Piece, pieces};
 pub use pipeline::Pipeline;
-pub use plan::{Plan, Step, Window};
+pub use plan::Plan;
 pub use readback::ReadBack;
 pub use request::{Offsets, PlanRequest, split_rows, spread_groups};
 pub use shader::{Interface, Shader};

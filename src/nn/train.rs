@@ -9,8 +9,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
 use crate::gpu::StepValues;
-use crate::tensor::element::load;
-use crate::tensor::{DType, HostBuffer, alloc};
+use crate::tensor::{DType, HostBuffer, View, alloc};
 
 /// What is trained, and how; the formats are the [`Recipe`]'s.
 #[derive(Clone, Debug, PartialEq)]
@@ -207,7 +206,8 @@ impl Trainer {
             let logits = self.network.program.read(self.network.logits).await?;
             for (row, &image) in images.iter().enumerate() {
                 let start = row * mlp::ld(dtype, classes);
-                let logit = |class: usize| load(dtype, logits.words(), start + class);
+                let logit =
+                    |class: usize| View::vector(dtype, logits.len()).load(logits.words(), 0, start + class);
                 for class in 0..classes {
                     self.finite("a logit", logit(class))?;
                 }
@@ -265,7 +265,9 @@ impl Trainer {
         let losses = self.network.program.read(self.network.loss).await?;
         let dtype = mlp::loss_type(&self.recipe);
         let batch = self.options.batch;
-        let sum: f64 = (0..batch).map(|row| load(dtype, losses.words(), row)).sum();
+        let sum: f64 = (0..batch)
+            .map(|row| View::vector(dtype, batch).load(losses.words(), 0, row))
+            .sum();
         Ok(sum / batch as f64)
     }
 
@@ -393,8 +395,8 @@ mod tests {
         let halves = batch(DType::Bf16, &all, 3, &[0], 1)?;
         assert_eq!(halves, [0x3f80_0000, u32::from(bf16::from_f32(0.2)), 0, 0]);
         let doubles = batch(DType::F64, &all, 3, &[0], 1)?;
-        assert_eq!(load(DType::F64, &doubles, 2), 0.2);
-        assert_eq!(load(DType::F64, &doubles, 3), 0.0);
+        assert_eq!(View::vector(DType::F64, 4).load(&doubles, 0, 2), 0.2);
+        assert_eq!(View::vector(DType::F64, 4).load(&doubles, 0, 3), 0.0);
         Ok(())
     }
 }

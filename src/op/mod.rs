@@ -208,35 +208,6 @@ pub(crate) fn about(size: usize) -> String {
     }
 }
 
-/// Checks a leading dimension: at least the columns, and even for packed 16-bit elements.
-pub(crate) fn check_ld(
-    op: &'static str,
-    operand: &'static str,
-    dtype: DType,
-    cols: usize,
-    ld: usize,
-) -> Result<()> {
-    if ld < cols {
-        return Err(Error::Value {
-            op,
-            what: "leading dimension",
-            value: format!("{ld} ({operand} has {cols} columns)"),
-            expected: "at least the columns",
-        });
-    }
-    if dtype.bits() == 16 && !ld.is_multiple_of(2) {
-        let (what, value) = ("leading dimension", ld as u64);
-        return Err(Error::Alignment {
-            op,
-            operand,
-            what,
-            value,
-            multiple: 2,
-        });
-    }
-    Ok(())
-}
-
 /// Checks an extent against a limit.
 pub(crate) fn check_limit(op: &'static str, what: &'static str, value: u64, limit: u64) -> Result<()> {
     if value > limit {

@@ -2,7 +2,6 @@
 
 pub(crate) mod alloc;
 mod csr;
-pub(crate) mod element;
 mod host;
 mod layout;
 mod view;

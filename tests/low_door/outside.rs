@@ -1,10 +1,8 @@
-//! A trio from outside the crate.
+//! A kernel from outside the crate.
 
 use fewbit::cpu::Cpu;
-use fewbit::gpu::{
-    Binding, Gpu, Kernel, Offsets, OperandSpec, Permutation, Plan, Step, StepValues, Window, spread_groups,
-};
-use fewbit::ops::{Args, Class, Op, Work};
+use fewbit::gpu::{Dispatch, OperandSpec, Permutation, Shader, Words};
+use fewbit::op::{Args, Op, Table, Variant, Variants};
 use fewbit::{Device, Error, Result};
 
 /// y = x ^ mask.
@@ -15,10 +13,15 @@ struct Xor {
     broken: bool,
 }
 
-static XOR: Kernel = Kernel {
-    name: "xor",
-    sources: &["
-struct Params { count: u32, mask: u32, x_offset: u32, y_offset: u32 }
+static XOR: Shader = Shader::new(
+    "xor/xor.wgsl",
+    "
+struct Params {
+    count: u32,
+    mask: u32,
+    x_offset: u32,
+    y_offset: u32,
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
@@ -27,9 +30,25 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x < params.count {
         y[params.y_offset + id.x] = x[params.x_offset + id.x] ^ params.mask;
     }
-}"],
-    bindings: &[Binding::params(4), Binding::read("x"), Binding::write("y")],
-};
+}",
+);
+
+static VARIANTS: Variants<Xor> = Variants(&[Variant {
+    name: "only",
+    serves: |_, _, _| true,
+    rank: |_, _| 0,
+    dispatches: |op, gpu, _| {
+        let dispatch = Dispatch::new(&gpu.pipeline(&Permutation::new(&XOR))?)
+            .set("count", op.words)
+            .set("mask", op.mask ^ u32::from(op.broken))
+            .bind("x", Words::of("x", 0..op.words))
+            .bind("y", Words::of("y", 0..op.words))
+            .linear_groups(gpu, op.words.div_ceil(64))
+            .work(op.words);
+        Ok(vec![dispatch])
+    },
+    permutations: || vec![Permutation::new(&XOR)],
+}]);
 
 impl Op for Xor {
     fn name(&self) -> &'static str {
@@ -44,32 +63,8 @@ impl Op for Xor {
     fn check(&self) -> Result<()> {
         Ok(())
     }
-    fn class(&self) -> Class {
-        Class::Exact
-    }
-    fn work(&self) -> Work {
-        Work::default()
-    }
-    fn variants(&self, _: &Gpu, _: Offsets) -> Vec<&'static str> {
-        vec!["only"]
-    }
-    fn plan_variant(&self, gpu: &Gpu, _: &'static str, _: Offsets) -> Result<Plan> {
-        let step = Step {
-            pipeline: gpu.pipeline(&Permutation::new(&XOR))?,
-            params: vec![self.words as u32, self.mask ^ u32::from(self.broken), 0, 0],
-            windows: vec![Window::of(0, 0, self.words, 2), Window::of(1, 0, self.words, 3)],
-            groups: spread_groups(gpu, self.words.div_ceil(64)),
-            work: self.words,
-            turns: 1,
-        };
-        Plan::from_steps(
-            gpu,
-            "xor",
-            "only",
-            self.operands(),
-            vec![step],
-            StepValues::default(),
-        )
+    fn table(&self) -> &'static dyn Table {
+        &VARIANTS
     }
     fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
         self.reference(args)
@@ -84,7 +79,7 @@ impl Op for Xor {
 }
 
 /// And `checked` finds a wrong one.
-pub(crate) fn a_trio_from_outside_the_crate_runs(devices: Vec<Device>) {
+pub(crate) fn a_kernel_from_outside_the_crate_runs(devices: Vec<Device>) {
     let values: Vec<f32> = (0..100).map(|i| i as f32).collect();
     for device in devices {
         let checked = Device::checked(device.clone());

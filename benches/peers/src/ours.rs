@@ -3,7 +3,7 @@
 use fewbit::Device;
 use fewbit::cpu::{Cpu, GemmParams, PackedB, Sink, Source, gemm_packed};
 use fewbit::gpu::{BoundPlan, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
-use fewbit::ops::{Arg, Args, Op};
+use fewbit::op::{Arg, Args, Op};
 
 use crate::problem::{Data, Problem, Shape};
 

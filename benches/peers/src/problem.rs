@@ -1,6 +1,7 @@
 //! The shapes, their data, and what a right result is.
 
-use fewbit::ops::{Matmul, Op, Spmm, Spmv};
+use fewbit::kernels::{Matmul, Spmm, Spmv};
+use fewbit::op::{Op};
 use fewbit::tensor::DType::{Bf16, F32, U16, U32};
 
 /// What is computed.

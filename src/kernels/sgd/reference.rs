@@ -2,7 +2,6 @@ use super::{Rates, Sgd, SgdOperands};
 use crate::format::bf16;
 use crate::format::random::Draw;
 use crate::tensor::DType;
-use crate::tensor::element::{load, store_f64, store_half};
 
 /// `v' = mu v + (g + decay w)`, `w' = w - rate v'`, in f64, stored as `op` says; `w'` uses `v'` before rounding.
 pub(crate) fn sgd(op: &Sgd, (w_draw, v_draw): (Draw, Draw), rates: &Rates, operands: SgdOperands<'_>) {
@@ -15,37 +14,35 @@ pub(crate) fn sgd(op: &Sgd, (w_draw, v_draw): (Draw, Draw), rates: &Rates, opera
         v_kept,
     } = operands;
     let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
+    let (g_view, w_view, v_view) = (op.g(), op.w(), op.v());
     for row in 0..op.rows {
         for col in 0..op.cols {
-            let (at_w, at_v) = (row * op.w_ld + col, row * op.v_ld + col);
-            let before = load(op.w, w, at_w);
-            let gradient = load(op.g, g, row * op.g_ld + col);
-            let velocity = momentum * load(op.v, v, at_v) + (gradient + decay * before);
+            let before = w_view.load(w, row, col);
+            let gradient = g_view.load(g, row, col);
+            let velocity = momentum * v_view.load(v, row, col) + (gradient + decay * before);
             let after = before - rate * velocity;
-            let (w_bits, v_bits) = ((after as f32).to_bits(), (velocity as f32).to_bits());
             let index = row * op.cols + col;
-            let last = col + 1 == op.cols;
             if op.keep_f32 {
-                (w_kept[index], v_kept[index]) = (w_bits, v_bits);
+                w_kept[index] = (after as f32).to_bits();
+                v_kept[index] = (velocity as f32).to_bits();
             }
-            match op.v {
-                DType::F64 => store_f64(v, at_v, velocity),
-                DType::F32 => v[at_v] = v_bits,
-                _ => {
-                    let code = bf16::encode(v_bits, op.rounding, v_draw.bits(index as u64), false);
-                    store_half(v, at_v, last, code);
+            for (view, words, value, draw) in [
+                (v_view, &mut *v, velocity, v_draw),
+                (w_view, &mut *w, after, w_draw),
+            ] {
+                let bits = (value as f32).to_bits();
+                match view.dtype {
+                    DType::F64 => view.store_f64(words, row, col, value),
+                    DType::Bf16 => {
+                        let code = bf16::encode(bits, op.rounding, draw.bits(index as u64), false);
+                        view.store_bits(words, row, col, code.into());
+                    }
+                    DType::F32 | DType::U32 | DType::U16 => view.store_bits(words, row, col, bits),
                 }
             }
-            match op.w {
-                DType::F64 => store_f64(w, at_w, after),
-                DType::F32 => w[at_w] = w_bits,
-                _ => {
-                    let code = bf16::encode(w_bits, op.rounding, w_draw.bits(index as u64), false);
-                    store_half(w, at_w, last, code);
-                }
-            }
-            if let Some(ld) = op.copy_ld {
-                store_half(copy, row * ld + col, last, bf16::round_nearest(w_bits));
+            if let Some(view) = op.copy() {
+                let code = bf16::round_nearest((after as f32).to_bits());
+                view.store_bits(copy, row, col, code.into());
             }
         }
     }

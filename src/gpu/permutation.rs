@@ -1,11 +1,11 @@
-//! What a kernel is to the host: its WGSL text, and its bindings written down once.
+//! A permutation of a kernel: its shader with constants, and the bindings that the text declares.
 
 use std::fmt::Write as _;
 
 use super::{Interface, Shader};
 
-/// How a kernel reaches one storage or uniform binding. Binding `i` of a [`Kernel`] is `@binding(i)` of
-/// `@group(0)`; a test holds this list against naga's reflection of the shader.
+/// How a kernel reaches one storage or uniform binding of `@group(0)`, as its text declares it; a test holds what is read
+/// there against naga's reflection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
     /// The WGSL variable's name.
@@ -31,53 +31,6 @@ pub enum BindingKind {
 }
 
 impl Binding {
-    /// The uniform structure of parameters, `words` `u32` long (a multiple of 4).
-    #[must_use]
-    pub const fn params(words: u32) -> Self {
-        Self {
-            name: "params",
-            kind: BindingKind::Params,
-            words,
-        }
-    }
-
-    /// The uniform structure of step values.
-    #[must_use]
-    pub const fn step() -> Self {
-        Self {
-            name: "step",
-            kind: BindingKind::Step,
-            words: 4,
-        }
-    }
-
-    /// A read-only `array<u32>`.
-    #[must_use]
-    pub const fn read(name: &'static str) -> Self {
-        Self {
-            name,
-            kind: BindingKind::Read,
-            words: 1,
-        }
-    }
-
-    /// A read-write `array<u32>`.
-    #[must_use]
-    pub const fn write(name: &'static str) -> Self {
-        Self {
-            name,
-            kind: BindingKind::Write,
-            words: 1,
-        }
-    }
-
-    /// The same binding as an `array<vec4<u32>>`: its operand must start on a multiple of 16 bytes.
-    #[must_use]
-    pub const fn vec4(mut self) -> Self {
-        self.words = 4;
-        self
-    }
-
     /// Whether this is a storage binding, that is, one that takes an operand.
     #[must_use]
     pub const fn is_storage(self) -> bool {
@@ -85,29 +38,15 @@ impl Binding {
     }
 }
 
-/// A WGSL kernel: shared library files, its own file, its bindings.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Kernel {
-    /// The shader file's stem, unique in a program.
-    pub name: &'static str,
-    /// WGSL texts, concatenated in this order: library files first, the kernel's own file last.
-    pub sources: &'static [&'static str],
-    /// Bindings of `@group(0)`, in order.
-    pub bindings: &'static [Binding],
-}
-
 /// One permutation of a kernel: the constants prepended to its text. WGSL's `override` cannot size
 /// function-local arrays, so tile sizes and compile-time switches are `const` lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Permutation {
-    text: Text,
+    shader: &'static Shader,
     /// The entry point.
     pub entry: &'static str,
     /// Language extensions (`f16`): their `enable` lines must stand before everything else.
     pub enables: Vec<&'static str>,
-    /// Library texts that differ between permutations (such as the random generator), put before the
-    /// kernel's own sources.
-    pub libraries: Vec<&'static str>,
     /// The files that fill the shader's `//!use $slot` lines: slot, path.
     pub slots: Vec<(&'static str, &'static str)>,
     /// The `const` lines.
@@ -115,27 +54,6 @@ pub struct Permutation {
     /// The most bytes of workgroup memory that its variables take; wgpu does not hold them against the limit.
     pub workgroup_memory: u32,
     spirv: Option<&'static [u8]>,
-}
-
-/// Where a permutation's WGSL comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Text {
-    /// A shader that names the files it uses.
-    Shader(&'static Shader),
-    /// A kernel whose files and bindings the host lists.
-    Kernel(&'static Kernel),
-}
-
-impl From<&'static Shader> for Text {
-    fn from(shader: &'static Shader) -> Self {
-        Self::Shader(shader)
-    }
-}
-
-impl From<&'static Kernel> for Text {
-    fn from(kernel: &'static Kernel) -> Self {
-        Self::Kernel(kernel)
-    }
 }
 
 /// The workgroup memory of every conforming device: what a permutation may use unless it says otherwise.
@@ -165,12 +83,11 @@ impl From<bool> for Constant {
 impl Permutation {
     /// The kernel with entry point `main` and no constants.
     #[must_use]
-    pub fn new(text: impl Into<Text>) -> Self {
+    pub fn new(shader: &'static Shader) -> Self {
         Self {
-            text: text.into(),
+            shader,
             entry: "main",
             enables: Vec::new(),
-            libraries: Vec::new(),
             slots: Vec::new(),
             constants: Vec::new(),
             workgroup_memory: CORE_WORKGROUP_MEMORY,
@@ -192,13 +109,6 @@ impl Permutation {
         self
     }
 
-    /// Adds a library text.
-    #[must_use]
-    pub fn library(mut self, text: &'static str) -> Self {
-        self.libraries.push(text);
-        self
-    }
-
     /// Fills the slot `//!use $slot` with a file of the library or of the shader's own.
     #[must_use]
     pub fn fill(mut self, slot: &'static str, path: &'static str) -> Self {
@@ -209,10 +119,7 @@ impl Permutation {
     /// The name of its shader: the path without its ending.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self.text {
-            Text::Shader(shader) => shader.name(),
-            Text::Kernel(kernel) => kernel.name,
-        }
+        self.shader.name()
     }
 
     /// Adds a `const` line.
@@ -251,10 +158,7 @@ impl Permutation {
 
     /// The WGSL files it is made of, in order, each once.
     fn texts(&self) -> Result<Vec<&'static str>, String> {
-        match self.text {
-            Text::Shader(shader) => shader.texts(&self.slots),
-            Text::Kernel(kernel) => Ok(self.libraries.iter().chain(kernel.sources).copied().collect()),
-        }
+        self.shader.texts(&self.slots)
     }
 
     /// The WGSL files it is made of, by their paths below `shaders/`.
@@ -262,10 +166,7 @@ impl Permutation {
     /// # Errors
     /// A slot that nothing fills, or a file that is not there, in words.
     pub fn paths(&self) -> Result<Vec<&'static str>, String> {
-        match self.text {
-            Text::Shader(shader) => shader.paths(&self.slots),
-            Text::Kernel(_) => Ok(Vec::new()),
-        }
+        self.shader.paths(&self.slots)
     }
 
     /// Parameters, step values and bindings, as the text declares them.
@@ -273,13 +174,7 @@ impl Permutation {
     /// # Errors
     /// A slot that nothing fills, a file that is not there, or a declaration that cannot be read, in words.
     pub fn interface(&self) -> Result<Interface, String> {
-        match self.text {
-            Text::Shader(_) => Interface::read(&self.texts()?),
-            Text::Kernel(kernel) => Ok(Interface {
-                bindings: kernel.bindings.to_vec(),
-                ..Interface::default()
-            }),
-        }
+        Interface::read(&self.texts()?)
     }
 
     /// The whole WGSL text; empty where there is SPIR-V in its place.
