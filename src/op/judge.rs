@@ -5,67 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Op;
-use super::contract::{
-    Arithmetic, Class, Comparison, ErrorBound, Stored, Verdict, is_subnormal, words_equal,
-};
+use super::contract::{Arithmetic, Comparison, ErrorBound, Stored, Verdict, is_subnormal, words_equal};
 use super::rows::Within;
 use crate::gpu::StepValues;
 use crate::tensor::{DType, View};
-
-/// Judges the outputs of one run.
-pub type Rule<'a> = Box<dyn for<'j> Fn(Judge<'j>) -> Judge<'j> + 'a>;
-
-/// What an operation promises of its results. Operands that a rule does not name, and padding in those that it names,
-/// are held to the reference's bits.
-pub enum Contract<'a> {
-    /// Every word of every written operand equals the reference's, padding included.
-    Exact,
-    /// Sums of products, by [`Judge::bounded`].
-    Bounded(Rule<'a>),
-    /// A bound derived in the operation's file, by [`Judge::composite`].
-    Composite(Rule<'a>),
-}
-
-impl std::fmt::Debug for Contract<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Contract({})", self.class())
-    }
-}
-
-impl<'a> Contract<'a> {
-    /// The bounded class.
-    #[must_use]
-    pub fn bounded(rule: impl for<'j> Fn(Judge<'j>) -> Judge<'j> + 'a) -> Self {
-        Self::Bounded(Box::new(rule))
-    }
-
-    /// The composite class.
-    #[must_use]
-    pub fn composite(rule: impl for<'j> Fn(Judge<'j>) -> Judge<'j> + 'a) -> Self {
-        Self::Composite(Box::new(rule))
-    }
-
-    /// Its class.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match self {
-            Self::Exact => Class::Exact,
-            Self::Bounded(_) => Class::Bounded,
-            Self::Composite(_) => Class::Composite,
-        }
-    }
-
-    /// Judges one run.
-    #[must_use]
-    pub fn judge(&self, op: &dyn Op, comparison: &Comparison<'_>) -> Verdict {
-        let judge = Judge::new(op, comparison);
-        match self {
-            Self::Exact => judge,
-            Self::Bounded(rule) | Self::Composite(rule) => rule(judge),
-        }
-        .finish()
-    }
-}
 
 /// A matrix of results inside a written operand.
 #[derive(Clone, Copy, Debug)]
@@ -297,7 +240,7 @@ pub struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// Nothing judged yet.
-    fn new(op: &dyn Op, comparison: &'a Comparison<'a>) -> Self {
+    pub(super) fn new(op: &dyn Op, comparison: &'a Comparison<'a>) -> Self {
         let operands = op.operands();
         Self {
             names: operands
@@ -448,7 +391,7 @@ impl<'a> Judge<'a> {
 
     /// The verdict, once every word that no call has judged has been held to the reference's: operands of the exact
     /// class as a whole, and padding in the others.
-    fn finish(mut self) -> Verdict {
+    pub(super) fn finish(mut self) -> Verdict {
         let names = std::mem::take(&mut self.names);
         for (at, &(name, _)) in names.iter().enumerate().filter(|(_, (_, written))| *written) {
             let [want, got] = [self.comparison.want, self.comparison.got];
