@@ -169,7 +169,7 @@ fn dispatches(op: &Spmm, gpu: &Gpu, form: Form) -> Result<Vec<Dispatch>> {
 
 fn permutations(cached: bool) -> Vec<Permutation> {
     let mut all = Vec::new();
-    for (bits, n) in (0..32).flat_map(|bits| [8, 32, 256, 512].map(|n| (bits, n))) {
+    for (bits, n) in (0..32).flat_map(|bits| [8, 16, 32, 64, 128, 256, 512].map(|n| (bits, n))) {
         let [b_vec4, c_vec4, b, c, packed] = [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
         let float = |half| if half { DType::Bf16 } else { DType::F32 };
         let index = if packed { DType::U16 } else { DType::U32 };
