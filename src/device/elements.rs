@@ -93,7 +93,9 @@ impl Tensor {
                 // Not `bf16::to_f32`, which makes every NaN a quiet one.
                 alloc::collected(OP, codes.into_iter().map(|code| widen(code.to_bits())))
             }
-            _ => self.read_as(DType::F32, "f32 or bf16").await,
+            Some(DType::F64 | DType::F32 | DType::U32 | DType::U16) | None => {
+                self.read_as(DType::F32, "f32 or bf16").await
+            }
         }
     }
 

@@ -37,7 +37,7 @@ impl Tensor {
     pub fn dtype(&self) -> Option<DType> {
         match &self.layout {
             Layout::Dense { dtype, .. } => Some(*dtype),
-            _ => None,
+            Layout::Bfp { .. } | Layout::Csr { .. } => None,
         }
     }
 

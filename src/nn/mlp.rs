@@ -88,7 +88,7 @@ fn words(dtype: DType, rows: usize, cols: usize) -> u64 {
 pub(super) fn loss_type(recipe: &Recipe) -> DType {
     match recipe.activations {
         DType::F64 => DType::F64,
-        _ => DType::F32,
+        DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => DType::F32,
     }
 }
 
@@ -446,7 +446,7 @@ pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize)
                 DType::Bf16 => {
                     packed[at / 2] |= u32::from(bf16::from_f32(value as f32)) << (16 * (at % 2));
                 }
-                _ => packed[at] = (value as f32).to_bits(),
+                DType::F32 | DType::U32 | DType::U16 => packed[at] = (value as f32).to_bits(),
             }
         }
     }

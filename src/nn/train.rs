@@ -328,7 +328,7 @@ fn batch(dtype: DType, all: &[u8], pixels: usize, images: &[u32], rows: usize) -
                     *to = table[usize::from(pair[0])] | (high << 16);
                 }
             }
-            _ => {
+            DType::F32 | DType::U32 | DType::U16 => {
                 for (to, &value) in row.iter_mut().zip(source) {
                     *to = table[usize::from(value)];
                 }

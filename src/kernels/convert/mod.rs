@@ -112,7 +112,8 @@ impl Op for Convert {
         let saturate = if self.saturate { " saturating" } else { "" };
         let generator = match (self.rounding, self.draw.generator) {
             (Rounding::Stochastic, Generator::Philox) => " philox",
-            _ => "",
+            (Rounding::Stochastic, Generator::Threefry) => "",
+            (Rounding::Nearest | Rounding::TowardZero, _) => "",
         };
         format!(
             "{}x{} {}->{} {}{generator}{saturate}",
@@ -181,7 +182,7 @@ impl Op for Convert {
     fn family(&self) -> String {
         let draw = match (self.encodes(), self.rounding) {
             (true, Rounding::Stochastic) => format!(" stochastic {:?}", self.draw.generator),
-            _ => String::new(),
+            (false, _) | (true, Rounding::Nearest | Rounding::TowardZero) => String::new(),
         };
         let len = crate::op::about(self.rows.saturating_mul(self.cols));
         format!("{} -> {}{draw} {len}", self.from, self.to)

@@ -89,8 +89,11 @@ fn products(
         let stochastic = Stochastic { cpu, draw: op.draw };
         let base = (batch * op.m * op.n) as u64;
         let sink = match (op.c.dtype, op.rounding) {
-            (DType::F32, _) => Sink::f32(tail_mut(bytemuck::cast_slice_mut(c), first), op.c.ld),
-            (_, Rounding::Stochastic) => Sink::Bf16 {
+            // Products in f64 have gone another way, and indices are no results (`check`).
+            (DType::F64 | DType::F32 | DType::U32 | DType::U16, _) => {
+                Sink::f32(tail_mut(bytemuck::cast_slice_mut(c), first), op.c.ld)
+            }
+            (DType::Bf16, Rounding::Stochastic) => Sink::Bf16 {
                 data: tail_mut(bf16::halves_mut(c), first),
                 ld: op.c.ld,
                 rounding: Store::Custom {
@@ -98,7 +101,9 @@ fn products(
                     store: &stochastic,
                 },
             },
-            _ => Sink::bf16(tail_mut(bf16::halves_mut(c), first), op.c.ld),
+            (DType::Bf16, Rounding::Nearest | Rounding::TowardZero) => {
+                Sink::bf16(tail_mut(bf16::halves_mut(c), first), op.c.ld)
+            }
         };
         match packed {
             Some(b) => gemm_packed(cpu, &params, operand(&op.a, a), b, sink, bias)?,
@@ -165,7 +170,9 @@ fn tail_mut<T>(values: &mut [T], first: usize) -> &mut [T] {
 fn data(dtype: DType, words: &[u32], first: usize) -> Data<'_> {
     match dtype {
         DType::Bf16 => Data::Bf16(tail(bf16::halves(words), first)),
-        _ => Data::F32(tail(bytemuck::cast_slice(words), first)),
+        DType::F64 | DType::F32 | DType::U32 | DType::U16 => {
+            Data::F32(tail(bytemuck::cast_slice(words), first))
+        }
     }
 }
 

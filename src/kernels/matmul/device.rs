@@ -77,7 +77,7 @@ impl Device {
         }
         let default = match a.dtype() {
             Some(DType::F64) => DType::F64,
-            _ => DType::F32,
+            Some(DType::F32 | DType::Bf16 | DType::U32 | DType::U16) | None => DType::F32,
         };
         let (op, shape) = product(a, b, bias, options, options.output.unwrap_or(default))?;
         let mut c = self.zeros(Layout::dense(op.c.dtype, &shape))?;

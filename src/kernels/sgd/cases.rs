@@ -105,8 +105,8 @@ fn case(effort: Effort, op: Sgd) -> Case {
                         [bits as u32, (bits >> 32) as u32]
                     })
                     .collect(),
-                DType::F32 => rows_f32(op.rows, op.cols, ld, value),
-                _ => rows_bf16(op.rows, op.cols, ld, value),
+                DType::F32 | DType::U32 | DType::U16 => rows_f32(op.rows, op.cols, ld, value),
+                DType::Bf16 => rows_bf16(op.rows, op.cols, ld, value),
             }
         };
         let mut operands = vec![

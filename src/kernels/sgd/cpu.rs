@@ -32,7 +32,7 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operand
             };
             match op.w {
                 DType::F64 => wide(len, rates, operands),
-                _ => cpu.run(Run {
+                DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => cpu.run(Run {
                     op,
                     step,
                     rates,
@@ -172,7 +172,7 @@ fn load(dtype: DType, words: &[u32], at: usize, count: usize, values: &mut [f32;
                 *value = bf16::widen(half);
             }
         }
-        _ => {
+        DType::F64 | DType::F32 | DType::U32 | DType::U16 => {
             for (value, bits) in values.iter_mut().zip(&words[at..at + count]) {
                 *value = f32::from_bits(*bits);
             }
