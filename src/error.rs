@@ -299,7 +299,7 @@ pub enum CpuError {
         /// Elements given.
         len: usize,
     },
-    /// The host has no memory for packed operands; nothing was computed. [`Error`](crate::Error) makes it
+    /// The host has no memory for packed operands; nothing was computed. [`Error`] makes it
     /// [`OutOfMemory`](crate::Error::OutOfMemory).
     #[error("out of memory allocating {bytes} bytes for packed operands")]
     OutOfMemory {

@@ -1,4 +1,4 @@
-//! Every trio on every device present, against its reference. A device that is missing shows as an ignored
+//! Every kernel on every device present, against its reference. A device that is missing shows as an ignored
 //! test with the reason; with `FEWBIT_REQUIRE_GPU=1` a missing GPU fails instead.
 
 #![allow(clippy::print_stderr, reason = "a file that cannot be written is told")]

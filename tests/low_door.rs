@@ -1,4 +1,4 @@
-//! The low door: plans record into a caller's encoder over caller-owned buffers, and a trio written outside
+//! The low door: plans record into a caller's encoder over caller-owned buffers, and a kernel written outside
 //! the crate works like a built-in one.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]

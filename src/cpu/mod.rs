@@ -14,7 +14,7 @@
 //! bf16 at [`Level::Avx512Bf16`]).
 //!
 //! `unsafe` lives in one module per instruction set (`avx2`, `avx512`, `avx512bf16`, `neon`) and
-//! nowhere else in this floor.
+//! nowhere else in this room.
 
 pub(crate) mod chunks;
 pub mod dispatch;
@@ -42,7 +42,7 @@ pub use crate::error::CpuError;
 use parallel::Pool;
 use std::fmt;
 
-/// An instruction set that the kernels of this floor are compiled for.
+/// An instruction set that the kernels of this room are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {

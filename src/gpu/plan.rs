@@ -111,7 +111,7 @@ impl Plan {
     }
 
     /// How many steps (dispatches) it has. Where an operation passes the cap on work per submit there are
-    /// several, and [`BoundPlan::record_range`] records some of them.
+    /// several, and [`BoundPlan::record_range`](super::BoundPlan::record_range) records some of them.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.0.dispatches.len()

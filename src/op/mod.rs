@@ -63,7 +63,7 @@ impl Work {
 /// An operation: a plain value that can be checked, planned on a GPU, and run on the CPU device and on the
 /// reference. All operands are `u32` words laid out as the operation's fields say, the same on every device.
 pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
-    /// The stem of the trio: `matmul`.
+    /// Its name, unique among operations: `matmul`.
     fn name(&self) -> &'static str;
 
     /// The case in a few words, for tables: shapes, types, options.
