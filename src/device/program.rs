@@ -9,7 +9,9 @@ use super::storage::{GpuBuffer, GpuState};
 use super::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::gpu::{BoundPlan, Operand, StepBuffer, StepValues};
-use crate::op::run::{Host, copies};
+use crate::op::run::Host;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::op::run::copies;
 use crate::op::{Arg, Args, Op};
 use crate::tensor::HostBuffer;
 

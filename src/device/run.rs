@@ -8,6 +8,7 @@ use super::storage::{GpuState, Storage};
 use super::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{Operand, StepValues};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::op::run::{Host, copies};
 use crate::op::{Arg, Args, Op};
 #[cfg(not(target_arch = "wasm32"))]

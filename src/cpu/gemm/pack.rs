@@ -59,7 +59,7 @@ impl<E: Copy + Send + Sync> Operand<E> for Packed<'_, E> {
 #[derive(Clone, Copy)]
 #[cfg_attr(
     not(target_arch = "x86_64"),
-    expect(dead_code, reason = "only x86-64 has a tile of pairs today")
+    allow(dead_code, reason = "only x86-64 has a tile of pairs today")
 )]
 pub(crate) struct PairView<'a>(pub(crate) View<'a, u16>);
 
