@@ -15,18 +15,22 @@ use fewbit::cpu::Cpu;
 use fewbit::format::Rounding;
 use fewbit::format::block::BfpFormat;
 use fewbit::format::random::Draw;
-use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
+use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
     BfpDecode, BfpEncode, BfpMatmul, ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Relu, ReluGrad,
     Sgd, SoftmaxCrossEntropy, Spmm,
 };
-use fewbit::op::{Args, Effort, Op, Table};
+use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
 use fewbit::{Device, Error, Result};
 
 fn main() {
     Suite::new()
         .cpu("sizes_that_wrap_are_limits", sizes_that_wrap_are_limits)
+        .cpu(
+            "operands_lent_to_be_read_are_not_written",
+            operands_lent_to_be_read_are_not_written,
+        )
         .gpu("plans_are_kept_by_value", plans_are_kept_by_value)
         .gpu("unknown_variants_are_errors", unknown_variants_are_errors)
         .run();
@@ -213,6 +217,61 @@ impl Op for Terse {
     fn reference(&self, args: Args<'_>) -> Result<()> {
         self.0.reference(args)
     }
+}
+
+/// An operation that writes `y`, which it lists as read only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Sly;
+
+impl Op for Sly {
+    fn name(&self) -> &'static str {
+        "sly"
+    }
+
+    fn operands(&self) -> Vec<OperandSpec> {
+        vec![OperandSpec::read("x", 2), OperandSpec::read("y", 2)]
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
+        self.reference(args)
+    }
+
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        let [x, y] = args.take(self)?;
+        for (x, y) in x.read().iter().zip(y.write()?) {
+            *y = *x;
+        }
+        Ok(())
+    }
+}
+
+fn operands_lent_to_be_read_are_not_written() {
+    let (x, y) = ([1, 2], [3, 4]);
+    let args = Args::new(vec![Arg::Read(&x), Arg::Read(&y)], StepValues::default());
+    let found = Sly.reference(args);
+    assert!(
+        matches!(
+            found,
+            Err(Error::Usage {
+                op: "sly",
+                operand: "y",
+                usage: "write"
+            })
+        ),
+        "{found:?}"
+    );
+    // Lent to be written, it is written, whatever the list says.
+    let mut written = y;
+    let args = Args::new(
+        vec![Arg::Read(&x), Arg::Write(&mut written)],
+        StepValues::default(),
+    );
+    Sly.reference(args).expect("a run");
+    assert_eq!(written, x);
 }
 
 fn plans_are_kept_by_value() {

@@ -138,7 +138,7 @@ impl Op for Sevens {
     }
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [y] = args.take(self)?;
-        y.write()[0] = 7;
+        y.write()?[0] = 7;
         Ok(())
     }
 }

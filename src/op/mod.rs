@@ -15,7 +15,7 @@ mod sums;
 mod variant;
 
 pub(crate) use args::check_f64;
-pub use args::{Arg, Args};
+pub use args::{Arg, Args, Lent};
 pub use case::{BenchCase, Case, Effort, Entry, Fill, awkward_shapes};
 pub use contract::{Arithmetic, Class, Comparison, Stored, Verdict};
 pub use judge::{Judge, Kept, Output, Sum, Sums};

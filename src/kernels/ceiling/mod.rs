@@ -116,13 +116,13 @@ impl Op for Ceiling {
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
-        cpu::ceiling(cpu, self, src.read(), dst.write());
+        cpu::ceiling(cpu, self, src.read(), dst.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
-        reference::ceiling(self, src.read(), dst.write());
+        reference::ceiling(self, src.read(), dst.write()?);
         Ok(())
     }
 }

@@ -161,13 +161,13 @@ impl Op for ColumnSums {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y] = args.take(self)?;
-        cpu::column_sums(cpu, &op, x.read(), y.write())
+        cpu::column_sums(cpu, &op, x.read(), y.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y] = args.take(self)?;
-        reference::column_sums(&op, x.read(), y.write());
+        reference::column_sums(&op, x.read(), y.write()?);
         Ok(())
     }
 }

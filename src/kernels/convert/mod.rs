@@ -194,14 +194,14 @@ impl Op for Convert {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, dst] = args.take(self)?;
-        cpu::convert(cpu, &op, src.read(), dst.write());
+        cpu::convert(cpu, &op, src.read(), dst.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, dst] = args.take(self)?;
-        reference::convert(&op, src.read(), dst.write());
+        reference::convert(&op, src.read(), dst.write()?);
         Ok(())
     }
 }

@@ -51,14 +51,14 @@ impl Op for Copy {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
         let words = self.words as usize;
-        let (src, dst) = (&src.read()[..words], &mut dst.write()[..words]);
+        let (src, dst) = (&src.read()[..words], &mut dst.write()?[..words]);
         cpu::copy(cpu, src, dst);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
-        reference::copy(src.read(), dst.write(), self.words as usize);
+        reference::copy(src.read(), dst.write()?, self.words as usize);
         Ok(())
     }
 }

@@ -155,14 +155,14 @@ impl Op for Fmac {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y, a] = args.take(self)?;
-        cpu::fmac(cpu, &op, x.read(), y.read(), a.write());
+        cpu::fmac(cpu, &op, x.read(), y.read(), a.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y, a] = args.take(self)?;
-        reference::fmac(&op, x.read(), y.read(), a.write());
+        reference::fmac(&op, x.read(), y.read(), a.write()?);
         Ok(())
     }
 }

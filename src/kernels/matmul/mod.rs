@@ -396,10 +396,10 @@ impl Op for Matmul {
         let op = self.at(&args.step);
         if self.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
-            cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), bias.read())
+            cpu::matmul(cpu, &op, a.read(), b.read(), c.write()?, bias.read())
         } else {
             let [a, b, c] = args.take(self)?;
-            cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), &[])
+            cpu::matmul(cpu, &op, a.read(), b.read(), c.write()?, &[])
         }
     }
 
@@ -407,10 +407,10 @@ impl Op for Matmul {
         let op = self.at(&args.step);
         if self.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
-            reference::matmul(&op, a.read(), b.read(), c.write(), bias.read());
+            reference::matmul(&op, a.read(), b.read(), c.write()?, bias.read());
         } else {
             let [a, b, c] = args.take(self)?;
-            reference::matmul(&op, a.read(), b.read(), c.write(), &[]);
+            reference::matmul(&op, a.read(), b.read(), c.write()?, &[]);
         }
         Ok(())
     }

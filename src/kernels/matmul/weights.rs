@@ -182,10 +182,10 @@ impl Op for Kept {
         if op.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
             let b = (b.read(), &*self.packed);
-            super::cpu::matmul_packed(cpu, &op, a.read(), b, c.write(), bias.read())
+            super::cpu::matmul_packed(cpu, &op, a.read(), b, c.write()?, bias.read())
         } else {
             let [a, b, c] = args.take(self)?;
-            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), &*self.packed), c.write(), &[])
+            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), &*self.packed), c.write()?, &[])
         }
     }
 

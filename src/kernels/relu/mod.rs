@@ -155,10 +155,10 @@ impl Op for Relu {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y] = args.take(self)?;
-            cpu::relu(cpu, self, None, y.write());
+            cpu::relu(cpu, self, None, y.write()?);
         } else {
             let [x, y] = args.take(self)?;
-            cpu::relu(cpu, self, Some(x.read()), y.write());
+            cpu::relu(cpu, self, Some(x.read()), y.write()?);
         }
         Ok(())
     }
@@ -166,10 +166,10 @@ impl Op for Relu {
     fn reference(&self, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y] = args.take(self)?;
-            reference::relu(self, None, y.write());
+            reference::relu(self, None, y.write()?);
         } else {
             let [x, y] = args.take(self)?;
-            reference::relu(self, Some(x.read()), y.write());
+            reference::relu(self, Some(x.read()), y.write()?);
         }
         Ok(())
     }
@@ -218,10 +218,10 @@ impl Op for ReluGrad {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y, dx] = args.take(self)?;
-            cpu::relu_grad(cpu, self, y.read(), None, dx.write());
+            cpu::relu_grad(cpu, self, y.read(), None, dx.write()?);
         } else {
             let [y, dy, dx] = args.take(self)?;
-            cpu::relu_grad(cpu, self, y.read(), Some(dy.read()), dx.write());
+            cpu::relu_grad(cpu, self, y.read(), Some(dy.read()), dx.write()?);
         }
         Ok(())
     }
@@ -229,10 +229,10 @@ impl Op for ReluGrad {
     fn reference(&self, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y, dx] = args.take(self)?;
-            reference::relu_grad(self, y.read(), None, dx.write());
+            reference::relu_grad(self, y.read(), None, dx.write()?);
         } else {
             let [y, dy, dx] = args.take(self)?;
-            reference::relu_grad(self, y.read(), Some(dy.read()), dx.write());
+            reference::relu_grad(self, y.read(), Some(dy.read()), dx.write()?);
         }
         Ok(())
     }

@@ -134,8 +134,8 @@ impl Sgd {
                 let [g, w, v] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
+                    w: w.write()?,
+                    v: v.write()?,
                     copy: &mut [],
                     w_kept: &mut [],
                     v_kept: &mut [],
@@ -145,9 +145,9 @@ impl Sgd {
                 let [g, w, v, copy] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
-                    copy: copy.write(),
+                    w: w.write()?,
+                    v: v.write()?,
+                    copy: copy.write()?,
                     w_kept: &mut [],
                     v_kept: &mut [],
                 }
@@ -156,22 +156,22 @@ impl Sgd {
                 let [g, w, v, w_kept, v_kept] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
+                    w: w.write()?,
+                    v: v.write()?,
                     copy: &mut [],
-                    w_kept: w_kept.write(),
-                    v_kept: v_kept.write(),
+                    w_kept: w_kept.write()?,
+                    v_kept: v_kept.write()?,
                 }
             }
             (true, true) => {
                 let [g, w, v, copy, w_kept, v_kept] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
-                    copy: copy.write(),
-                    w_kept: w_kept.write(),
-                    v_kept: v_kept.write(),
+                    w: w.write()?,
+                    v: v.write()?,
+                    copy: copy.write()?,
+                    w_kept: w_kept.write()?,
+                    v_kept: v_kept.write()?,
                 }
             }
         })

@@ -284,11 +284,11 @@ impl Op for SoftmaxCrossEntropy {
         let op = self.at(&args.step);
         if self.keep_f32 {
             let [logits, labels, loss, grad, kept] = args.take(self)?;
-            let (loss, grad, kept) = (loss.write(), grad.write(), kept.write());
+            let (loss, grad, kept) = (loss.write()?, grad.write()?, kept.write()?);
             cpu::softmax_cross_entropy(cpu, &op, logits.read(), labels.read(), loss, grad, kept);
         } else {
             let [logits, labels, loss, grad] = args.take(self)?;
-            let (loss, grad) = (loss.write(), grad.write());
+            let (loss, grad) = (loss.write()?, grad.write()?);
             cpu::softmax_cross_entropy(cpu, &op, logits.read(), labels.read(), loss, grad, &mut []);
         }
         Ok(())
@@ -298,11 +298,11 @@ impl Op for SoftmaxCrossEntropy {
         let op = self.at(&args.step);
         if self.keep_f32 {
             let [logits, labels, loss, grad, kept] = args.take(self)?;
-            let (loss, grad, kept) = (loss.write(), grad.write(), kept.write());
+            let (loss, grad, kept) = (loss.write()?, grad.write()?, kept.write()?);
             reference::softmax_cross_entropy(&op, logits.read(), labels.read(), loss, grad, kept);
         } else {
             let [logits, labels, loss, grad] = args.take(self)?;
-            let (loss, grad) = (loss.write(), grad.write());
+            let (loss, grad) = (loss.write()?, grad.write()?);
             reference::softmax_cross_entropy(&op, logits.read(), labels.read(), loss, grad, &mut []);
         }
         Ok(())

@@ -147,14 +147,14 @@ impl Op for Spmm {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, b, c] = args.take(self)?;
         let words = [row_ptr, col_idx, values].map(|arg| arg.read());
-        cpu::spmm(cpu, self, words, b.read(), c.write())
+        cpu::spmm(cpu, self, words, b.read(), c.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, b, c] = args.take(self)?;
         let [row_ptr, col_idx, values, b] = [row_ptr, col_idx, values, b].map(|arg| arg.read());
         self.a().check_words(OP, row_ptr, col_idx)?;
-        reference::spmm(self, row_ptr, col_idx, values, b, c.write());
+        reference::spmm(self, row_ptr, col_idx, values, b, c.write()?);
         Ok(())
     }
 }

@@ -159,14 +159,14 @@ impl Op for Spmv {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, x, y] = args.take(self)?;
         let words = [row_ptr, col_idx, values].map(|arg| arg.read());
-        cpu::spmv(cpu, self, words, x.read(), y.write())
+        cpu::spmv(cpu, self, words, x.read(), y.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, x, y] = args.take(self)?;
         let [row_ptr, col_idx, values, x] = [row_ptr, col_idx, values, x].map(|arg| arg.read());
         self.a().check_words(OP, row_ptr, col_idx)?;
-        reference::spmv(self, row_ptr, col_idx, values, x, y.write());
+        reference::spmv(self, row_ptr, col_idx, values, x, y.write()?);
         Ok(())
     }
 }

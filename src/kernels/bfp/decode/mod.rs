@@ -92,13 +92,13 @@ impl Op for BfpDecode {
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [codes, exponents, dst] = args.take(self)?;
-        cpu::decode(cpu, self, codes.read(), exponents.read(), dst.write());
+        cpu::decode(cpu, self, codes.read(), exponents.read(), dst.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [codes, exponents, dst] = args.take(self)?;
-        reference::bfp_decode(self, codes.read(), exponents.read(), dst.write());
+        reference::bfp_decode(self, codes.read(), exponents.read(), dst.write()?);
         Ok(())
     }
 }

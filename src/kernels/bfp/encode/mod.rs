@@ -125,14 +125,14 @@ impl Op for BfpEncode {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, codes, exponents] = args.take(self)?;
-        cpu::encode(cpu, &op, src.read(), codes.write(), exponents.write());
+        cpu::encode(cpu, &op, src.read(), codes.write()?, exponents.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, codes, exponents] = args.take(self)?;
-        reference::bfp_encode(&op, src.read(), codes.write(), exponents.write());
+        reference::bfp_encode(&op, src.read(), codes.write()?, exponents.write()?);
         Ok(())
     }
 }

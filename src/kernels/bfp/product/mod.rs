@@ -159,14 +159,14 @@ impl Op for BfpMatmul {
         let op = self.at(&args.step);
         let [a, a_exponents, b, b_exponents, c] = args.take(self)?;
         let operands = [a.read(), a_exponents.read(), b.read(), b_exponents.read()];
-        cpu::matmul(cpu, &op, operands, c.write())
+        cpu::matmul(cpu, &op, operands, c.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [a, a_exponents, b, b_exponents, c] = args.take(self)?;
         let operands = [a.read(), a_exponents.read(), b.read(), b_exponents.read()];
-        reference::bfp_matmul(&op, operands, c.write());
+        reference::bfp_matmul(&op, operands, c.write()?);
         Ok(())
     }
 }

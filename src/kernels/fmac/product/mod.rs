@@ -219,14 +219,14 @@ impl Op for FmacMatmul {
         let op = self.at(&args.step);
         op.check()?;
         let [a, b, c] = args.take(self)?;
-        super::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write())
+        super::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         op.check()?;
         let [a, b, c] = args.take(self)?;
-        super::reference::fmac_matmul(&op, a.read(), b.read(), c.write());
+        super::reference::fmac_matmul(&op, a.read(), b.read(), c.write()?);
         Ok(())
     }
 }
