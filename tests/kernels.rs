@@ -64,7 +64,11 @@ fn main() {
         // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
         // of an invocation's loops.
         let name = format!("{name}-core-tiny-cap");
-        match pollster::block_on(Gpu::open_adapter(adapter.clone(), true)) {
+        let core = GpuOptions {
+            core_only: true,
+            ..GpuOptions::default()
+        };
+        match pollster::block_on(Gpu::open_with(adapter.clone(), &core)) {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
                 gpu.set_turn_cap(256);

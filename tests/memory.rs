@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout as Request, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fewbit::cpu::{Cpu, CpuError, GemmParams, PackedB, Sink, Source, gemm};
+use fewbit::cpu::{Cpu, CpuError, GemmParams, Left, PackedB, Sink, Source, gemm};
 use fewbit::device::Program;
 use fewbit::kernels::MatmulOptions;
 use fewbit::kernels::{Copy, Matmul};
@@ -121,9 +121,9 @@ fn product_without_memory(cpu: &Cpu, a: &[f32], b: &[f32], halves: &[u16]) {
     let b = Source::f32(b, n);
     // A task's own panels, which no shape makes larger, fit.
     let refused = within(2 * MIB, || {
-        let packed = PackedB::new(cpu, b, k, n, false);
+        let packed = PackedB::new(cpu, b, k, n, Left::F32);
         assert!(matches!(packed, Err(CpuError::OutOfMemory { .. })), "{cpu}");
-        let packed = PackedB::new(cpu, b16, k, n, true);
+        let packed = PackedB::new(cpu, b16, k, n, Left::Bf16);
         assert!(matches!(packed, Err(CpuError::OutOfMemory { .. })), "{cpu}");
         gemm(cpu, &GemmParams::new(m, n, k), a, b, Sink::f32(&mut c, n), None)
     });
@@ -168,7 +168,7 @@ fn products_without_memory() {
         .unwrap();
     let tall = device.from_f32(&[400, 1 << 14], &vec![1.0; 400 << 14]).unwrap();
     within(MIB, || {
-        out_of_memory("keep_weights", device.keep_weights(kept, false, DType::F32));
+        out_of_memory("keep_weights", device.keep_weights(kept, DType::F32));
         out_of_memory("fmac_matmul", device.fmac_matmul(&codes, &codes, 1));
     });
     within(MIB / 2, || {

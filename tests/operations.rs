@@ -17,8 +17,8 @@ use fewbit::format::block::BfpFormat;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    BfpDecode, BfpEncode, BfpMatmul, ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Relu, ReluGrad,
-    Sgd, SoftmaxCrossEntropy, Spmm,
+    BfpDecode, BfpEncode, BfpMatmul, ColumnSums, Convert, ConvertOptions, Copy, Fmac, FmacMatmul, Matmul,
+    Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -30,6 +30,10 @@ fn main() {
         .cpu(
             "operands_lent_to_be_read_are_not_written",
             operands_lent_to_be_read_are_not_written,
+        )
+        .cpu(
+            "conversions_do_as_their_options_say",
+            conversions_do_as_their_options_say,
         )
         .gpu("plans_are_kept_by_value", plans_are_kept_by_value)
         .gpu("unknown_variants_are_errors", unknown_variants_are_errors)
@@ -272,6 +276,32 @@ fn operands_lent_to_be_read_are_not_written() {
     );
     Sly.reference(args).expect("a run");
     assert_eq!(written, x);
+}
+
+fn conversions_do_as_their_options_say() {
+    let device = Device::cpu();
+    // The largest f32 overflows bf16; 1 + 2^-8 lies half way between two bf16 numbers.
+    let src = device
+        .from_f32(&[2], &[f32::MAX, 1.0 + 1.0 / 256.0])
+        .expect("a tensor");
+    let bits = |options: &ConvertOptions| {
+        let bf16 = device.convert_with(&src, Bf16, options).expect("a conversion");
+        let back = device.convert(&bf16, F32).expect("a conversion");
+        back.read_blocking().expect("words")
+    };
+    let plain: Vec<f32> = bits(&ConvertOptions::default());
+    assert_eq!(plain, [f32::INFINITY, 1.0]);
+    let largest = f32::from_bits(0x7f7f_0000);
+    assert_eq!(bits(&ConvertOptions::default().saturate()), [largest, 1.0]);
+    // Of the draws half round up.
+    let up = (0..64).filter(|&seed| {
+        let draw = Draw {
+            seed,
+            ..Draw::default()
+        };
+        bits(&ConvertOptions::default().stochastic(draw).saturate())[1] > 1.0
+    });
+    assert!((16..=48).contains(&up.count()));
 }
 
 fn plans_are_kept_by_value() {

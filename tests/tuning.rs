@@ -186,7 +186,7 @@ fn lazy_tuning_finds_the_fast_variant_on_the_first_run() {
     let mut y = device.from_f32(&[1], &[0.0]).expect("y");
     device.run(&Sevens, &mut [(&mut y).into()]).expect("a run");
     assert!(gpu.tuning().is_empty(), "tuning is opt-in");
-    device.set_lazy_tuning(true);
+    device.start_lazy_tuning();
     device.run(&Sevens, &mut [(&mut y).into()]).expect("a run");
     assert_eq!(gpu.tuning().get("sevens", &Sevens.family()), Some("fast"));
     let value = y.read_blocking().expect("a value");

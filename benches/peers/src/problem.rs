@@ -277,7 +277,7 @@ impl Problem {
             (Data::Dense { a, b }, Shape::Matmul { m, n, k }) => {
                 let op = Matmul::new(m, n, k)
                     .types(dtype, dtype, F32)
-                    .transposed(false, true);
+                    .transpose_b();
                 let op = op.ld(k, k, n);
                 (Box::new(op), vec![floats(a), floats(b), vec![0; m * n]])
             }

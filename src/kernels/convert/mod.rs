@@ -206,27 +206,58 @@ impl Op for Convert {
     }
 }
 
+/// What [`Device::convert_with`] does beside converting. See [`Convert`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConvertOptions {
+    /// How results are rounded to bf16: to nearest unless set.
+    pub rounding: Rounding,
+    /// What stochastic rounding draws from.
+    pub draw: Draw,
+    /// Bounds finite elements by the largest finite bf16.
+    pub saturate: bool,
+}
+
+impl Default for ConvertOptions {
+    fn default() -> Self {
+        Self {
+            rounding: Rounding::Nearest,
+            draw: Draw::default(),
+            saturate: false,
+        }
+    }
+}
+
+impl ConvertOptions {
+    /// Rounds to bf16 stochastically.
+    #[must_use]
+    pub fn stochastic(mut self, draw: Draw) -> Self {
+        (self.rounding, self.draw) = (Rounding::Stochastic, draw);
+        self
+    }
+
+    /// Bounds finite elements by the largest finite bf16.
+    #[must_use]
+    pub fn saturate(mut self) -> Self {
+        self.saturate = true;
+        self
+    }
+}
+
 impl Device {
     /// Converts to another element type, rounding to nearest even. See [`Convert`].
     ///
     /// # Errors
     /// Types that are not f32, bf16 or f64, f64 on a GPU, out of memory, or device lost.
     pub fn convert(&self, src: &Tensor, to: DType) -> Result<Tensor> {
-        self.convert_with(src, to, Rounding::Nearest, Draw::default(), false)
+        self.convert_with(src, to, &ConvertOptions::default())
     }
 
-    /// Converts to another element type with a rounding, a draw and the saturating flag. See [`Convert`].
+    /// Converts to another element type as the options say. See [`Convert`].
     ///
     /// # Errors
     /// See [`Device::convert`].
-    pub fn convert_with(
-        &self,
-        src: &Tensor,
-        to: DType,
-        rounding: Rounding,
-        draw: Draw,
-        saturate: bool,
-    ) -> Result<Tensor> {
+    pub fn convert_with(&self, src: &Tensor, to: DType, options: &ConvertOptions) -> Result<Tensor> {
         let (from, src_ld) = crate::device::dense("convert", "src", src)?;
         let layout = Layout::dense(to, &src.shape());
         let (rows, cols) = (layout.rows(), layout.cols());
@@ -238,9 +269,9 @@ impl Device {
             cols,
             src_ld,
             dst_ld,
-            rounding,
-            saturate,
-            draw,
+            rounding: options.rounding,
+            saturate: options.saturate,
+            draw: options.draw,
         };
         let mut dst = self.zeros(layout)?;
         self.run(&op, &mut [src.into(), (&mut dst).into()])?;

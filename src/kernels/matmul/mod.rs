@@ -130,10 +130,17 @@ impl Matmul {
         self.packed()
     }
 
-    /// A stored `[K, M]`, B stored `[N, K]`; leading dimensions and strides become those of tensors.
+    /// A is stored `[K, M]`; leading dimensions and strides become those of tensors.
     #[must_use]
-    pub fn transposed(mut self, a: bool, b: bool) -> Self {
-        (self.a.transposed, self.b.transposed) = (a, b);
+    pub fn transpose_a(mut self) -> Self {
+        self.a.transposed = true;
+        self.packed()
+    }
+
+    /// B is stored `[N, K]`; leading dimensions and strides become those of tensors.
+    #[must_use]
+    pub fn transpose_b(mut self) -> Self {
+        self.b.transposed = true;
         self.packed()
     }
 

@@ -372,7 +372,7 @@ impl Sgd {
         let (w_draw, v_draw) = self.draws(step);
         let stored = |dtype: DType, rounding, draw: Draw| {
             move |bits, index| match dtype {
-                DType::Bf16 => u32::from(bf16::encode(bits, rounding, draw.bits(index), false)) << 16,
+                DType::Bf16 => u32::from(bf16::encode(bits, rounding, draw.bits(index))) << 16,
                 DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
             }
         };

@@ -323,7 +323,7 @@ impl SoftmaxCrossEntropy {
             .collect();
         let draw = self.at(judge.step()).draw;
         let rounded = |bits, index| match self.grad {
-            DType::Bf16 => u32::from(bf16::encode(bits, self.rounding, draw.bits(index), false)) << 16,
+            DType::Bf16 => u32::from(bf16::encode(bits, self.rounding, draw.bits(index))) << 16,
             DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
         };
         let kept = self.kept().map(|view| Kept {
