@@ -15,7 +15,7 @@ use crate::format::bf16;
 use blocked::{Product, blocked};
 use memory::{collected, filled};
 use micro::{F32, F64};
-pub use operands::{Data, GemmParams, Rounding, Sink, Source, Source64, StoreRow};
+pub use operands::{Data, GemmParams, Narrow, Sink, Source, Source64, StoreRow};
 use pack::{Mixed, Packed, View};
 use packed::Panels;
 pub use packed::{Left, PackedB, gemm_packed};

@@ -1,8 +1,6 @@
 //! Matmul on the CPU device: one product after the other, each spread over the threads.
 
-use crate::cpu::gemm::{
-    Data, GemmParams, Left, Rounding as Store, Sink, Source, Source64, StoreRow, gemm, gemm_f64,
-};
+use crate::cpu::gemm::{Data, GemmParams, Left, Narrow, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
 use crate::cpu::gemm::{PackedB, gemm_packed};
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::error::Result;
@@ -96,7 +94,7 @@ fn products(
             (_, Rounding::Stochastic) => Sink::Bf16 {
                 data: tail_mut(bf16::halves_mut(c), first),
                 ld: op.c.ld,
-                rounding: Store::Custom {
+                rounding: Narrow::Custom {
                     base,
                     store: &stochastic,
                 },
