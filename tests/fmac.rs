@@ -373,10 +373,8 @@ fn errors_name_the_limit() {
     assert!(matches!(none.check(), Err(Error::Value { what: "chunk", .. })));
     let odd = FmacMatmul { b_ld: 5, ..op };
     assert!(matches!(odd.check(), Err(Error::Alignment { operand: "b", .. })));
-    let narrow = Fmac {
-        y_ld: 6,
-        ..Fmac::contiguous(8)
-    };
+    let mut narrow = Fmac::contiguous(8);
+    narrow.y_ld = 6;
     assert!(matches!(
         narrow.check(),
         Err(Error::Value {

@@ -229,7 +229,7 @@ fn training_without_memory() {
 fn cases_without_memory() {
     let _alone = alone();
     use fewbit::check::{Case, Effort};
-    let case = Case::new(Effort::Quick, Copy { words: 1 << 20 }, || {
+    let case = Case::new(Effort::Quick, Copy::new(1 << 20), || {
         vec![vec![0; 1 << 20], Vec::new()]
     });
     within(MIB, || out_of_memory("Case::operands", case.operands()));

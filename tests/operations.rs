@@ -44,30 +44,12 @@ fn main() {
 fn wide() -> Vec<Box<dyn Op>> {
     const LD: usize = 1 << 59;
     let (rows, cols) = (9, 8);
-    let relu = Relu {
-        dtype: F32,
-        rows,
-        cols,
-        x_ld: LD,
-        y_ld: 8,
-        in_place: false,
-    };
-    let relu_grad = ReluGrad {
-        dtype: F32,
-        rows,
-        cols,
-        y_ld: 8,
-        dy_ld: LD,
-        dx_ld: 8,
-        in_place: false,
-    };
-    let convert = Convert {
-        rows,
-        cols,
-        src_ld: 8,
-        dst_ld: LD,
-        ..Convert::contiguous(F32, Bf16, 0)
-    };
+    let mut relu = Relu::new(rows, cols, F32);
+    relu.x_ld = LD;
+    let mut relu_grad = ReluGrad::new(rows, cols, F32);
+    relu_grad.dy_ld = LD;
+    let mut convert = Convert::new(rows, cols, F32, Bf16);
+    convert.dst_ld = LD;
     let sgd = Sgd {
         v_ld: LD,
         ..Sgd::new(rows, cols, [F32; 3])
@@ -76,14 +58,8 @@ fn wide() -> Vec<Box<dyn Op>> {
         grad_ld: LD,
         ..SoftmaxCrossEntropy::new(rows, cols, F32, F32)
     };
-    let fmac = Fmac {
-        rows,
-        cols,
-        x_ld: LD,
-        y_ld: 8,
-        a_ld: 8,
-        ..Fmac::contiguous(0)
-    };
+    let mut fmac = Fmac::new(rows, cols);
+    fmac.x_ld = LD;
     let product = FmacMatmul {
         b_ld: LD,
         ..FmacMatmul::new(rows, cols, 8)
@@ -125,7 +101,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         longest_row: None,
     };
     vec![
-        Box::new(Copy { words: u64::MAX }),
+        Box::new(Copy::new(u64::MAX)),
         Box::new(relu),
         Box::new(relu_grad),
         Box::new(convert),
@@ -310,7 +286,7 @@ fn plans_are_kept_by_value() {
         let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let src = device.from_f32(&[12], &values).expect("a tensor");
         let mut dst = device.from_f32(&[12], &[-1.0; 12]).expect("a tensor");
-        let op = Terse(Copy { words });
+        let op = Terse(Copy::new(words));
         device
             .run(&op, &mut [(&src).into(), (&mut dst).into()])
             .expect("a run");

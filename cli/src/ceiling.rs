@@ -327,7 +327,7 @@ mod tests {
             return;
         }
         let copy = |words: u64| {
-            Case::new(Effort::Quick, Copy { words }, move || {
+            Case::new(Effort::Quick, Copy::new(words), move || {
                 vec![vec![1; words as usize], Vec::new()]
             })
         };

@@ -27,6 +27,7 @@ const OP: &str = "convert";
 /// | `vec4` | contiguous, 16-byte offsets | 16 bytes a step, one draw for eight roundings |
 /// | `word` | any | the only one for padded rows or offsets off 16 bytes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Convert {
     /// Type of `src`: `F32`, `Bf16` or `F64`.
     pub from: DType,
@@ -49,6 +50,22 @@ pub struct Convert {
 }
 
 impl Convert {
+    /// Rows as far apart as those of tensors, to nearest.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, from: DType, to: DType) -> Self {
+        Self {
+            from,
+            to,
+            rows,
+            cols,
+            src_ld: from.row_ld(cols),
+            dst_ld: to.row_ld(cols),
+            rounding: Rounding::Nearest,
+            saturate: false,
+            draw: Draw::default(),
+        }
+    }
+
     /// `len` contiguous elements, to nearest.
     #[must_use]
     pub fn contiguous(from: DType, to: DType, len: usize) -> Self {
