@@ -265,15 +265,7 @@ fn more_turns_than_a_loop_may_make_are_refused() {
     let chains = Ceiling::new(CeilingKind::Integer, 1, 100);
     refused(&chains, None, 101);
     // One row that no variant can walk in so few turns; where it is not known to be short, nothing else can be said.
-    let row = Spmv {
-        rows: 1,
-        cols: 9,
-        nnz: 1 << 20,
-        index: DType::U32,
-        values: DType::F32,
-        x: DType::F32,
-        longest_row: None,
-    };
+    let row = Spmv::new(1, 9, 1 << 20, [DType::U32, DType::F32, DType::F32]);
     refused(&row, Some("scalar"), (1 << 20) + 1);
 }
 

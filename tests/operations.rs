@@ -12,7 +12,6 @@ use common::{Suite, gpu};
 
 use fewbit::check;
 use fewbit::cpu::Cpu;
-use fewbit::format::Rounding;
 use fewbit::format::block::BfpFormat;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
@@ -50,56 +49,25 @@ fn wide() -> Vec<Box<dyn Op>> {
     relu_grad.dy_ld = LD;
     let mut convert = Convert::new(rows, cols, F32, Bf16);
     convert.dst_ld = LD;
-    let sgd = Sgd {
-        v_ld: LD,
-        ..Sgd::new(rows, cols, [F32; 3])
-    };
-    let softmax = SoftmaxCrossEntropy {
-        grad_ld: LD,
-        ..SoftmaxCrossEntropy::new(rows, cols, F32, F32)
-    };
+    let mut sgd = Sgd::new(rows, cols, [F32; 3]);
+    sgd.v_ld = LD;
+    let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
+    softmax.grad_ld = LD;
     let mut fmac = Fmac::new(rows, cols);
     fmac.x_ld = LD;
-    let product = FmacMatmul {
-        b_ld: LD,
-        ..FmacMatmul::new(rows, cols, 8)
-    };
+    let mut product = FmacMatmul::new(rows, cols, 8);
+    product.b_ld = LD;
     let mut matmul = Matmul::new(rows, cols, 8);
     matmul.c.ld = LD;
     let format = BfpFormat::new(16, 4).expect("a format");
-    let encode = BfpEncode {
-        format,
-        from: F32,
-        rows,
-        cols,
-        src_ld: LD,
-        rounding: Rounding::Nearest,
-        draw: Draw::default(),
-    };
-    let decode = BfpDecode {
-        format,
-        to: F32,
-        rows,
-        cols,
-        dst_ld: LD,
-    };
-    let bfp = BfpMatmul {
-        c_ld: LD,
-        ..BfpMatmul::new(rows, cols, 8, format)
-    };
-    let spmm = Spmm {
-        rows,
-        cols,
-        nnz: 9,
-        n: 8,
-        index: U32,
-        values: F32,
-        b: F32,
-        b_ld: 8,
-        c: F32,
-        c_ld: LD,
-        longest_row: None,
-    };
+    let mut encode = BfpEncode::new(rows, cols, format, F32);
+    encode.src_ld = LD;
+    let mut decode = BfpDecode::new(rows, cols, format, F32);
+    decode.dst_ld = LD;
+    let mut bfp = BfpMatmul::new(rows, cols, 8, format);
+    bfp.c_ld = LD;
+    let mut spmm = Spmm::new(rows, cols, 9, 8, [U32, F32, F32, F32]);
+    spmm.c_ld = LD;
     vec![
         Box::new(Copy::new(u64::MAX)),
         Box::new(relu),

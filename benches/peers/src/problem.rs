@@ -300,32 +300,17 @@ impl Problem {
                     col_idx.clone()
                 };
                 if n > 1 {
-                    let op = Spmm {
-                        rows,
-                        cols,
-                        nnz: col_idx.len(),
-                        n,
-                        index: if narrow { U16 } else { U32 },
-                        values: dtype,
-                        b: dtype,
-                        b_ld: n,
-                        c: F32,
-                        c_ld: n,
-                        longest_row: row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
-                    };
+                    let types = [if narrow { U16 } else { U32 }, dtype, dtype, F32];
+                    let mut op = Spmm::new(rows, cols, col_idx.len(), n, types);
+                    (op.b_ld, op.c_ld) = (n, n);
+                    op.longest_row = row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max();
                     let result = vec![0; rows * n];
                     let words = vec![row_ptr.clone(), columns, floats(values), floats(x), result];
                     return (Box::new(op), words);
                 }
-                let op = Spmv {
-                    rows,
-                    cols,
-                    nnz: col_idx.len(),
-                    index: if narrow { U16 } else { U32 },
-                    values: dtype,
-                    x: F32,
-                    longest_row: row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
-                };
+                let types = [if narrow { U16 } else { U32 }, dtype, F32];
+                let mut op = Spmv::new(rows, cols, col_idx.len(), types);
+                op.longest_row = row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max();
                 let words = vec![row_ptr.clone(), columns, floats(values), bits(x), vec![0; rows]];
                 (Box::new(op), words)
             }

@@ -23,6 +23,7 @@ use crate::tensor::{DType, View};
 /// | `tree` | preferred on GPUs | eight invocations share the rows of two columns: enough of them for narrow matrices |
 /// | `columns` | preferred on software adapters | no barrier, which costs them several times the sum |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct ColumnSums {
     /// Type of `x`: `F32`, `Bf16`, or `F64` (then `to` is, too).
     pub from: DType,

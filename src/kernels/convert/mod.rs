@@ -278,7 +278,7 @@ impl Device {
         let (from, src_ld) = crate::device::dense("convert", "src", src)?;
         let layout = Layout::dense(to, &src.shape());
         let (rows, cols) = (layout.rows(), layout.cols());
-        let dst_ld = cols.next_multiple_of(to.row_multiple());
+        let dst_ld = to.row_ld(cols);
         let op = Convert {
             from,
             to,

@@ -56,6 +56,7 @@ const OP: &str = "matmul";
 /// or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums in scratch
 /// memory; over K too where a lane's loops would pass the cap on turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Matmul {
     /// Rows of op(A) and C.
     pub m: usize,
@@ -117,7 +118,7 @@ impl Matmul {
     fn packed(mut self) -> Self {
         let (a, b, c) = (self.stored_a(), self.stored_b(), [self.m, self.n]);
         for (matrix, [rows, cols]) in [(&mut self.a, a), (&mut self.b, b), (&mut self.c, c)] {
-            matrix.ld = cols.next_multiple_of(matrix.dtype.row_multiple());
+            matrix.ld = matrix.dtype.row_ld(cols);
             matrix.batch_stride = rows.saturating_mul(matrix.ld);
         }
         self

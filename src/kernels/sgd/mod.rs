@@ -36,6 +36,7 @@ use crate::tensor::{DType, View};
 /// nearest or stochastically, weights and momentum each with a stream of their own at index `row * cols + col`;
 /// `w` takes `v` as it was before rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Sgd {
     /// Rows.
     pub rows: usize,
@@ -93,7 +94,7 @@ impl Sgd {
     /// nearest.
     #[must_use]
     pub fn new(rows: usize, cols: usize, [g, w, v]: [DType; 3]) -> Self {
-        let ld = |dtype: DType| cols.next_multiple_of(dtype.row_multiple());
+        let ld = |dtype: DType| dtype.row_ld(cols);
         Self {
             rows,
             cols,

@@ -52,6 +52,7 @@ use crate::tensor::{DType, View};
 /// than one dispatch may walk (or one binding holds) are walked in parts, with the running maximum and sum in scratch
 /// memory: the same operations in the same order, and so the same bits and the same bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct SoftmaxCrossEntropy {
     /// Rows: the size of the batch.
     pub rows: usize,
@@ -85,9 +86,9 @@ impl SoftmaxCrossEntropy {
             rows,
             classes,
             logits,
-            logits_ld: classes.next_multiple_of(logits.row_multiple()),
+            logits_ld: logits.row_ld(classes),
             grad,
-            grad_ld: classes.next_multiple_of(grad.row_multiple()),
+            grad_ld: grad.row_ld(classes),
             scale: Scalar::new(1.0 / rows.max(1) as f32),
             rounding: Rounding::Nearest,
             draw: Draw::default(),

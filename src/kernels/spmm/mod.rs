@@ -30,6 +30,7 @@ const OP: &str = "spmm";
 ///
 /// Each loads 16 bytes of B at a time, and stores as many, where rows are multiples of 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Spmm {
     /// Rows of A and C.
     pub rows: usize,
@@ -58,8 +59,27 @@ pub struct Spmm {
 }
 
 impl Spmm {
+    /// A matrix of `rows` x `cols` with `nnz` entries times one of `n` columns; the types of column indices, values, B
+    /// and C, whose rows are as far apart as those of tensors. No row is known to be the longest.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, nnz: usize, n: usize, [index, values, b, c]: [DType; 4]) -> Self {
+        Self {
+            rows,
+            cols,
+            nnz,
+            n,
+            index,
+            values,
+            b,
+            b_ld: b.row_ld(n),
+            c,
+            c_ld: c.row_ld(n),
+            longest_row: None,
+        }
+    }
+
     /// Of B and C the types and leading dimensions.
-    fn new(a: Sparse, n: usize, (b, b_ld): (DType, usize), (c, c_ld): (DType, usize)) -> Self {
+    fn of(a: Sparse, n: usize, (b, b_ld): (DType, usize), (c, c_ld): (DType, usize)) -> Self {
         Self {
             rows: a.rows,
             cols: a.cols,
@@ -175,7 +195,7 @@ impl Device {
         sparse.meets(OP, "K", ("b", b_rows))?;
         let mut c = self.zeros(Layout::dense(to, &[sparse.rows, n]))?;
         let (_, c_ld) = crate::device::dense(OP, "c", &c)?;
-        let op = Spmm::new(sparse, n, (dtype, b_ld), (to, c_ld));
+        let op = Spmm::of(sparse, n, (dtype, b_ld), (to, c_ld));
         let [row_ptr, col_idx, values] = [0, 1, 2].map(|part| Slot::In(a, part));
         self.run(&op, &mut [row_ptr, col_idx, values, b.into(), (&mut c).into()])?;
         Ok(c)

@@ -164,7 +164,7 @@ fn product(
     types: [DType; 3],
     values: Values,
 ) -> (Spmv, impl Fn() -> Vec<Vec<u32>> + Send + Sync + 'static) {
-    let op = Spmv::new(sparse(rows, cols, fill, types, values), types[2]);
+    let op = Spmv::of(sparse(rows, cols, fill, types, values), types[2]);
     let made = move || {
         let [row_ptr, col_idx, values, x] = generate(rows, cols, fill, types, values);
         vec![row_ptr, col_idx, values, x, Vec::new()]
