@@ -415,10 +415,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
     let owned = open();
     let borrowed = Gpu::from_wgpu(owned.device(), owned.queue());
     let (one, many) = (Fmac::contiguous(8), FmacMatmul::new(8, 8, 8));
-    let float = PlanRequest {
-        variant: Some("float"),
-        ..PlanRequest::default()
-    };
+    let float = PlanRequest::default().variant("float");
     assert_eq!(float_fmac_exact(&borrowed), None);
     for op in [&one as &dyn Op, &many] {
         assert_eq!(op.variants(&borrowed, Offsets::Vec4), ["integer"]);

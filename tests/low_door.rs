@@ -85,13 +85,7 @@ fn records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions
     let source = buffer(&device, &source);
     let target = buffer(&device, &[0xffff_ffff; 5 + 9 + 2]);
     let plan = op
-        .plan(
-            &gpu,
-            &PlanRequest {
-                offsets: Offsets::Any,
-                ..PlanRequest::default()
-            },
-        )
+        .plan(&gpu, &PlanRequest::default().offsets(Offsets::Any))
         .expect("a plan");
     let bound = plan
         .bind(&[
@@ -236,10 +230,7 @@ fn every_bad_operand_is_a_typed_error() {
         matches!(usage, Err(Error::Usage { usage: "STORAGE", .. })),
         "{usage:?}"
     );
-    let request = PlanRequest {
-        variant: Some("nonesuch"),
-        ..PlanRequest::default()
-    };
+    let request = PlanRequest::default().variant("nonesuch");
     assert!(matches!(
         Copy::new(16).plan(&gpu, &request),
         Err(Error::Value { what: "variant", .. })
@@ -253,10 +244,8 @@ fn more_turns_than_a_loop_may_make_are_refused() {
     let gpu = Gpu::from_wgpu(&device, &queue);
     gpu.set_turn_cap(100);
     let refused = |op: &dyn Op, variant, turns| {
-        let request = PlanRequest {
-            variant,
-            ..PlanRequest::default()
-        };
+        let mut request = PlanRequest::default();
+        request.variant = variant;
         let plan = op.plan(&gpu, &request);
         let expected = matches!(plan, Err(Error::Limit { value, limit: 100, .. }) if value == turns);
         assert!(expected, "{}: {plan:?}", op.describe());

@@ -174,7 +174,7 @@ fn products_without_memory() {
     within(MIB / 2, || {
         // The result fits; the sums of blocks of rows do not.
         let mut sums = device.zeros(Layout::dense(DType::F32, &[1 << 14])).unwrap();
-        let op = fewbit::kernels::ColumnSums::new(DType::F32, DType::F32, 400, 1 << 14, 1 << 14);
+        let op = fewbit::kernels::ColumnSums::new(400, 1 << 14, DType::F32, DType::F32);
         out_of_memory(
             "column_sums",
             device.run(&op, &mut [(&tall).into(), (&mut sums).into()]),

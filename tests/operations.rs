@@ -53,6 +53,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     sgd.v_ld = LD;
     let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
     softmax.grad_ld = LD;
+    let mut sums = ColumnSums::new(rows, cols, F32, F32);
+    sums.x_ld = LD;
     let mut fmac = Fmac::new(rows, cols);
     fmac.x_ld = LD;
     let mut product = FmacMatmul::new(rows, cols, 8);
@@ -75,7 +77,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(convert),
         Box::new(sgd),
         Box::new(softmax),
-        Box::new(ColumnSums::new(F32, F32, rows, cols, LD)),
+        Box::new(sums),
         Box::new(fmac),
         Box::new(product),
         Box::new(matmul),
@@ -277,10 +279,7 @@ fn unknown_variants_are_errors() {
             if case.op.variants(&gpu, Offsets::Vec4).contains(&variant) || case.op.check_gpu(&gpu).is_err() {
                 continue;
             }
-            let request = PlanRequest {
-                variant: Some(variant),
-                ..PlanRequest::default()
-            };
+            let request = PlanRequest::default().variant(variant);
             let asked = case.op.plan(&gpu, &request).map(|plan| plan.variant());
             assert!(
                 matches!(asked, Err(Error::Value { what: "variant", .. })),

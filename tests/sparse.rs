@@ -20,7 +20,7 @@ use fewbit::format::random::Draw;
 use fewbit::gpu::{Offsets, PlanRequest, StepValues};
 use fewbit::kernels::{BfpDecode, BfpMatmul, Spmm, Spmv};
 use fewbit::op::run::on_gpu_blocking;
-use fewbit::op::{Arg, Args, Arithmetic, Comparison, Op};
+use fewbit::op::{Arg, Args, Comparison, Op};
 use fewbit::tensor::{Csr, DType, HostBuffer};
 use fewbit::{Device, Error};
 use proptest::prelude::*;
@@ -255,10 +255,7 @@ fn understated_rows_are_right_or_nan() {
         gpu.set_turn_cap(cap);
         for op in [&spmv as &dyn Op, &spmm] {
             for variant in op.variants(gpu, Offsets::default()) {
-                let request = PlanRequest {
-                    variant: Some(variant),
-                    ..PlanRequest::default()
-                };
+                let request = PlanRequest::default().variant(variant);
                 let ran = on_gpu_blocking(gpu, op, &request, &operands, 0).unwrap();
                 let [all, few] = [0, 1].map(|row| f32::from_bits(ran.operands[4].words()[row]));
                 let name = op.name();
@@ -337,15 +334,8 @@ fn a_marked_block_owes_a_nan_on_gpus_too() {
         let (exponents, others) = ([a_exponent], [127]);
         let (want, got) = ([want.to_bits()], [got.to_bits()]);
         let with = |c| [&codes[..], &exponents, &codes, &others, c];
-        let comparison = Comparison {
-            before: &with(&[0]),
-            want: &with(&want),
-            got: &with(&got),
-            arithmetic: Arithmetic::GPU,
-            step: StepValues::default(),
-            sums: None,
-        };
-        op.compare(&comparison).passed()
+        let [before, want, got] = [with(&[0]), with(&want), with(&got)];
+        op.compare(&Comparison::new(&before, &want, &got)).passed()
     };
     assert!(judge(255, f32::NAN, f32::NAN));
     assert!(!judge(255, f32::NAN, 0.5));

@@ -243,10 +243,7 @@ fn products() -> Result<(), Failed> {
 }
 
 fn run(gpu: &Gpu, case: &Case, before: &[HostBuffer]) -> Result<Vec<HostBuffer>, Failed> {
-    let request = PlanRequest {
-        variant: Some("bf16"),
-        offsets: Offsets::Vec4,
-    };
+    let request = PlanRequest::default().variant("bf16").offsets(Offsets::Vec4);
     let plan = case.op.plan(gpu, &request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let buffers = before

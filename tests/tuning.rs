@@ -150,10 +150,7 @@ fn a_variant_that_does_not_compile_is_dropped() {
         .expect("the next variant");
     assert_eq!(plan.variant(), "slow");
     // Asked for by name, its error is not hidden.
-    let request = PlanRequest {
-        variant: Some("broken"),
-        offsets: Offsets::Vec4,
-    };
+    let request = PlanRequest::default().variant("broken").offsets(Offsets::Vec4);
     let error = Sevens.plan(&gpu, &request).expect_err("no WGSL");
     assert!(
         matches!(&error, Error::Compile { kernel, .. } if kernel == "sevens_broken"),

@@ -325,7 +325,7 @@ fn backward(
             .types(grad, act, grad)
             .transpose_a();
         program.push(product, &[dy, x, gradients.weights])?;
-        let sums = ColumnSums::new(grad, grad, batch, outputs, ld(grad, outputs));
+        let sums = ColumnSums::new(batch, outputs, grad, grad);
         program.push(sums, &[dy, gradients.bias])?;
         if layer > 0 {
             let product = Matmul::new(batch, inputs, outputs).types(grad, recipe.weights, grad);

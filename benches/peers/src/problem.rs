@@ -1,7 +1,7 @@
 //! The shapes, their data, and what a right result is.
 
 use fewbit::kernels::{Matmul, Spmm, Spmv};
-use fewbit::op::{Op};
+use fewbit::op::Op;
 use fewbit::tensor::DType::{Bf16, F32, U16, U32};
 
 /// What is computed.
@@ -275,9 +275,7 @@ impl Problem {
         let dtype = if self.case.bf16 { Bf16 } else { F32 };
         match (&self.data, self.case.shape) {
             (Data::Dense { a, b }, Shape::Matmul { m, n, k }) => {
-                let op = Matmul::new(m, n, k)
-                    .types(dtype, dtype, F32)
-                    .transpose_b();
+                let op = Matmul::new(m, n, k).types(dtype, dtype, F32).transpose_b();
                 let op = op.ld(k, k, n);
                 (Box::new(op), vec![floats(a), floats(b), vec![0; m * n]])
             }

@@ -44,9 +44,14 @@ pub struct ColumnSums {
 const OP: &str = "column_sums";
 
 impl ColumnSums {
-    /// Sums to the nearest.
+    /// Rows as far apart as those of tensors; sums to the nearest.
     #[must_use]
-    pub fn new(from: DType, to: DType, rows: usize, cols: usize, x_ld: usize) -> Self {
+    pub fn new(rows: usize, cols: usize, from: DType, to: DType) -> Self {
+        Self::spaced(from, to, rows, cols, from.row_ld(cols))
+    }
+
+    /// Rows `x_ld` elements apart.
+    pub(crate) fn spaced(from: DType, to: DType, rows: usize, cols: usize, x_ld: usize) -> Self {
         Self {
             from,
             to,
