@@ -270,10 +270,8 @@ fn a_lost_device_is_an_error() {
         "{error}"
     );
 
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
     let owned = Gpu::open_blocking(&options).expect("a GPU");
     owned.device().destroy();
     let device = Device::from_gpu(owned);
@@ -286,10 +284,8 @@ fn a_lost_device_is_an_error() {
 
 /// Buffers of one device and a plan of another: refused, and nothing is written to the buffers of the same number.
 fn buffers_and_step_values_of_another_gpu_are_refused() {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
     let open = || Gpu::open_blocking(&options).expect("a GPU");
     let (one, other) = (open(), open());
     let make = |gpu: &Gpu, first: u32| -> [wgpu::Buffer; 2] {
@@ -346,10 +342,8 @@ fn buffers_of_opengl_and_of_others_do_not_mix() {
 }
 
 fn a_destroyed_device_is_lost_at_the_next_call() {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
     let open = || {
         let gpu = Gpu::open_blocking(&options).expect("a GPU");
         let buffer = gpu.buffer("words", 32).expect("a buffer");

@@ -216,11 +216,9 @@ fn training_without_memory() {
         "{set:?}"
     );
     // Weights of 0.8 MB fit, the f64 numbers that they are rounded from do not.
-    let options = TrainOptions {
-        layers: vec![784, 256, 10],
-        batch: 4,
-        ..TrainOptions::default()
-    };
+    let mut options = TrainOptions::default();
+    options.layers = vec![784, 256, 10];
+    options.batch = 4;
     let trainer = within(MIB, || Trainer::new(&Device::cpu(), &Recipe::f32(), &options));
     out_of_memory("Trainer::new", trainer);
 }

@@ -53,11 +53,9 @@ fn main() {
 }
 
 fn open(cache: Option<Cache>) -> Gpu {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        cache,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
+    options.cache = cache;
     Gpu::open_blocking(&options).expect("a GPU")
 }
 

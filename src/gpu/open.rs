@@ -22,6 +22,7 @@ pub enum AdapterChoice {
 
 /// How to open a GPU of our own.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct GpuOptions {
     /// Which adapter.
     pub adapter: AdapterChoice,
