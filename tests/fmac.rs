@@ -220,14 +220,11 @@ fn the_worked_walk() {
 /// The same sum as a product with ones, whose C is the 1.0: unbiased over outputs, stuck to nearest.
 fn walk_matmul(rounding: Rounding, seed: u64, outputs: usize) -> Vec<f32> {
     let k = 4097;
-    let op = FmacMatmul {
-        draw: Draw {
-            seed,
-            ..Draw::default()
-        },
-        rounding,
-        ..FmacMatmul::new(1, outputs, k)
+    let draw = Draw {
+        seed,
+        ..Draw::default()
     };
+    let op = FmacMatmul::new(1, outputs, k).with_rounding(rounding, draw);
     let (one, step) = (bf16::from_f32(1.0), bf16::from_f32(1e-3));
     // The 1.0 comes first, then the steps.
     let mut a = vec![bf16::pack(step, step); k.div_ceil(2)];
@@ -295,11 +292,8 @@ fn draws_follow_the_counter_layout() {
         step: 70_000,
     };
     let (m, n, k) = (3, 5, 11);
-    let op = FmacMatmul {
-        batch: 2,
-        add_c: true,
-        ..FmacMatmul::new(m, n, k).with_rounding(Rounding::Stochastic, draw)
-    };
+    let mut op = FmacMatmul::new(m, n, k).with_rounding(Rounding::Stochastic, draw);
+    (op.batch, op.add_c) = (2, true);
     let value = |i: usize| bf16::from_f32(1.0 + i as f32 * 0.37);
     let fill = |words: u64| {
         (0..words as usize)
@@ -367,16 +361,17 @@ fn errors_name_the_limit() {
     assert!(op.with_rounding(Rounding::Nearest, draw(1 << 24)).check().is_ok());
     let many = FmacMatmul::new(1 << 20, 1 << 20, 1).with_rounding(Rounding::Stochastic, draw(0));
     assert!(many.check().is_ok());
-    let more = FmacMatmul { batch: 2, ..many };
+    let mut more = many;
+    more.batch = 2;
     assert!(matches!(more.check(), Err(Error::Limit { what: "outputs", .. })));
-    let none = FmacMatmul { chunk: 0, ..op };
+    let mut none = op;
+    none.chunk = 0;
     assert!(matches!(none.check(), Err(Error::Value { what: "chunk", .. })));
-    let odd = FmacMatmul { b_ld: 5, ..op };
+    let mut odd = op;
+    odd.b_ld = 5;
     assert!(matches!(odd.check(), Err(Error::Alignment { operand: "b", .. })));
-    let narrow = Fmac {
-        y_ld: 6,
-        ..Fmac::contiguous(8)
-    };
+    let mut narrow = Fmac::contiguous(8);
+    narrow.y_ld = 6;
     assert!(matches!(
         narrow.check(),
         Err(Error::Value {
@@ -420,10 +415,7 @@ fn float_variants_serve_only_where_the_probe_found_them_exact() {
     let owned = open();
     let borrowed = Gpu::from_wgpu(owned.device(), owned.queue());
     let (one, many) = (Fmac::contiguous(8), FmacMatmul::new(8, 8, 8));
-    let float = PlanRequest {
-        variant: Some("float"),
-        ..PlanRequest::default()
-    };
+    let float = PlanRequest::default().variant("float");
     assert_eq!(float_fmac_exact(&borrowed), None);
     for op in [&one as &dyn Op, &many] {
         assert_eq!(op.variants(&borrowed, Offsets::Vec4), ["integer"]);

@@ -105,7 +105,7 @@ fn clones_share_until_one_is_written(devices: &[Device]) {
         let source = device.from_f32(&[4], &[9.0; 4]).expect("a tensor");
         let mut copy = x.clone();
         device
-            .run(&Copy { words: 4 }, &mut [(&source).into(), (&mut copy).into()])
+            .run(&Copy::new(4), &mut [(&source).into(), (&mut copy).into()])
             .expect("a copy");
         assert_eq!(
             x.read_blocking().expect("values"),
@@ -142,15 +142,15 @@ fn foreign_tensors_and_bad_shapes_are_typed_errors(devices: &[Device]) {
     ));
     let mut y = x.clone();
     assert!(matches!(
-        one.run(&Copy { words: 9 }, &mut [(&x).into(), (&mut y).into()]),
+        one.run(&Copy::new(9), &mut [(&x).into(), (&mut y).into()]),
         Err(Error::TooSmall { .. })
     ));
     assert!(matches!(
-        one.run(&Copy { words: 4 }, &mut [(&x).into()]),
+        one.run(&Copy::new(4), &mut [(&x).into()]),
         Err(Error::Operands { .. })
     ));
     assert!(matches!(
-        one.run(&Copy { words: 4 }, &mut [(&x).into(), (&x).into()]),
+        one.run(&Copy::new(4), &mut [(&x).into(), (&x).into()]),
         Err(Error::Usage { .. })
     ));
     for device in devices.iter().filter(|device| device.as_gpu().is_some()) {
@@ -187,11 +187,11 @@ fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small(devices
             program.push(op, &[x, half]).expect("encode");
             program.push(back, &[half, x]).expect("decode");
             assert!(matches!(
-                program.push(Copy { words: 500 }, &[half, half]),
+                program.push(Copy::new(500), &[half, half]),
                 Err(Error::Aliased { .. })
             ));
             assert!(matches!(
-                program.push(Copy { words: 501 }, &[half, x]),
+                program.push(Copy::new(501), &[half, x]),
                 Err(Error::TooSmall { .. })
             ));
             program.write(x, &values).expect("a write");
@@ -299,7 +299,7 @@ fn a_buffer_of_another_program_is_refused(devices: &[Device]) {
         let b = one.buffer(4).expect("a buffer");
         let foreign = [0, 1].map(|_| other.buffer(4).expect("a buffer"));
         assert_ne!(a, foreign[0]);
-        let pushed = one.push(Copy { words: 4 }, &[a, foreign[1]]);
+        let pushed = one.push(Copy::new(4), &[a, foreign[1]]);
         assert!(
             matches!(pushed, Err(Error::Value { what: "buffer", .. })),
             "{pushed:?}"
@@ -309,6 +309,6 @@ fn a_buffer_of_another_program_is_refused(devices: &[Device]) {
         assert!(matches!(written, Err(Error::Value { .. })), "{written:?}");
         let read = pollster::block_on(one.read(foreign[0]));
         assert!(matches!(read, Err(Error::Value { .. })), "{read:?}");
-        one.push(Copy { words: 4 }, &[a, b]).expect("its own buffers");
+        one.push(Copy::new(4), &[a, b]).expect("its own buffers");
     }
 }

@@ -23,10 +23,8 @@ fn main() {
     for cpu in Cpu::available() {
         places.push(Place::new(cpu.to_string(), Device::from_cpu(cpu), Effort::Full));
     }
-    let options = GpuOptions {
-        experimental: experimental(),
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.experimental = experimental();
     for adapter in common::adapters() {
         let info = adapter.get_info();
         let name = format!("{:?}", info.backend).to_lowercase();
@@ -50,10 +48,8 @@ fn main() {
         }
         // Operands past one binding, without gigabytes of them.
         let small = format!("{name}-small-bindings");
-        let options = GpuOptions {
-            max_binding_bytes: Some(SMALL_BINDING),
-            ..GpuOptions::default()
-        };
+        let mut options = GpuOptions::default();
+        options.max_binding_bytes = Some(SMALL_BINDING);
         match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
             Ok(gpu) => {
                 let flags = format!(" --max-binding {SMALL_BINDING}");
@@ -64,7 +60,9 @@ fn main() {
         // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
         // of an invocation's loops.
         let name = format!("{name}-core-tiny-cap");
-        match pollster::block_on(Gpu::open_adapter(adapter.clone(), true)) {
+        let mut core = GpuOptions::default();
+        core.core_only = true;
+        match pollster::block_on(Gpu::open_with(adapter.clone(), &core)) {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
                 gpu.set_turn_cap(256);

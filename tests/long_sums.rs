@@ -28,10 +28,7 @@ fn main() {
 
 /// Dispatches of a plan, or the limit that it passes and by what.
 fn steps(gpu: &Gpu, op: &dyn Op, variant: &'static str) -> Result<usize, (u64, u64)> {
-    let request = PlanRequest {
-        variant: Some(variant),
-        ..PlanRequest::default()
-    };
+    let request = PlanRequest::default().variant(variant);
     match op.plan(gpu, &request) {
         Ok(plan) => Ok(plan.steps()),
         Err(Error::Limit {

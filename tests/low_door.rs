@@ -74,13 +74,8 @@ fn records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions
     let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
     // 3 rows of 5, f32 with ld 7, to bf16 with ld 6; operands start 12 and 20 bytes into their buffers.
-    let op = Convert {
-        rows: 3,
-        cols: 5,
-        src_ld: 7,
-        dst_ld: 6,
-        ..Convert::contiguous(DType::F32, DType::Bf16, 0)
-    };
+    let mut op = Convert::new(3, 5, DType::F32, DType::Bf16);
+    (op.src_ld, op.dst_ld) = (7, 6);
     let mut source = vec![0xdead_beefu32; 3 + 3 * 7];
     for row in 0..3 {
         for col in 0..5 {
@@ -90,13 +85,7 @@ fn records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions
     let source = buffer(&device, &source);
     let target = buffer(&device, &[0xffff_ffff; 5 + 9 + 2]);
     let plan = op
-        .plan(
-            &gpu,
-            &PlanRequest {
-                offsets: Offsets::Any,
-                ..PlanRequest::default()
-            },
-        )
+        .plan(&gpu, &PlanRequest::default().offsets(Offsets::Any))
         .expect("a plan");
     let bound = plan
         .bind(&[
@@ -190,9 +179,7 @@ fn step_values_change_between_two_records_of_one_submit() {
 fn every_bad_operand_is_a_typed_error() {
     let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
-    let plan = Copy { words: 16 }
-        .plan(&gpu, &PlanRequest::default())
-        .expect("a plan");
+    let plan = Copy::new(16).plan(&gpu, &PlanRequest::default()).expect("a plan");
     let a = buffer(&device, &[1; 64]);
     let b = buffer(&device, &[1; 64]);
     let plain = device.create_buffer(&wgpu::BufferDescriptor {
@@ -243,12 +230,9 @@ fn every_bad_operand_is_a_typed_error() {
         matches!(usage, Err(Error::Usage { usage: "STORAGE", .. })),
         "{usage:?}"
     );
-    let request = PlanRequest {
-        variant: Some("nonesuch"),
-        ..PlanRequest::default()
-    };
+    let request = PlanRequest::default().variant("nonesuch");
     assert!(matches!(
-        Copy { words: 16 }.plan(&gpu, &request),
+        Copy::new(16).plan(&gpu, &request),
         Err(Error::Value { what: "variant", .. })
     ));
     let f64 = Convert::contiguous(DType::F64, DType::F32, 4).plan(&gpu, &PlanRequest::default());
@@ -260,32 +244,17 @@ fn more_turns_than_a_loop_may_make_are_refused() {
     let gpu = Gpu::from_wgpu(&device, &queue);
     gpu.set_turn_cap(100);
     let refused = |op: &dyn Op, variant, turns| {
-        let request = PlanRequest {
-            variant,
-            ..PlanRequest::default()
-        };
+        let mut request = PlanRequest::default();
+        request.variant = variant;
         let plan = op.plan(&gpu, &request);
         let expected = matches!(plan, Err(Error::Limit { value, limit: 100, .. }) if value == turns);
         assert!(expected, "{}: {plan:?}", op.describe());
     };
     // Chains are what is measured: they cannot be cut.
-    let chains = Ceiling {
-        kind: CeilingKind::Integer,
-        count: 1,
-        steps: 100,
-        src_words: 0,
-    };
+    let chains = Ceiling::new(CeilingKind::Integer, 1, 100);
     refused(&chains, None, 101);
     // One row that no variant can walk in so few turns; where it is not known to be short, nothing else can be said.
-    let row = Spmv {
-        rows: 1,
-        cols: 9,
-        nnz: 1 << 20,
-        index: DType::U32,
-        values: DType::F32,
-        x: DType::F32,
-        longest_row: None,
-    };
+    let row = Spmv::new(1, 9, 1 << 20, [DType::U32, DType::F32, DType::F32]);
     refused(&row, Some("scalar"), (1 << 20) + 1);
 }
 
@@ -293,7 +262,7 @@ fn a_lost_device_is_an_error() {
     let (device, queue) = foreign();
     let gpu = Gpu::from_wgpu(&device, &queue);
     gpu.notify_lost("the cable was pulled");
-    let error = Copy { words: 4 }
+    let error = Copy::new(4)
         .plan(&gpu, &PlanRequest::default())
         .expect_err("a lost device plans nothing");
     assert!(
@@ -301,10 +270,8 @@ fn a_lost_device_is_an_error() {
         "{error}"
     );
 
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
     let owned = Gpu::open_blocking(&options).expect("a GPU");
     owned.device().destroy();
     let device = Device::from_gpu(owned);
@@ -317,10 +284,8 @@ fn a_lost_device_is_an_error() {
 
 /// Buffers of one device and a plan of another: refused, and nothing is written to the buffers of the same number.
 fn buffers_and_step_values_of_another_gpu_are_refused() {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
     let open = || Gpu::open_blocking(&options).expect("a GPU");
     let (one, other) = (open(), open());
     let make = |gpu: &Gpu, first: u32| -> [wgpu::Buffer; 2] {
@@ -330,9 +295,7 @@ fn buffers_and_step_values_of_another_gpu_are_refused() {
         })
     };
     let (mine, foreign) = (make(&one, 1), make(&other, 11));
-    let plan = Copy { words: 8 }
-        .plan(&one, &PlanRequest::default())
-        .expect("a plan");
+    let plan = Copy::new(8).plan(&one, &PlanRequest::default()).expect("a plan");
     let bound = plan.bind(&[Operand::whole(&foreign[0]), Operand::whole(&foreign[1])]);
     assert!(
         matches!(bound, Err(Error::Gpu { .. } | Error::OtherDevice { .. })),
@@ -366,31 +329,25 @@ fn buffers_and_step_values_of_another_gpu_are_refused() {
 /// OpenGL has an instance of its own beside that of the others, and its buffers count from the same number.
 fn buffers_of_opengl_and_of_others_do_not_mix() {
     let (native, gl) = (open(), open_adapter(opengl_adapter()));
-    let plan = Copy { words: 8 }
+    let plan = Copy::new(8)
         .plan(&native, &PlanRequest::default())
         .expect("a plan");
     let buffers = [0, 1].map(|_| gl.buffer("words", 32).expect("a buffer"));
     let bound = plan.bind(&[Operand::whole(&buffers[0]), Operand::whole(&buffers[1])]);
     assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
     let buffers = [0, 1].map(|_| native.buffer("words", 32).expect("a buffer"));
-    let plan = Copy { words: 8 }
-        .plan(&gl, &PlanRequest::default())
-        .expect("a plan");
+    let plan = Copy::new(8).plan(&gl, &PlanRequest::default()).expect("a plan");
     let bound = plan.bind(&[Operand::whole(&buffers[0]), Operand::whole(&buffers[1])]);
     assert!(matches!(bound, Err(Error::OtherDevice { .. })), "{bound:?}");
 }
 
 fn a_destroyed_device_is_lost_at_the_next_call() {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
     let open = || {
         let gpu = Gpu::open_blocking(&options).expect("a GPU");
         let buffer = gpu.buffer("words", 32).expect("a buffer");
-        let plan = Copy { words: 4 }
-            .plan(&gpu, &PlanRequest::default())
-            .expect("a plan");
+        let plan = Copy::new(4).plan(&gpu, &PlanRequest::default()).expect("a plan");
         (gpu, buffer, plan)
     };
     let (gpu, ..) = open();

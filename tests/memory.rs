@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout as Request, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fewbit::cpu::{Cpu, CpuError, GemmParams, PackedB, Sink, Source, gemm};
+use fewbit::cpu::{Cpu, CpuError, GemmParams, Left, PackedB, Sink, Source, gemm};
 use fewbit::device::Program;
 use fewbit::kernels::MatmulOptions;
 use fewbit::kernels::{Copy, Matmul};
@@ -121,9 +121,9 @@ fn product_without_memory(cpu: &Cpu, a: &[f32], b: &[f32], halves: &[u16]) {
     let b = Source::f32(b, n);
     // A task's own panels, which no shape makes larger, fit.
     let refused = within(2 * MIB, || {
-        let packed = PackedB::new(cpu, b, k, n, false);
+        let packed = PackedB::new(cpu, b, k, n, Left::F32);
         assert!(matches!(packed, Err(CpuError::OutOfMemory { .. })), "{cpu}");
-        let packed = PackedB::new(cpu, b16, k, n, true);
+        let packed = PackedB::new(cpu, b16, k, n, Left::Bf16);
         assert!(matches!(packed, Err(CpuError::OutOfMemory { .. })), "{cpu}");
         gemm(cpu, &GemmParams::new(m, n, k), a, b, Sink::f32(&mut c, n), None)
     });
@@ -168,13 +168,13 @@ fn products_without_memory() {
         .unwrap();
     let tall = device.from_f32(&[400, 1 << 14], &vec![1.0; 400 << 14]).unwrap();
     within(MIB, || {
-        out_of_memory("keep_weights", device.keep_weights(kept, false, DType::F32));
+        out_of_memory("keep_weights", device.keep_weights(kept, DType::F32));
         out_of_memory("fmac_matmul", device.fmac_matmul(&codes, &codes, 1));
     });
     within(MIB / 2, || {
         // The result fits; the sums of blocks of rows do not.
         let mut sums = device.zeros(Layout::dense(DType::F32, &[1 << 14])).unwrap();
-        let op = fewbit::kernels::ColumnSums::new(DType::F32, DType::F32, 400, 1 << 14, 1 << 14);
+        let op = fewbit::kernels::ColumnSums::new(400, 1 << 14, DType::F32, DType::F32);
         out_of_memory(
             "column_sums",
             device.run(&op, &mut [(&tall).into(), (&mut sums).into()]),
@@ -216,11 +216,9 @@ fn training_without_memory() {
         "{set:?}"
     );
     // Weights of 0.8 MB fit, the f64 numbers that they are rounded from do not.
-    let options = TrainOptions {
-        layers: vec![784, 256, 10],
-        batch: 4,
-        ..TrainOptions::default()
-    };
+    let mut options = TrainOptions::default();
+    options.layers = vec![784, 256, 10];
+    options.batch = 4;
     let trainer = within(MIB, || Trainer::new(&Device::cpu(), &Recipe::f32(), &options));
     out_of_memory("Trainer::new", trainer);
 }
@@ -229,7 +227,7 @@ fn training_without_memory() {
 fn cases_without_memory() {
     let _alone = alone();
     use fewbit::check::{Case, Effort};
-    let case = Case::new(Effort::Quick, Copy { words: 1 << 20 }, || {
+    let case = Case::new(Effort::Quick, Copy::new(1 << 20), || {
         vec![vec![0; 1 << 20], Vec::new()]
     });
     within(MIB, || out_of_memory("Case::operands", case.operands()));

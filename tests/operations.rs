@@ -12,21 +12,28 @@ use common::{Suite, gpu};
 
 use fewbit::check;
 use fewbit::cpu::Cpu;
-use fewbit::format::Rounding;
 use fewbit::format::block::BfpFormat;
 use fewbit::format::random::Draw;
-use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
+use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    BfpDecode, BfpEncode, BfpMatmul, ColumnSums, Convert, Copy, Fmac, FmacMatmul, Matmul, Relu, ReluGrad,
-    Sgd, SoftmaxCrossEntropy, Spmm,
+    BfpDecode, BfpEncode, BfpMatmul, ColumnSums, Convert, ConvertOptions, Copy, Fmac, FmacMatmul, Matmul,
+    Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
 };
-use fewbit::op::{Args, Effort, Op, Table};
+use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
 use fewbit::{Device, Error, Result};
 
 fn main() {
     Suite::new()
         .cpu("sizes_that_wrap_are_limits", sizes_that_wrap_are_limits)
+        .cpu(
+            "operands_lent_to_be_read_are_not_written",
+            operands_lent_to_be_read_are_not_written,
+        )
+        .cpu(
+            "conversions_do_as_their_options_say",
+            conversions_do_as_their_options_say,
+        )
         .gpu("plans_are_kept_by_value", plans_are_kept_by_value)
         .gpu("unknown_variants_are_errors", unknown_variants_are_errors)
         .run();
@@ -36,94 +43,41 @@ fn main() {
 fn wide() -> Vec<Box<dyn Op>> {
     const LD: usize = 1 << 59;
     let (rows, cols) = (9, 8);
-    let relu = Relu {
-        dtype: F32,
-        rows,
-        cols,
-        x_ld: LD,
-        y_ld: 8,
-        in_place: false,
-    };
-    let relu_grad = ReluGrad {
-        dtype: F32,
-        rows,
-        cols,
-        y_ld: 8,
-        dy_ld: LD,
-        dx_ld: 8,
-        in_place: false,
-    };
-    let convert = Convert {
-        rows,
-        cols,
-        src_ld: 8,
-        dst_ld: LD,
-        ..Convert::contiguous(F32, Bf16, 0)
-    };
-    let sgd = Sgd {
-        v_ld: LD,
-        ..Sgd::new(rows, cols, [F32; 3])
-    };
-    let softmax = SoftmaxCrossEntropy {
-        grad_ld: LD,
-        ..SoftmaxCrossEntropy::new(rows, cols, F32, F32)
-    };
-    let fmac = Fmac {
-        rows,
-        cols,
-        x_ld: LD,
-        y_ld: 8,
-        a_ld: 8,
-        ..Fmac::contiguous(0)
-    };
-    let product = FmacMatmul {
-        b_ld: LD,
-        ..FmacMatmul::new(rows, cols, 8)
-    };
+    let mut relu = Relu::new(rows, cols, F32);
+    relu.x_ld = LD;
+    let mut relu_grad = ReluGrad::new(rows, cols, F32);
+    relu_grad.dy_ld = LD;
+    let mut convert = Convert::new(rows, cols, F32, Bf16);
+    convert.dst_ld = LD;
+    let mut sgd = Sgd::new(rows, cols, [F32; 3]);
+    sgd.v_ld = LD;
+    let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
+    softmax.grad_ld = LD;
+    let mut sums = ColumnSums::new(rows, cols, F32, F32);
+    sums.x_ld = LD;
+    let mut fmac = Fmac::new(rows, cols);
+    fmac.x_ld = LD;
+    let mut product = FmacMatmul::new(rows, cols, 8);
+    product.b_ld = LD;
     let mut matmul = Matmul::new(rows, cols, 8);
     matmul.c.ld = LD;
     let format = BfpFormat::new(16, 4).expect("a format");
-    let encode = BfpEncode {
-        format,
-        from: F32,
-        rows,
-        cols,
-        src_ld: LD,
-        rounding: Rounding::Nearest,
-        draw: Draw::default(),
-    };
-    let decode = BfpDecode {
-        format,
-        to: F32,
-        rows,
-        cols,
-        dst_ld: LD,
-    };
-    let bfp = BfpMatmul {
-        c_ld: LD,
-        ..BfpMatmul::new(rows, cols, 8, format)
-    };
-    let spmm = Spmm {
-        rows,
-        cols,
-        nnz: 9,
-        n: 8,
-        index: U32,
-        values: F32,
-        b: F32,
-        b_ld: 8,
-        c: F32,
-        c_ld: LD,
-        longest_row: None,
-    };
+    let mut encode = BfpEncode::new(rows, cols, format, F32);
+    encode.src_ld = LD;
+    let mut decode = BfpDecode::new(rows, cols, format, F32);
+    decode.dst_ld = LD;
+    let mut bfp = BfpMatmul::new(rows, cols, 8, format);
+    bfp.c_ld = LD;
+    let mut spmm = Spmm::new(rows, cols, 9, 8, [U32, F32, F32, F32]);
+    spmm.c_ld = LD;
     vec![
-        Box::new(Copy { words: u64::MAX }),
+        Box::new(Copy::new(u64::MAX)),
         Box::new(relu),
         Box::new(relu_grad),
         Box::new(convert),
         Box::new(sgd),
         Box::new(softmax),
-        Box::new(ColumnSums::new(F32, F32, rows, cols, LD)),
+        Box::new(sums),
         Box::new(fmac),
         Box::new(product),
         Box::new(matmul),
@@ -215,13 +169,94 @@ impl Op for Terse {
     }
 }
 
+/// An operation that writes `y`, which it lists as read only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Sly;
+
+impl Op for Sly {
+    fn name(&self) -> &'static str {
+        "sly"
+    }
+
+    fn operands(&self) -> Vec<OperandSpec> {
+        vec![OperandSpec::read("x", 2), OperandSpec::read("y", 2)]
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
+        self.reference(args)
+    }
+
+    fn reference(&self, args: Args<'_>) -> Result<()> {
+        let [x, y] = args.take(self)?;
+        for (x, y) in x.read().iter().zip(y.write()?) {
+            *y = *x;
+        }
+        Ok(())
+    }
+}
+
+fn operands_lent_to_be_read_are_not_written() {
+    let (x, y) = ([1, 2], [3, 4]);
+    let args = Args::new(vec![Arg::Read(&x), Arg::Read(&y)], StepValues::default());
+    let found = Sly.reference(args);
+    assert!(
+        matches!(
+            found,
+            Err(Error::Usage {
+                op: "sly",
+                operand: "y",
+                usage: "write"
+            })
+        ),
+        "{found:?}"
+    );
+    // Lent to be written, it is written, whatever the list says.
+    let mut written = y;
+    let args = Args::new(
+        vec![Arg::Read(&x), Arg::Write(&mut written)],
+        StepValues::default(),
+    );
+    Sly.reference(args).expect("a run");
+    assert_eq!(written, x);
+}
+
+fn conversions_do_as_their_options_say() {
+    let device = Device::cpu();
+    // The largest f32 overflows bf16; 1 + 2^-8 lies half way between two bf16 numbers.
+    let src = device
+        .from_f32(&[2], &[f32::MAX, 1.0 + 1.0 / 256.0])
+        .expect("a tensor");
+    let bits = |options: &ConvertOptions| {
+        let bf16 = device.convert_with(&src, Bf16, options).expect("a conversion");
+        let back = device.convert(&bf16, F32).expect("a conversion");
+        back.read_blocking().expect("words")
+    };
+    let plain: Vec<f32> = bits(&ConvertOptions::default());
+    assert_eq!(plain, [f32::INFINITY, 1.0]);
+    let largest = f32::from_bits(0x7f7f_0000);
+    assert_eq!(bits(&ConvertOptions::default().saturate()), [largest, 1.0]);
+    // Of the draws half round up.
+    let up = (0..64).filter(|&seed| {
+        let draw = Draw {
+            seed,
+            ..Draw::default()
+        };
+        bits(&ConvertOptions::default().stochastic(draw).saturate())[1] > 1.0
+    });
+    assert!((16..=48).contains(&up.count()));
+}
+
 fn plans_are_kept_by_value() {
     let device = Device::from_gpu(gpu());
     for words in [4u64, 12, 4, 7] {
         let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let src = device.from_f32(&[12], &values).expect("a tensor");
         let mut dst = device.from_f32(&[12], &[-1.0; 12]).expect("a tensor");
-        let op = Terse(Copy { words });
+        let op = Terse(Copy::new(words));
         device
             .run(&op, &mut [(&src).into(), (&mut dst).into()])
             .expect("a run");
@@ -244,10 +279,7 @@ fn unknown_variants_are_errors() {
             if case.op.variants(&gpu, Offsets::Vec4).contains(&variant) || case.op.check_gpu(&gpu).is_err() {
                 continue;
             }
-            let request = PlanRequest {
-                variant: Some(variant),
-                ..PlanRequest::default()
-            };
+            let request = PlanRequest::default().variant(variant);
             let asked = case.op.plan(&gpu, &request).map(|plan| plan.variant());
             assert!(
                 matches!(asked, Err(Error::Value { what: "variant", .. })),

@@ -20,7 +20,7 @@ use fewbit::format::random::Draw;
 use fewbit::gpu::{Offsets, PlanRequest, StepValues};
 use fewbit::kernels::{BfpDecode, BfpMatmul, Spmm, Spmv};
 use fewbit::op::run::on_gpu_blocking;
-use fewbit::op::{Arg, Args, Arithmetic, Comparison, Op};
+use fewbit::op::{Arg, Args, Comparison, Op};
 use fewbit::tensor::{Csr, DType, HostBuffer};
 use fewbit::{Device, Error};
 use proptest::prelude::*;
@@ -236,28 +236,10 @@ fn understated_rows_are_right_or_nan() {
     // More entries than software adapters make turns, then a row that keeps to the hint.
     let (long, cols) = (70_000u32, 5u32);
     let nnz = long as usize + 3;
-    let spmv = Spmv {
-        rows: 2,
-        cols: 5,
-        nnz,
-        index,
-        values,
-        x: DType::F32,
-        longest_row: Some(4),
-    };
-    let spmm = Spmm {
-        rows: 2,
-        cols: 5,
-        nnz,
-        n: 1,
-        index,
-        values,
-        b: DType::F32,
-        b_ld: 1,
-        c: DType::F32,
-        c_ld: 1,
-        longest_row: Some(4),
-    };
+    let mut spmv = Spmv::new(2, 5, nnz, [index, values, DType::F32]);
+    spmv.longest_row = Some(4);
+    let mut spmm = Spmm::new(2, 5, nnz, 1, [index, values, DType::F32, DType::F32]);
+    (spmm.b_ld, spmm.c_ld, spmm.longest_row) = (1, 1, Some(4));
     let one = 1f32.to_bits();
     let entries = 0..long + 3;
     let operands = [
@@ -273,10 +255,7 @@ fn understated_rows_are_right_or_nan() {
         gpu.set_turn_cap(cap);
         for op in [&spmv as &dyn Op, &spmm] {
             for variant in op.variants(gpu, Offsets::default()) {
-                let request = PlanRequest {
-                    variant: Some(variant),
-                    ..PlanRequest::default()
-                };
+                let request = PlanRequest::default().variant(variant);
                 let ran = on_gpu_blocking(gpu, op, &request, &operands, 0).unwrap();
                 let [all, few] = [0, 1].map(|row| f32::from_bits(ran.operands[4].words()[row]));
                 let name = op.name();
@@ -337,13 +316,8 @@ fn block_tensors_encode_decode_and_multiply(devices: Vec<Device>) {
 
 fn decoding_leaves_what_lies_past_its_rows() {
     const COLS: usize = 40_000;
-    let op = BfpDecode {
-        format: BfpFormat::new(16, 8).unwrap(),
-        to: DType::F32,
-        rows: 1,
-        cols: COLS,
-        dst_ld: COLS,
-    };
+    let op = BfpDecode::new(1, COLS, BfpFormat::new(16, 8).unwrap(), DType::F32);
+    assert_eq!(op.dst_ld, COLS);
     let zeros = |at: usize| vec![0u32; op.operands()[at].words as usize];
     let (codes, exponents, mut dst) = (zeros(0), zeros(1), vec![7; 4 * COLS]);
     let operands = vec![Arg::Read(&codes), Arg::Read(&exponents), Arg::Write(&mut dst)];
@@ -360,15 +334,8 @@ fn a_marked_block_owes_a_nan_on_gpus_too() {
         let (exponents, others) = ([a_exponent], [127]);
         let (want, got) = ([want.to_bits()], [got.to_bits()]);
         let with = |c| [&codes[..], &exponents, &codes, &others, c];
-        let comparison = Comparison {
-            before: &with(&[0]),
-            want: &with(&want),
-            got: &with(&got),
-            arithmetic: Arithmetic::GPU,
-            step: StepValues::default(),
-            sums: None,
-        };
-        op.compare(&comparison).passed()
+        let [before, want, got] = [with(&[0]), with(&want), with(&got)];
+        op.compare(&Comparison::new(&before, &want, &got)).passed()
     };
     assert!(judge(255, f32::NAN, f32::NAN));
     assert!(!judge(255, f32::NAN, 0.5));

@@ -109,11 +109,9 @@ fn bindings_match() -> Result<(), Failed> {
 fn opens_as_ever() -> Result<(), Failed> {
     let case = cases().into_iter().next().ok_or("no case")?;
     for adapter in common::adapters() {
-        let options = GpuOptions {
-            experimental: token(),
-            native_bf16: true,
-            ..GpuOptions::default()
-        };
+        let mut options = GpuOptions::default();
+        options.experimental = token();
+        options.native_bf16 = true;
         let reported = Bf16Unit::of(adapter);
         let gpu = pollster::block_on(Gpu::open_with(adapter.clone(), &options))?;
         if gpu.bf16_unit() != reported {
@@ -243,10 +241,7 @@ fn products() -> Result<(), Failed> {
 }
 
 fn run(gpu: &Gpu, case: &Case, before: &[HostBuffer]) -> Result<Vec<HostBuffer>, Failed> {
-    let request = PlanRequest {
-        variant: Some("bf16"),
-        offsets: Offsets::Vec4,
-    };
+    let request = PlanRequest::default().variant("bf16").offsets(Offsets::Vec4);
     let plan = case.op.plan(gpu, &request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let buffers = before

@@ -19,16 +19,15 @@ use libtest_mimic::{Arguments, Failed, Trial};
 static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 12_000, 1000).expect("digits"));
 
 fn options() -> TrainOptions {
-    TrainOptions {
-        layers: vec![784, 64, 32, 10],
-        batch: 50,
-        learning_rate: 0.05,
-        momentum: 0.9,
-        weight_decay: 1e-5,
-        seed: 3,
-        report_every: 10,
-        ..TrainOptions::default()
-    }
+    let mut options = TrainOptions::default();
+    options.layers = vec![784, 64, 32, 10];
+    options.batch = 50;
+    options.learning_rate = 0.05;
+    options.momentum = 0.9;
+    options.weight_decay = 1e-5;
+    options.seed = 3;
+    options.report_every = 10;
+    options
 }
 
 fn main() {
@@ -92,11 +91,9 @@ fn submits_of(device: &Device, layers: usize) -> Result<u64, Failed> {
     let mut sizes = vec![784];
     sizes.extend(std::iter::repeat_n(32, layers - 1));
     sizes.push(10);
-    let options = TrainOptions {
-        layers: sizes,
-        report_every: 1000,
-        ..options()
-    };
+    let mut options = options();
+    options.layers = sizes;
+    options.report_every = 1000;
     let gpu = device.as_gpu().ok_or("no GPU")?;
     // What passes the cap is cut on purpose.
     gpu.set_work_cap(u64::MAX);
@@ -139,7 +136,8 @@ fn repeats(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     if first != trained(device, recipe, &options())? {
         return Err("the same seed gave other weights".into());
     }
-    let other = TrainOptions { seed: 4, ..options() };
+    let mut other = options();
+    other.seed = 4;
     if first == trained(device, recipe, &other)? {
         return Err("another seed gave the same weights".into());
     }
@@ -148,11 +146,9 @@ fn repeats(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
 
 fn in_class(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     let checked = Device::checked(device.clone());
-    let options = TrainOptions {
-        layers: vec![784, 24, 17, 10],
-        batch: 16,
-        ..options()
-    };
+    let mut options = options();
+    options.layers = vec![784, 24, 17, 10];
+    options.batch = 16;
     let mut trainer = Trainer::new(&checked, recipe, &options)?;
     trainer.epoch_blocking(&DIGITS, |progress| match progress.step {
         4 => ControlFlow::Break(()),
@@ -163,11 +159,9 @@ fn in_class(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
 
 /// What the buffers of a recipe hold, from the widths alone.
 fn memory() -> Result<(), Failed> {
-    let options = TrainOptions {
-        layers: vec![784, 64, 32, 16],
-        batch: 8,
-        ..options()
-    };
+    let mut options = options();
+    options.layers = vec![784, 64, 32, 16];
+    options.batch = 8;
     // Every width is a multiple of the row padding, so bytes are elements times their size.
     let parameters = (784 * 64 + 64 + 64 * 32 + 32 + 32 * 16 + 16) as u64;
     let gradients = (784 * 64 + 64 + 2 * 8 * 64) as u64;
@@ -207,42 +201,28 @@ fn memory() -> Result<(), Failed> {
 
 fn errors() -> Result<(), Failed> {
     let cpu = Device::cpu();
-    let bad = [
-        TrainOptions {
-            layers: vec![784],
-            ..options()
-        },
-        TrainOptions {
-            layers: vec![784, 0, 10],
-            ..options()
-        },
-        TrainOptions {
-            batch: 0,
-            ..options()
-        },
-        TrainOptions {
-            learning_rate: f32::NAN,
-            ..options()
-        },
+    let bad: [fn(&mut TrainOptions); 4] = [
+        |options| options.layers = vec![784],
+        |options| options.layers = vec![784, 0, 10],
+        |options| options.batch = 0,
+        |options| options.learning_rate = f32::NAN,
     ];
-    for options in bad {
+    for spoil in bad {
+        let mut options = options();
+        spoil(&mut options);
         if Trainer::new(&cpu, &Recipe::f32(), &options).is_ok() {
             return Err(format!("{options:?} made a trainer").into());
         }
     }
-    let other = TrainOptions {
-        layers: vec![783, 10],
-        ..options()
-    };
+    let mut other = options();
+    other.layers = vec![783, 10];
     let mut trainer = Trainer::new(&cpu, &Recipe::f32(), &other)?;
     let never = |_: &_| ControlFlow::Continue(());
     if trainer.epoch_blocking(&DIGITS, never).is_ok() || trainer.accuracy_blocking(&DIGITS).is_ok() {
         return Err("images of other extents were taken".into());
     }
-    let other = TrainOptions {
-        batch: 12_001,
-        ..options()
-    };
+    let mut other = options();
+    other.batch = 12_001;
     if Trainer::new(&cpu, &Recipe::f32(), &other)?
         .epoch_blocking(&DIGITS, never)
         .is_ok()

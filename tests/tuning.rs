@@ -53,11 +53,9 @@ fn main() {
 }
 
 fn open(cache: Option<Cache>) -> Gpu {
-    let options = GpuOptions {
-        adapter: AdapterChoice::Any,
-        cache,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.adapter = AdapterChoice::Any;
+    options.cache = cache;
     Gpu::open_blocking(&options).expect("a GPU")
 }
 
@@ -138,7 +136,7 @@ impl Op for Sevens {
     }
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [y] = args.take(self)?;
-        y.write()[0] = 7;
+        y.write()?[0] = 7;
         Ok(())
     }
 }
@@ -150,10 +148,7 @@ fn a_variant_that_does_not_compile_is_dropped() {
         .expect("the next variant");
     assert_eq!(plan.variant(), "slow");
     // Asked for by name, its error is not hidden.
-    let request = PlanRequest {
-        variant: Some("broken"),
-        offsets: Offsets::Vec4,
-    };
+    let request = PlanRequest::default().variant("broken").offsets(Offsets::Vec4);
     let error = Sevens.plan(&gpu, &request).expect_err("no WGSL");
     assert!(
         matches!(&error, Error::Compile { kernel, .. } if kernel == "sevens_broken"),
@@ -186,7 +181,7 @@ fn lazy_tuning_finds_the_fast_variant_on_the_first_run() {
     let mut y = device.from_f32(&[1], &[0.0]).expect("y");
     device.run(&Sevens, &mut [(&mut y).into()]).expect("a run");
     assert!(gpu.tuning().is_empty(), "tuning is opt-in");
-    device.set_lazy_tuning(true);
+    device.start_lazy_tuning();
     device.run(&Sevens, &mut [(&mut y).into()]).expect("a run");
     assert_eq!(gpu.tuning().get("sevens", &Sevens.family()), Some("fast"));
     let value = y.read_blocking().expect("a value");

@@ -116,10 +116,8 @@ pub(crate) fn measure(
     let work = case.op.work();
     let dispatches = match device.as_gpu() {
         Some(gpu) => {
-            let request = PlanRequest {
-                variant,
-                offsets: Offsets::Vec4,
-            };
+            let mut request = PlanRequest::default().offsets(Offsets::Vec4);
+            request.variant = variant;
             case.op.plan(gpu, &request)?.steps()
         }
         None => 1,
@@ -229,12 +227,7 @@ mod tests {
         }
     }
 
-    const WORK: Work = Work {
-        flops: 1e6,
-        int_ops: 0.0,
-        bf16: false,
-        bytes: 1e6,
-    };
+    const WORK: Work = Work::new(1e6, 1e6);
 
     #[test]
     fn the_slowest_allowed_time_binds_and_a_tiny_one_is_dispatch() {
@@ -327,7 +320,7 @@ mod tests {
             return;
         }
         let copy = |words: u64| {
-            Case::new(Effort::Quick, Copy { words }, move || {
+            Case::new(Effort::Quick, Copy::new(words), move || {
                 vec![vec![1; words as usize], Vec::new()]
             })
         };

@@ -85,14 +85,14 @@ pub(crate) fn experimental(common: &Common) -> wgpu::ExperimentalFeatures {
 
 /// With what earlier runs left for the adapter.
 fn options(common: &Common, adapter: AdapterChoice) -> GpuOptions {
-    GpuOptions {
-        adapter,
-        cache: Cache::platform(),
-        experimental: experimental(common),
-        native_bf16: common.native_bf16,
-        core_only: common.weak.core,
-        max_binding_bytes: common.weak.max_binding,
-    }
+    let mut options = GpuOptions::default();
+    options.adapter = adapter;
+    options.cache = Cache::platform();
+    options.experimental = experimental(common);
+    options.native_bf16 = common.native_bf16;
+    options.core_only = common.weak.core;
+    options.max_binding_bytes = common.weak.max_binding;
+    options
 }
 
 fn open_gpu(common: &Common, adapter: AdapterChoice) -> fewbit::Result<Gpu> {

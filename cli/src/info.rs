@@ -19,11 +19,9 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
         output.line(&format!("\nCPU device: {cpu}{best}"));
         output.row(Row::new("device", "cpu", &cpu.to_string(), true));
     }
-    let options = GpuOptions {
-        experimental: device::experimental(common),
-        native_bf16: common.native_bf16,
-        ..GpuOptions::default()
-    };
+    let mut options = GpuOptions::default();
+    options.experimental = device::experimental(common);
+    options.native_bf16 = common.native_bf16;
     let adapters = pollster::block_on(fewbit::gpu::adapters());
     if adapters.is_empty() {
         output.line("\nNo GPU adapter found.");

@@ -161,13 +161,9 @@ impl OnGpu {
         operands: &[HostBuffer],
         variant: Option<&'static str>,
     ) -> Result<Self, Stop> {
-        let plan = op.plan(
-            gpu,
-            &PlanRequest {
-                variant,
-                offsets: Offsets::Vec4,
-            },
-        )?;
+        let mut request = PlanRequest::default().offsets(Offsets::Vec4);
+        request.variant = variant;
+        let plan = op.plan(gpu, &request)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let mut buffers = Vec::new();
         for operand in operands {

@@ -231,15 +231,13 @@ pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Res
     let device = device::open(common, output)?;
     let recipes = recipes(args, &device, output)?;
     let (data, name) = load(args)?;
-    let options = TrainOptions {
-        layers: args.layers.iter().map(|&width| width as usize).collect(),
-        batch: args.batch as usize,
-        learning_rate: args.learning_rate,
-        rate_decay: args.rate_decay,
-        momentum: args.momentum,
-        seed: args.seed,
-        ..TrainOptions::default()
-    };
+    let mut options = TrainOptions::default();
+    options.layers = args.layers.iter().map(|&width| width as usize).collect();
+    options.batch = args.batch as usize;
+    options.learning_rate = args.learning_rate;
+    options.rate_decay = args.rate_decay;
+    options.momentum = args.momentum;
+    options.seed = args.seed;
     output.line(&format!("Data: {name}"));
     output.line(&network(args));
     let mut lines = Vec::new();

@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 }
 
 /// The smallest operation there is.
-const SMALLEST: Copy = Copy { words: 16 };
+const SMALLEST: Copy = Copy::new(16);
 
 /// What may bind `work`; `updates` says that some operand is rewritten in place.
 pub(crate) fn yardsticks(device: &Device, work: &Work, parallel: bool, updates: bool) -> Vec<Yardstick> {
@@ -48,12 +48,7 @@ pub(crate) fn yardsticks(device: &Device, work: &Work, parallel: bool, updates: 
     }];
     if device.as_gpu().is_some() {
         // One invocation that does nothing but write a word.
-        let nothing = Ceiling {
-            kind: CeilingKind::Integer,
-            count: 1,
-            steps: 0,
-            src_words: 0,
-        };
+        let nothing = Ceiling::new(CeilingKind::Integer, 1, 0);
         list.push(Yardstick {
             resource: Resource::Dispatch,
             amount: 1.0,
@@ -76,12 +71,7 @@ pub(crate) fn yardsticks(device: &Device, work: &Work, parallel: bool, updates: 
     };
     for (resource, kind) in [products, (Resource::Integer, CeilingKind::Integer)] {
         if resource.amount(work, 1) > 0.0 {
-            let op = Ceiling {
-                kind,
-                count,
-                steps: 1024,
-                src_words: 0,
-            };
+            let op = Ceiling::new(kind, count, 1024);
             // Both count floating-point operations or integer operations, never both.
             let amount = op.work().flops + op.work().int_ops;
             let case = Case::new(Effort::Quick, op, || vec![Vec::new(), Vec::new()]);
@@ -104,7 +94,7 @@ fn of_memory(device: &Device, work: &Work, count: u32, updates: bool) -> Vec<Yar
     // At least 4 KiB: below, only the cost of a call is measured.
     let bytes = (work.bytes as u64).max(4096);
     let half = (bytes / 8).next_multiple_of(16);
-    let copy = Copy { words: half };
+    let copy = Copy::new(half);
     let variants = match device.as_gpu() {
         Some(gpu) => copy.variants(gpu, Offsets::Vec4).into_iter().map(Some).collect(),
         None => vec![None],
@@ -123,12 +113,7 @@ fn of_memory(device: &Device, work: &Work, count: u32, updates: bool) -> Vec<Yar
     // So many that none of them makes more turns than it may.
     let turns = device.as_gpu().map_or(u64::MAX, |gpu| gpu.turn_cap() - 1);
     let readers = count.max((words / 4).div_ceil(turns) as u32);
-    let read = Ceiling {
-        kind: CeilingKind::Read,
-        count: readers.min(words as u32 / 4),
-        steps: 0,
-        src_words: words,
-    };
+    let read = Ceiling::reading(readers.min(words as u32 / 4), words);
     let fits = device
         .as_gpu()
         .is_none_or(|gpu| words * 4 <= gpu.limits().max_storage_buffer_binding_size);
@@ -167,14 +152,9 @@ fn of_memory(device: &Device, work: &Work, count: u32, updates: bool) -> Vec<Yar
 
 /// The simplest update of so many words.
 fn in_place(words: u64) -> Case {
-    let relu = Relu {
-        rows: 1,
-        cols: words as usize,
-        dtype: DType::F32,
-        in_place: true,
-        x_ld: words as usize,
-        y_ld: words as usize,
-    };
+    let mut relu = Relu::new(1, words as usize, DType::F32);
+    (relu.x_ld, relu.y_ld) = (words as usize, words as usize);
+    relu.in_place = true;
     Case::new(Effort::Quick, relu, move || vec![vec![1; words as usize]])
 }
 

@@ -16,6 +16,7 @@ use crate::tensor::HostBuffer;
 
 /// The outcome of one case on one variant of one device.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// The variant, or the CPU's instruction set.
     pub variant: String,

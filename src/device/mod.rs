@@ -258,13 +258,22 @@ impl Device {
         }
     }
 
-    /// Whether an operation that has several variants and no tuned one is timed in each at its first run, over
-    /// its own operands (off unless set). That first run then submits and waits; needs threads that may block,
-    /// and does nothing in a browser, on the CPU device or on the reference.
-    pub fn set_lazy_tuning(&self, on: bool) {
+    /// From now on an operation that has several variants and no tuned one is timed in each at its first run, over
+    /// its own operands. That first run then submits and waits; needs threads that may block, and does nothing in a
+    /// browser, on the CPU device or on the reference. Off until asked for.
+    pub fn start_lazy_tuning(&self) {
+        self.lazy_tuning(true);
+    }
+
+    /// Ends what [`Device::start_lazy_tuning`] began; what was found stays.
+    pub fn stop_lazy_tuning(&self) {
+        self.lazy_tuning(false);
+    }
+
+    fn lazy_tuning(&self, on: bool) {
         match self.kind() {
             Kind::Gpu(state) => state.lazy_tuning.store(on, std::sync::atomic::Ordering::Relaxed),
-            Kind::Checked(inner) => inner.set_lazy_tuning(on),
+            Kind::Checked(inner) => inner.lazy_tuning(on),
             Kind::Cpu(_) | Kind::Reference => {}
         }
     }

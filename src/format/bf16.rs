@@ -70,17 +70,16 @@ pub const fn saturate(bits: u16, source: u32) -> u16 {
     }
 }
 
-/// f32 bits to bf16 bits by any rounding; `saturate` bounds finite input by [`MAX`]. Only stochastic rounding
-/// looks at `r16` (0..=65535).
+/// f32 bits to bf16 bits by any rounding; only stochastic rounding looks at `r16` (0..=65535). [`saturate`] takes an overflow
+/// back.
 #[inline]
 #[must_use]
-pub const fn encode(u: u32, rounding: Rounding, r16: u32, saturate: bool) -> u16 {
-    let bits = match rounding {
+pub const fn encode(u: u32, rounding: Rounding, r16: u32) -> u16 {
+    match rounding {
         Rounding::Nearest => round_nearest(u),
         Rounding::Stochastic => round_stochastic(u, r16),
         Rounding::TowardZero => truncate(u),
-    };
-    if saturate { self::saturate(bits, u) } else { bits }
+    }
 }
 
 /// The f32 of the same value (exact; of a NaN, the same sign and payload bits).

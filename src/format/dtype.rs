@@ -45,6 +45,14 @@ impl DType {
         (128 / self.bits()) as usize
     }
 
+    /// The leading dimension of rows of so many elements in a `Tensor`; past every limit where it wraps.
+    pub(crate) const fn row_ld(self, cols: usize) -> usize {
+        match cols.checked_next_multiple_of(self.row_multiple()) {
+            Some(ld) => ld,
+            None => usize::MAX,
+        }
+    }
+
     /// The field's short name.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -22,6 +22,7 @@ pub enum AdapterChoice {
 
 /// How to open a GPU of our own.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct GpuOptions {
     /// Which adapter.
     pub adapter: AdapterChoice,
@@ -219,17 +220,13 @@ impl Gpu {
         Self::open_with(adapter, options).await
     }
 
-    /// Opens a device on this adapter, with its own limits and the optional features it has but experimental ones,
-    /// or (`core_only`) with the default limits of WebGPU and no feature.
+    /// Opens a device on this adapter, with its own limits and the optional features it has but experimental ones: as
+    /// [`GpuOptions::default`] says. See [`Gpu::open_with`] for others.
     ///
     /// # Errors
     /// [`Error::NoDevice`] when the adapter refuses.
-    pub async fn open_adapter(adapter: wgpu::Adapter, core_only: bool) -> Result<Self> {
-        let options = GpuOptions {
-            core_only,
-            ..GpuOptions::default()
-        };
-        Self::open_with(adapter, &options).await
+    pub async fn open_adapter(adapter: wgpu::Adapter) -> Result<Self> {
+        Self::open_with(adapter, &GpuOptions::default()).await
     }
 
     /// Opens a device on this adapter as `options` say, whatever adapter they choose.

@@ -24,11 +24,28 @@ impl Offsets {
 
 /// What a caller asks of a plan beside the operation itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct PlanRequest {
     /// Take this variant instead of the one that fits the device best (tests and tuners do).
     pub variant: Option<&'static str>,
     /// Where operands will start in their buffers.
     pub offsets: Offsets,
+}
+
+impl PlanRequest {
+    /// Takes this variant.
+    #[must_use]
+    pub fn variant(mut self, variant: &'static str) -> Self {
+        self.variant = Some(variant);
+        self
+    }
+
+    /// Operands will start at such offsets.
+    #[must_use]
+    pub fn offsets(mut self, offsets: Offsets) -> Self {
+        self.offsets = offsets;
+        self
+    }
 }
 
 /// Workgroup counts in x and y for `groups` workgroups in a row (see `linear_group` in

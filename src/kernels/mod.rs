@@ -27,7 +27,7 @@ pub use bfp::{BfpDecode, BfpEncode, BfpMatmul};
 pub use ceiling::{Ceiling, CeilingKind};
 #[cfg(feature = "nn")]
 pub use column_sums::ColumnSums;
-pub use convert::Convert;
+pub use convert::{Convert, ConvertOptions};
 pub use copy::Copy;
 #[cfg(not(target_arch = "wasm32"))]
 pub use fmac::probe_float_fmac_blocking;

@@ -285,7 +285,7 @@ fn forward(
         let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
         let product = Matmul::new(options.batch, outputs, inputs)
             .types(act, recipe.weights, act)
-            .transposed(false, true)
+            .transpose_b()
             .bias(recipe.weights);
         let product = if layer + 1 < count {
             product.relu()
@@ -323,9 +323,9 @@ fn backward(
         let x = data.input_of(layer);
         let product = Matmul::new(outputs, inputs, batch)
             .types(grad, act, grad)
-            .transposed(true, false);
+            .transpose_a();
         program.push(product, &[dy, x, gradients.weights])?;
-        let sums = ColumnSums::new(grad, grad, batch, outputs, ld(grad, outputs));
+        let sums = ColumnSums::new(batch, outputs, grad, grad);
         program.push(sums, &[dy, gradients.bias])?;
         if layer > 0 {
             let product = Matmul::new(batch, inputs, outputs).types(grad, recipe.weights, grad);

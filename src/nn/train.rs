@@ -13,6 +13,7 @@ use crate::tensor::{DType, HostBuffer, View, alloc};
 
 /// What is trained, and how; the formats are the [`Recipe`]'s.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TrainOptions {
     /// Widths from the input to the classes: pixels, hidden layers, classes.
     pub layers: Vec<usize>,

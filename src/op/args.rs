@@ -13,29 +13,46 @@ pub enum Arg<'a> {
     Write(&'a mut [u32]),
 }
 
-impl<'a> Arg<'a> {
+impl Arg<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Read(words) => words.len(),
             Self::Write(words) => words.len(),
         }
     }
+}
 
+/// One operand that [`Args::take`] has handed to an operation, under its name there.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    op: &'static str,
+    operand: &'static str,
+    words: Arg<'a>,
+}
+
+impl<'a> Lent<'a> {
     /// The words, to read.
     #[must_use]
     pub fn read(self) -> &'a [u32] {
-        match self {
-            Self::Read(words) => words,
-            Self::Write(words) => words,
+        match self.words {
+            Arg::Read(words) => words,
+            Arg::Write(words) => words,
         }
     }
 
-    /// The words, to write; empty for an operand that was lent read-only ([`Args::take`] has refused those).
-    #[must_use]
-    pub fn write(self) -> &'a mut [u32] {
-        match self {
-            Self::Read(_) => &mut [],
-            Self::Write(words) => words,
+    /// The words, to write.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an operand that was lent to be read: the operation's own list of operands
+    /// ([`Op::operands`]) says that it is not written.
+    pub fn write(self) -> Result<&'a mut [u32]> {
+        match self.words {
+            Arg::Write(words) => Ok(words),
+            Arg::Read(_) => Err(Error::Usage {
+                op: self.op,
+                operand: self.operand,
+                usage: "write",
+            }),
         }
     }
 }
@@ -60,7 +77,7 @@ impl<'a> Args<'a> {
     ///
     /// # Errors
     /// Whatever [`Op::check`] finds; [`Error::Operands`], [`Error::TooSmall`] or [`Error::Usage`].
-    pub fn take<const N: usize>(self, op: &dyn Op) -> Result<[Arg<'a>; N]> {
+    pub fn take<const N: usize>(self, op: &dyn Op) -> Result<[Lent<'a>; N]> {
         op.check()?;
         let specs = op.operands();
         let got = self.operands.len();
@@ -89,7 +106,12 @@ impl<'a> Args<'a> {
                 });
             }
         }
-        self.operands.try_into().map_err(|_| Error::Operands {
+        let lent = specs.iter().zip(self.operands).map(|(spec, words)| Lent {
+            op: op.name(),
+            operand: spec.name,
+            words,
+        });
+        lent.collect::<Vec<_>>().try_into().map_err(|_| Error::Operands {
             op: op.name(),
             expected: N,
             got,

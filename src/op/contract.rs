@@ -73,6 +73,7 @@ impl Arithmetic {
 
 /// A device's results beside the reference's.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Comparison<'a> {
     /// Every operand before the run.
     pub before: &'a [&'a [u32]],
@@ -88,8 +89,25 @@ pub struct Comparison<'a> {
     pub sums: Option<&'a Sums>,
 }
 
+impl<'a> Comparison<'a> {
+    /// Every operand before the run, after the reference ran and after the device ran, of a GPU whose arithmetic is
+    /// WGSL's and without step values.
+    #[must_use]
+    pub fn new(before: &'a [&'a [u32]], want: &'a [&'a [u32]], got: &'a [&'a [u32]]) -> Self {
+        Self {
+            before,
+            want,
+            got,
+            arithmetic: Arithmetic::GPU,
+            step: StepValues::default(),
+            sums: None,
+        }
+    }
+}
+
 /// The outcome of a comparison.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// Elements compared.
     pub compared: u64,
@@ -103,6 +121,7 @@ pub struct Verdict {
 
 /// The worst element of a failed comparison.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Failure {
     /// The operand's name.
     pub operand: &'static str,

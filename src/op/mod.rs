@@ -15,7 +15,7 @@ mod sums;
 mod variant;
 
 pub(crate) use args::check_f64;
-pub use args::{Arg, Args};
+pub use args::{Arg, Args, Lent};
 pub use case::{BenchCase, Case, Effort, Entry, Fill, awkward_shapes};
 pub use contract::{Arithmetic, Class, Comparison, Stored, Verdict};
 pub use judge::{Judge, Kept, Output, Sum, Sums};
@@ -35,6 +35,7 @@ use crate::tensor::DType;
 
 /// What an operation costs, for ceilings and for the cap on work per submit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Work {
     /// Floating-point operations (a multiply-add is two).
     pub flops: f64,
@@ -47,6 +48,17 @@ pub struct Work {
 }
 
 impl Work {
+    /// So many floating-point operations over so many bytes.
+    #[must_use]
+    pub const fn new(flops: f64, bytes: f64) -> Self {
+        Self {
+            flops,
+            int_ops: 0.0,
+            bf16: false,
+            bytes,
+        }
+    }
+
     /// The fewest integer operations that rounding one f32 to bf16 takes on any machine: with rotate
     /// instructions a Threefry block is 153 operations for eight draws; Philox's 20 wide products and their
     /// sums are counted as one operation each. What binds is then a true ceiling.

@@ -46,7 +46,7 @@ pub(crate) fn open() -> Gpu {
 }
 
 pub(crate) fn open_adapter(adapter: wgpu::Adapter) -> Gpu {
-    pollster::block_on(Gpu::open_adapter(adapter, false)).unwrap_or_else(|error| panic!("{error}"))
+    pollster::block_on(Gpu::open_adapter(adapter)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The device that all tests share which leave it as they found it; opened once.

@@ -2,7 +2,7 @@
 
 use super::case::{Case, reference, run_case};
 use super::{Rng, gamma, levels};
-use fewbit::cpu::{GemmParams, Rounding, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
+use fewbit::cpu::{GemmParams, Narrow, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
 
 fn every_type(mut f: impl FnMut(bool, bool, bool, bool, bool)) {
     for bits in 0..32 {
@@ -297,7 +297,7 @@ fn rounding_hook_sees_logical_indices() {
             let ld = n + 3;
             let mut c = vec![0; m * ld];
             let hook = Indices(0.into());
-            let rounding = Rounding::Custom {
+            let rounding = Narrow::Custom {
                 base: 1000,
                 store: &hook,
             };

@@ -1,7 +1,7 @@
 //! Products with packed weights.
 
 use super::levels;
-use fewbit::cpu::{Cpu, CpuError, Data, GemmParams, PackedB, Sink, Source, gemm, gemm_packed};
+use fewbit::cpu::{Cpu, CpuError, Data, GemmParams, Left, PackedB, Sink, Source, gemm, gemm_packed};
 
 /// Multiples of 1/8 in [-2, 2): exact in bf16, and their sums in f32 are exact in any order.
 fn values(count: usize, seed: u32) -> Vec<f32> {
@@ -49,7 +49,11 @@ fn both(
     };
     let bias = values(n, 77);
     let bias = Some(Source::f32(&bias, n));
-    let packed = PackedB::new(cpu, b, k, n, matches!(a.data, Data::Bf16(_))).unwrap();
+    let left = match a.data {
+        Data::Bf16(_) => Left::Bf16,
+        Data::F32(_) => Left::F32,
+    };
+    let packed = PackedB::new(cpu, b, k, n, left).unwrap();
     let mut results = [values(m * n, 5), values(m * n, 5)];
     let [plain, kept] = &mut results;
     gemm(cpu, &params, a, b, Sink::f32(plain, n), bias).unwrap();
@@ -92,7 +96,7 @@ fn packed_products_are_the_plain_ones() {
 fn packed_for_something_else() {
     let cpu = Cpu::detect();
     let ones = [0x3f80_u16; 64];
-    let packed = PackedB::new(&cpu, Source::bf16(&ones, 8), 8, 8, true).unwrap();
+    let packed = PackedB::new(&cpu, Source::bf16(&ones, 8), 8, 8, Left::Bf16).unwrap();
     assert!(packed.bytes() >= 128);
     let mut c = [0.0; 64];
     let run = |cpu: &Cpu, k: usize, a: Source<'_>, c: &mut [f32]| {
@@ -110,6 +114,6 @@ fn packed_for_something_else() {
     if cpu.uses_dpbf16() {
         assert!(refused(run(&cpu, 8, Source::f32(&[1.0; 64], 8), &mut c)));
     }
-    let short = PackedB::new(&cpu, Source::bf16(&ones, 8), 9, 8, true);
+    let short = PackedB::new(&cpu, Source::bf16(&ones, 8), 9, 8, Left::Bf16);
     assert!(matches!(short, Err(CpuError::TooShort { .. })));
 }

@@ -30,15 +30,7 @@ pub(crate) fn words(ptr: &[u32], columns: &[u32], values: &[f32], types: [DType;
 
 /// `rows` x `cols` elements, `nnz` of them stored, times an f32 vector.
 pub(crate) fn product(rows: usize, cols: usize, nnz: usize, [index, values]: [DType; 2]) -> Spmv {
-    Spmv {
-        rows,
-        cols,
-        nnz,
-        index,
-        values,
-        x: DType::F32,
-        longest_row: None,
-    }
+    Spmv::new(rows, cols, nnz, [index, values, DType::F32])
 }
 
 /// Runs a product on the CPU device, or on the reference.
@@ -163,19 +155,9 @@ fn spmv_every_type() {
 fn bad_matrices_are_refused() {
     let types = [DType::U32, DType::F32];
     let spmv = product(2, 2, 20, types);
-    let spmm = Spmm {
-        rows: 2,
-        cols: 2,
-        nnz: 20,
-        n: 1,
-        index: DType::U32,
-        values: DType::F32,
-        b: DType::F32,
-        b_ld: 1,
-        c: DType::F32,
-        c_ld: 1,
-        longest_row: None,
-    };
+    let [index, values] = types;
+    let mut spmm = Spmm::new(2, 2, 20, 1, [index, values, DType::F32, DType::F32]);
+    (spmm.b_ld, spmm.c_ld) = (1, 1);
     let hosts: Vec<_> = levels().into_iter().map(Some).chain([None]).collect();
     for (op, host) in [&spmv as &dyn Op, &spmm]
         .iter()

@@ -13,7 +13,7 @@ fn bf16_nearest_agrees_with_half() {
         } else {
             assert_eq!(got, half::bf16::from_f32(f32::from_bits(u)).to_bits(), "{u:08x}");
         }
-        assert_eq!(bf16::encode(u, Rounding::Nearest, 0x1234, false), got);
+        assert_eq!(bf16::encode(u, Rounding::Nearest, 0x1234), got);
     };
     for u in (0..=u32::MAX).step_by(251) {
         check(u);
@@ -69,31 +69,26 @@ fn bf16_stochastic_probability_is_the_fraction() {
 
 #[test]
 fn bf16_saturation_and_truncation() {
+    let saturated = |u, rounding, r| bf16::saturate(bf16::encode(u, rounding, r), u);
     for sign in [0, 0x8000_0000_u32] {
         let s = (sign >> 16) as u16;
         for u in [0x7f7f_8000, 0x7f7f_ffff] {
-            assert_eq!(bf16::encode(sign | u, Rounding::Nearest, 0, false), s | 0x7f80);
-            assert_eq!(bf16::encode(sign | u, Rounding::Nearest, 0, true), s | 0x7f7f);
-            assert_eq!(
-                bf16::encode(sign | u, Rounding::Stochastic, 0x8000, false),
-                s | 0x7f80
-            );
-            assert_eq!(
-                bf16::encode(sign | u, Rounding::Stochastic, 0x8000, true),
-                s | 0x7f7f
-            );
-            assert_eq!(bf16::encode(sign | u, Rounding::TowardZero, 0, false), s | 0x7f7f);
+            assert_eq!(bf16::encode(sign | u, Rounding::Nearest, 0), s | 0x7f80);
+            assert_eq!(saturated(sign | u, Rounding::Nearest, 0), s | 0x7f7f);
+            assert_eq!(bf16::encode(sign | u, Rounding::Stochastic, 0x8000), s | 0x7f80);
+            assert_eq!(saturated(sign | u, Rounding::Stochastic, 0x8000), s | 0x7f7f);
+            assert_eq!(bf16::encode(sign | u, Rounding::TowardZero, 0), s | 0x7f7f);
         }
         for rounding in ROUNDINGS {
             for r in [0, 0xffff] {
-                let infinity = bf16::encode(sign | 0x7f80_0000, rounding, r, true);
-                let nan = bf16::encode(sign | 0x7f80_0001, rounding, r, true);
-                let zero = bf16::encode(sign, rounding, r, true);
+                let infinity = saturated(sign | 0x7f80_0000, rounding, r);
+                let nan = saturated(sign | 0x7f80_0001, rounding, r);
+                let zero = saturated(sign, rounding, r);
                 assert_eq!((infinity, nan, zero), (s | 0x7f80, s | 0x7fc0, s), "{rounding}");
             }
         }
         assert_eq!(
-            bf16::encode(sign | 0x3f80_ffff, Rounding::TowardZero, 0xffff, false),
+            bf16::encode(sign | 0x3f80_ffff, Rounding::TowardZero, 0xffff),
             s | 0x3f80
         );
     }

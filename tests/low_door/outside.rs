@@ -71,7 +71,7 @@ impl Op for Xor {
     }
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [x, y] = args.take(self)?;
-        for (x, y) in x.read().iter().zip(y.write()) {
+        for (x, y) in x.read().iter().zip(y.write()?) {
             *y = x ^ self.mask;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! fewbit's side of a pair.
 
 use fewbit::Device;
-use fewbit::cpu::{Cpu, GemmParams, PackedB, Sink, Source, gemm_packed};
+use fewbit::cpu::{Cpu, GemmParams, Left, PackedB, Sink, Source, gemm_packed};
 use fewbit::gpu::{BoundPlan, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
 use fewbit::op::{Arg, Args, Op};
 
@@ -33,7 +33,7 @@ pub fn prepare(device: &Device, problem: &Problem) -> Result<Box<dyn Run>, Strin
         // bf16 alone is kept: see the list of cases.
         let b = half(b);
         let weights = Source::bf16(&b, k).transposed();
-        let weights = PackedB::new(cpu, weights, k, n, true).map_err(|error| error.to_string())?;
+        let weights = PackedB::new(cpu, weights, k, n, Left::Bf16).map_err(|error| error.to_string())?;
         return Ok(Box::new(Kept {
             cpu: cpu.clone(),
             params: GemmParams::new(m, n, k),

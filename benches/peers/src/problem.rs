@@ -1,7 +1,7 @@
 //! The shapes, their data, and what a right result is.
 
 use fewbit::kernels::{Matmul, Spmm, Spmv};
-use fewbit::op::{Op};
+use fewbit::op::Op;
 use fewbit::tensor::DType::{Bf16, F32, U16, U32};
 
 /// What is computed.
@@ -275,9 +275,7 @@ impl Problem {
         let dtype = if self.case.bf16 { Bf16 } else { F32 };
         match (&self.data, self.case.shape) {
             (Data::Dense { a, b }, Shape::Matmul { m, n, k }) => {
-                let op = Matmul::new(m, n, k)
-                    .types(dtype, dtype, F32)
-                    .transposed(false, true);
+                let op = Matmul::new(m, n, k).types(dtype, dtype, F32).transpose_b();
                 let op = op.ld(k, k, n);
                 (Box::new(op), vec![floats(a), floats(b), vec![0; m * n]])
             }
@@ -300,32 +298,17 @@ impl Problem {
                     col_idx.clone()
                 };
                 if n > 1 {
-                    let op = Spmm {
-                        rows,
-                        cols,
-                        nnz: col_idx.len(),
-                        n,
-                        index: if narrow { U16 } else { U32 },
-                        values: dtype,
-                        b: dtype,
-                        b_ld: n,
-                        c: F32,
-                        c_ld: n,
-                        longest_row: row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
-                    };
+                    let types = [if narrow { U16 } else { U32 }, dtype, dtype, F32];
+                    let mut op = Spmm::new(rows, cols, col_idx.len(), n, types);
+                    (op.b_ld, op.c_ld) = (n, n);
+                    op.longest_row = row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max();
                     let result = vec![0; rows * n];
                     let words = vec![row_ptr.clone(), columns, floats(values), floats(x), result];
                     return (Box::new(op), words);
                 }
-                let op = Spmv {
-                    rows,
-                    cols,
-                    nnz: col_idx.len(),
-                    index: if narrow { U16 } else { U32 },
-                    values: dtype,
-                    x: F32,
-                    longest_row: row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max(),
-                };
+                let types = [if narrow { U16 } else { U32 }, dtype, F32];
+                let mut op = Spmv::new(rows, cols, col_idx.len(), types);
+                op.longest_row = row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max();
                 let words = vec![row_ptr.clone(), columns, floats(values), bits(x), vec![0; rows]];
                 (Box::new(op), words)
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fewbit::Device;
 use fewbit::check::{Case, matmul_case, relu_case, spmv_case};
+use fewbit::tensor::DType;
 
 use self::chart::{Axis, Chart, Series, Style, Ticks};
 use self::curve::{crossing, knees};
@@ -194,7 +195,7 @@ fn time(
     Ok(stats)
 }
 
-const TYPES: [(&str, bool); 2] = [("f32", false), ("bf16", true)];
+const TYPES: [(&str, DType); 2] = [("f32", DType::F32), ("bf16", DType::Bf16)];
 
 /// The best rate of a resource anywhere in a run.
 fn best(measured: &[&Measured], resource: Resource) -> f64 {
@@ -294,7 +295,7 @@ fn products(device: &Device, scale: Scale, rounds: Rounds, output: &mut Output) 
     let sizes = scale.products();
     let mut curves = [Vec::new(), Vec::new()];
     for &n in &sizes {
-        let cases = TYPES.map(|(_, bf16)| matmul_case(n, n, n, bf16));
+        let cases = TYPES.map(|(_, dtype)| matmul_case(n, n, n, dtype));
         let stats = time(device, &cases, rounds, "matmul", output)?;
         for (curve, stats) in curves.iter_mut().zip(stats) {
             curve.push((n as f64, 2.0 * (n as f64).powi(3) / stats.median / 1e9));
@@ -315,10 +316,10 @@ fn products(device: &Device, scale: Scale, rounds: Rounds, output: &mut Output) 
     // What every core does at once is what another program on one of them disturbs: the best of a few.
     let mut measured = Vec::new();
     for &n in sizes.iter().rev().step_by(2).take(4) {
-        for (_, bf16) in TYPES {
+        for (_, dtype) in TYPES {
             measured.push(ceiling::measure(
                 device,
-                &matmul_case(n, n, n, bf16),
+                &matmul_case(n, n, n, dtype),
                 None,
                 rounds,
             )?);
@@ -355,11 +356,11 @@ fn products(device: &Device, scale: Scale, rounds: Rounds, output: &mut Output) 
 
 fn sparse(device: &Device, scale: Scale, rounds: Rounds, output: &mut Output) -> Result<Chart, Stop> {
     let (n, shares) = scale.sparse();
-    let dense = TYPES.map(|(_, bf16)| matmul_case(1, n, n, bf16));
+    let dense = TYPES.map(|(_, dtype)| matmul_case(1, n, n, dtype));
     let dense = time(device, &dense, rounds, "spmv", output)?;
     let mut curves = [Vec::new(), Vec::new()];
     for &share in shares {
-        let cases = TYPES.map(|(_, bf16)| spmv_case(n, share, bf16));
+        let cases = TYPES.map(|(_, dtype)| spmv_case(n, share, dtype));
         let stats = time(device, &cases, rounds, "spmv", output)?;
         for (curve, stats) in curves.iter_mut().zip(stats) {
             curve.push((f64::from(share) / 1e6, 1e6 * stats.median));
@@ -421,7 +422,7 @@ fn caches() -> Vec<(f64, String)> {
 fn elements(device: &Device, scale: Scale, rounds: Rounds, output: &mut Output) -> Result<Chart, Stop> {
     let mut curves = [Vec::new(), Vec::new()];
     for len in scale.runs() {
-        let cases = TYPES.map(|(_, bf16)| relu_case(len, bf16));
+        let cases = TYPES.map(|(_, dtype)| relu_case(len, dtype));
         let stats = time(device, &cases, rounds, "elements", output)?;
         for ((curve, case), stats) in curves.iter_mut().zip(&cases).zip(stats) {
             curve.push((case.op.work().bytes, 1e9 * stats.median / len as f64));

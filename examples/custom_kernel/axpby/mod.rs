@@ -65,13 +65,13 @@ impl Op for Axpby {
 
     fn cpu(&self, _: &Cpu, args: Args<'_>) -> Result<()> {
         let [x, y] = args.take(self)?;
-        cpu::axpby(self, x.read(), y.write());
+        cpu::axpby(self, x.read(), y.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [x, y] = args.take(self)?;
-        reference::axpby(self, x.read(), y.write());
+        reference::axpby(self, x.read(), y.write()?);
         Ok(())
     }
 }

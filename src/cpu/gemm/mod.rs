@@ -15,10 +15,10 @@ use crate::format::bf16;
 use blocked::{Product, blocked};
 use memory::{collected, filled};
 use micro::{F32, F64};
-pub use operands::{Data, GemmParams, Rounding, Sink, Source, Source64, StoreRow};
+pub use operands::{Data, GemmParams, Narrow, Sink, Source, Source64, StoreRow};
 use pack::{Mixed, Packed, View};
 use packed::Panels;
-pub use packed::{PackedB, gemm_packed};
+pub use packed::{Left, PackedB, gemm_packed};
 use store::{Affine, Finish, FinishTile, ToBf16, tiles};
 
 /// C = relu?(alpha op(A) op(B) + beta C + bias), with operands in f32 or bf16 in any mixture and

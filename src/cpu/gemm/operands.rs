@@ -171,7 +171,7 @@ impl<'a> Source64<'a> {
 pub trait StoreRow: Sync {
     /// Writes `out[i]`, the bf16 bits of `values[i]`, whose logical index is `first_index + i`.
     ///
-    /// The index is row * N + column plus the base given in [`Rounding::Custom`]: it counts neither
+    /// The index is row * N + column plus the base given in [`Narrow::Custom`]: it counts neither
     /// padding nor tiles. Every element of C is stored once, in pieces of a row that may start at
     /// any column; `values` and `out` have equal lengths. Called from several threads at a time.
     fn store_row(&self, first_index: u64, values: &[f32], out: &mut [u16]);
@@ -179,7 +179,7 @@ pub trait StoreRow: Sync {
 
 /// How f32 results become bf16.
 #[derive(Clone, Copy)]
-pub enum Rounding<'a> {
+pub enum Narrow<'a> {
     /// To nearest, ties to even, on the bits; overflow to infinity, NaN kept quiet.
     Nearest,
     /// As `store` says.
@@ -208,7 +208,7 @@ pub enum Sink<'a> {
         /// Leading dimension in elements.
         ld: usize,
         /// How to round.
-        rounding: Rounding<'a>,
+        rounding: Narrow<'a>,
     },
 }
 
@@ -223,7 +223,7 @@ impl<'a> Sink<'a> {
         Sink::Bf16 {
             data,
             ld,
-            rounding: Rounding::Nearest,
+            rounding: Narrow::Nearest,
         }
     }
 }

@@ -24,6 +24,16 @@ pub struct PackedB {
     pub(super) panels: Panels,
 }
 
+/// The left operands that a right one is packed for (see [`PackedB::new`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Left {
+    /// f32.
+    F32,
+    /// bf16, whose products may be those of pairs.
+    Bf16,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Panels {
     F32(Vec<f32>),
@@ -32,7 +42,7 @@ pub(super) enum Panels {
 }
 
 impl PackedB {
-    /// Packs op(B)\[k, n\] for products on this device's level whose left operand is bf16 (`bf16_left`) or f32.
+    /// Packs op(B)\[k, n\] for products on this device's level with such a left operand.
     ///
     /// # Errors
     /// [`CpuError`] if the operand is too short, its leading dimension is less than its row, or memory ran out.
@@ -40,12 +50,12 @@ impl PackedB {
         not(target_arch = "x86_64"),
         expect(unused_variables, reason = "only x86-64 has a tile of pairs today")
     )]
-    pub fn new(cpu: &Cpu, b: Source<'_>, k: usize, n: usize, bf16_left: bool) -> Result<Self, CpuError> {
+    pub fn new(cpu: &Cpu, b: Source<'_>, k: usize, n: usize, left: Left) -> Result<Self, CpuError> {
         b.check("B", k, n)?;
         let view = b.view(b.transposed);
         let panels = match (cpu.isa, view) {
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512Bf16(isa), Mixed::Bf16(view)) if bf16_left => {
+            (Isa::Avx512Bf16(isa), Mixed::Bf16(view)) if left == Left::Bf16 => {
                 Panels::Pairs(panels(cpu, Pairs(isa), 2, super::pack::PairView(view), k, n)?)
             }
             #[cfg(target_arch = "x86_64")]
@@ -113,10 +123,10 @@ fn panels<M: Micro, O: Operand<M::Elem>>(
 /// As [`gemm`](super::gemm()); [`CpuError::Packed`] if B was packed for another shape, level or left operand.
 ///
 /// ```
-/// use fewbit::cpu::{Cpu, GemmParams, PackedB, Sink, Source, gemm_packed};
+/// use fewbit::cpu::{Cpu, GemmParams, Left, PackedB, Sink, Source, gemm_packed};
 ///
 /// let cpu = Cpu::detect();
-/// let weights = PackedB::new(&cpu, Source::f32(&[1.0, 2.0, 3.0, 4.0], 2), 2, 2, false)?;
+/// let weights = PackedB::new(&cpu, Source::f32(&[1.0, 2.0, 3.0, 4.0], 2), 2, 2, Left::F32)?;
 /// let mut c = [0.0; 2];
 /// let a = Source::f32(&[1.0, 10.0], 2);
 /// gemm_packed(&cpu, &GemmParams::new(1, 2, 2), a, &weights, Sink::f32(&mut c, 2), None)?;

@@ -1,7 +1,7 @@
 //! From accumulators to C: alpha, beta, bias, ReLU and rounding; and C cut into disjoint tiles.
 
 use super::memory::reserved;
-use super::{Rounding, StoreRow};
+use super::{Narrow, StoreRow};
 use crate::cpu::CpuError;
 use crate::cpu::dispatch::{Kernel, Lanes};
 use crate::format::bf16;
@@ -165,7 +165,7 @@ affine!(f64);
 #[derive(Clone, Copy)]
 pub(crate) struct ToBf16<'r> {
     pub(crate) affine: Affine<f32>,
-    pub(crate) rounding: Rounding<'r>,
+    pub(crate) rounding: Narrow<'r>,
 }
 
 /// f32 values between the accumulators and the rounding: a multiple of 8, so that a draw of eight
@@ -189,12 +189,12 @@ impl Finish<f32> for ToBf16<'_> {
             let (acc, bias) = (&acc[part(acc)], &bias[part(bias)]);
             self.affine.apply(acc, bias, |i, _| bf16::widen(out[i]), stage);
             match self.rounding {
-                Rounding::Nearest => {
+                Narrow::Nearest => {
                     for (out, value) in out.iter_mut().zip(stage.iter()) {
                         *out = bf16::from_f32(*value);
                     }
                 }
-                Rounding::Custom { base, store } => {
+                Narrow::Custom { base, store } => {
                     StoreRow::store_row(store, base.wrapping_add(index + start as u64), stage, out);
                 }
             }

@@ -53,7 +53,7 @@ pub(crate) fn bfp_matmul(op: &BfpMatmul, operands: [&[u32]; 4], c: &mut [u32]) {
                         Rounding::Stochastic => op.draw.bits((row * op.n + col) as u64),
                         Rounding::Nearest | Rounding::TowardZero => 0,
                     };
-                    bf16::encode(bits, op.rounding, r16, false).into()
+                    bf16::encode(bits, op.rounding, r16).into()
                 }
                 DType::F32 | DType::F64 | DType::U32 | DType::U16 => bits,
             };

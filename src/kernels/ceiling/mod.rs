@@ -33,6 +33,7 @@ pub enum CeilingKind {
 /// | `chains` | multiply-add, integer | sixteen independent chains hide the latency of one |
 /// | `strided` | read, 16-byte offsets | neighbouring invocations read neighbouring vectors |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Ceiling {
     /// Which ceiling.
     pub kind: CeilingKind,
@@ -49,6 +50,28 @@ impl Ceiling {
     const SUMMAND: f32 = 1.0;
     const MASK: u32 = 0x5bd1_e995;
     const ODD: u32 = 0x9e37_79b9;
+
+    /// `count` invocations that make chains of so many steps and read nothing.
+    #[must_use]
+    pub fn new(kind: CeilingKind, count: u32, steps: u32) -> Self {
+        Self {
+            kind,
+            count,
+            steps,
+            src_words: 0,
+        }
+    }
+
+    /// `count` invocations that read so many words between them.
+    #[must_use]
+    pub fn reading(count: u32, src_words: u64) -> Self {
+        Self {
+            kind: CeilingKind::Read,
+            count,
+            steps: 0,
+            src_words,
+        }
+    }
 }
 
 impl Op for Ceiling {
@@ -116,13 +139,13 @@ impl Op for Ceiling {
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
-        cpu::ceiling(cpu, self, src.read(), dst.write());
+        cpu::ceiling(cpu, self, src.read(), dst.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
-        reference::ceiling(self, src.read(), dst.write());
+        reference::ceiling(self, src.read(), dst.write()?);
         Ok(())
     }
 }

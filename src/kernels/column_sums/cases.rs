@@ -24,7 +24,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
     ] {
         for from in [DType::F32, DType::Bf16] {
             for to in [DType::F32, DType::Bf16] {
-                let op = ColumnSums::new(from, to, rows, cols, ld);
+                let op = ColumnSums::spaced(from, to, rows, cols, ld);
                 let both = [Values::Magnitudes, Values::Integers];
                 cases.extend(both.map(|values| case(effort, op, values)));
                 if to == DType::Bf16 {
@@ -36,13 +36,13 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         }
         cases.push(case(
             effort,
-            ColumnSums::new(DType::F64, DType::F64, rows, cols, ld),
+            ColumnSums::spaced(DType::F64, DType::F64, rows, cols, ld),
             Values::Magnitudes,
         ));
     }
     let generator = Generator::Philox;
     let (rounding, draw) = (Rounding::Stochastic, Draw { generator, ..draw });
-    let op = ColumnSums::new(DType::F32, DType::Bf16, 33, 65, 66);
+    let op = ColumnSums::spaced(DType::F32, DType::Bf16, 33, 65, 66);
     let stochastic = ColumnSums { rounding, draw, ..op };
     cases.push(case(Effort::Quick, stochastic, Values::Integers));
     if !cfg!(miri) {
@@ -55,7 +55,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
 /// More rows than 65,535 per invocation, where software adapters leave a loop: of `columns`, then of `tree` as well.
 /// Whole numbers, for in a bound of so many terms the missing ones would hide.
 fn long(stochastic: ColumnSums) -> [Case; 3] {
-    let nearest = |from, rows, cols| ColumnSums::new(from, DType::F32, rows, cols, 2);
+    let nearest = |from, rows, cols| ColumnSums::spaced(from, DType::F32, rows, cols, 2);
     let rounded = ColumnSums {
         rows: 140_000,
         cols: 2,
@@ -85,7 +85,7 @@ fn specials(stochastic: ColumnSums) -> Vec<Case> {
         (DType::Bf16, DType::Bf16),
         (DType::F64, DType::F64),
     ];
-    let nearest = types.map(|(from, to)| ColumnSums::new(from, to, rows, cols, ld));
+    let nearest = types.map(|(from, to)| ColumnSums::spaced(from, to, rows, cols, ld));
     let ops = nearest.into_iter().chain([shape(stochastic)]);
     ops.map(|op| case(Effort::Quick, op, Values::Specials)).collect()
 }
@@ -153,14 +153,14 @@ fn case(effort: Effort, op: ColumnSums, values: Values) -> Case {
 
 /// What is measured at size `n`.
 pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
-    let op = ColumnSums::new(DType::Bf16, DType::F32, n, n, n.next_multiple_of(8));
+    let op = ColumnSums::spaced(DType::Bf16, DType::F32, n, n, n.next_multiple_of(8));
     vec![Case::timed(op, &[Fill::Bf16, Fill::Out]).into()]
 }
 
 /// What is measured beside that: see [`awkward_shapes`].
 pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
     let case = |(rows, cols): (usize, usize)| {
-        let op = ColumnSums::new(DType::Bf16, DType::F32, rows, cols, cols.next_multiple_of(2));
+        let op = ColumnSums::spaced(DType::Bf16, DType::F32, rows, cols, cols.next_multiple_of(2));
         Case::timed(op, &[Fill::Bf16, Fill::Out]).into()
     };
     awkward_shapes(n).map(case).into()

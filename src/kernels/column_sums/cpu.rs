@@ -60,7 +60,7 @@ pub(crate) fn column_sums(cpu: &Cpu, op: &ColumnSums, x: &[u32], y: &mut [u32]) 
     for (col, sum) in sums.iter().enumerate() {
         let bits = sum.to_bits();
         let stored = match op.to {
-            DType::Bf16 => bf16::encode(bits, op.rounding, op.draw.bits(col as u64), false).into(),
+            DType::Bf16 => bf16::encode(bits, op.rounding, op.draw.bits(col as u64)).into(),
             DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
         };
         to.store_bits(y, 0, col, stored);

@@ -117,7 +117,7 @@ fn permutations(lanes: u32) -> Vec<Permutation> {
     let mut all = Vec::new();
     for from in [DType::F32, DType::Bf16] {
         for to in [DType::F32, DType::Bf16] {
-            all.push(permutation(&ColumnSums::new(from, to, 1, 1, 2), lanes));
+            all.push(permutation(&ColumnSums::spaced(from, to, 1, 1, 2), lanes));
         }
         for generator in [Generator::Threefry, Generator::Philox] {
             let draw = Draw {
@@ -127,7 +127,7 @@ fn permutations(lanes: u32) -> Vec<Permutation> {
             let sums = ColumnSums {
                 rounding: Rounding::Stochastic,
                 draw,
-                ..ColumnSums::new(from, DType::Bf16, 1, 1, 2)
+                ..ColumnSums::spaced(from, DType::Bf16, 1, 1, 2)
             };
             all.push(permutation(&sums, lanes));
         }

@@ -23,6 +23,7 @@ use crate::tensor::{DType, View};
 /// | `tree` | preferred on GPUs | eight invocations share the rows of two columns: enough of them for narrow matrices |
 /// | `columns` | preferred on software adapters | no barrier, which costs them several times the sum |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct ColumnSums {
     /// Type of `x`: `F32`, `Bf16`, or `F64` (then `to` is, too).
     pub from: DType,
@@ -43,9 +44,14 @@ pub struct ColumnSums {
 const OP: &str = "column_sums";
 
 impl ColumnSums {
-    /// Sums to the nearest.
+    /// Rows as far apart as those of tensors; sums to the nearest.
     #[must_use]
-    pub fn new(from: DType, to: DType, rows: usize, cols: usize, x_ld: usize) -> Self {
+    pub fn new(rows: usize, cols: usize, from: DType, to: DType) -> Self {
+        Self::spaced(from, to, rows, cols, from.row_ld(cols))
+    }
+
+    /// Rows `x_ld` elements apart.
+    pub(crate) fn spaced(from: DType, to: DType, rows: usize, cols: usize, x_ld: usize) -> Self {
         Self {
             from,
             to,
@@ -161,13 +167,13 @@ impl Op for ColumnSums {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y] = args.take(self)?;
-        cpu::column_sums(cpu, &op, x.read(), y.write())
+        cpu::column_sums(cpu, &op, x.read(), y.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y] = args.take(self)?;
-        reference::column_sums(&op, x.read(), y.write());
+        reference::column_sums(&op, x.read(), y.write()?);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn column_sums(op: &ColumnSums, x: &[u32], y: &mut [u32]) {
             DType::F64 => to.store_f64(y, 0, col, sum),
             DType::F32 | DType::U32 | DType::U16 => to.store_bits(y, 0, col, bits),
             DType::Bf16 => {
-                let code = bf16::encode(bits, op.rounding, op.draw.bits(col as u64), false);
+                let code = bf16::encode(bits, op.rounding, op.draw.bits(col as u64));
                 to.store_bits(y, 0, col, code.into());
             }
         }

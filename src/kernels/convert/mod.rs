@@ -27,6 +27,7 @@ const OP: &str = "convert";
 /// | `vec4` | contiguous, 16-byte offsets | 16 bytes a step, one draw for eight roundings |
 /// | `word` | any | the only one for padded rows or offsets off 16 bytes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Convert {
     /// Type of `src`: `F32`, `Bf16` or `F64`.
     pub from: DType,
@@ -49,6 +50,22 @@ pub struct Convert {
 }
 
 impl Convert {
+    /// Rows as far apart as those of tensors, to nearest.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, from: DType, to: DType) -> Self {
+        Self {
+            from,
+            to,
+            rows,
+            cols,
+            src_ld: from.row_ld(cols),
+            dst_ld: to.row_ld(cols),
+            rounding: Rounding::Nearest,
+            saturate: false,
+            draw: Draw::default(),
+        }
+    }
+
     /// `len` contiguous elements, to nearest.
     #[must_use]
     pub fn contiguous(from: DType, to: DType, len: usize) -> Self {
@@ -195,15 +212,53 @@ impl Op for Convert {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, dst] = args.take(self)?;
-        cpu::convert(cpu, &op, src.read(), dst.write());
+        cpu::convert(cpu, &op, src.read(), dst.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, dst] = args.take(self)?;
-        reference::convert(&op, src.read(), dst.write());
+        reference::convert(&op, src.read(), dst.write()?);
         Ok(())
+    }
+}
+
+/// What [`Device::convert_with`] does beside converting. See [`Convert`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConvertOptions {
+    /// How results are rounded to bf16: to nearest unless set.
+    pub rounding: Rounding,
+    /// What stochastic rounding draws from.
+    pub draw: Draw,
+    /// Bounds finite elements by the largest finite bf16.
+    pub saturate: bool,
+}
+
+impl Default for ConvertOptions {
+    fn default() -> Self {
+        Self {
+            rounding: Rounding::Nearest,
+            draw: Draw::default(),
+            saturate: false,
+        }
+    }
+}
+
+impl ConvertOptions {
+    /// Rounds to bf16 stochastically.
+    #[must_use]
+    pub fn stochastic(mut self, draw: Draw) -> Self {
+        (self.rounding, self.draw) = (Rounding::Stochastic, draw);
+        self
+    }
+
+    /// Bounds finite elements by the largest finite bf16.
+    #[must_use]
+    pub fn saturate(mut self) -> Self {
+        self.saturate = true;
+        self
     }
 }
 
@@ -213,25 +268,18 @@ impl Device {
     /// # Errors
     /// Types that are not f32, bf16 or f64, f64 on a GPU, out of memory, or device lost.
     pub fn convert(&self, src: &Tensor, to: DType) -> Result<Tensor> {
-        self.convert_with(src, to, Rounding::Nearest, Draw::default(), false)
+        self.convert_with(src, to, &ConvertOptions::default())
     }
 
-    /// Converts to another element type with a rounding, a draw and the saturating flag. See [`Convert`].
+    /// Converts to another element type as the options say. See [`Convert`].
     ///
     /// # Errors
     /// See [`Device::convert`].
-    pub fn convert_with(
-        &self,
-        src: &Tensor,
-        to: DType,
-        rounding: Rounding,
-        draw: Draw,
-        saturate: bool,
-    ) -> Result<Tensor> {
+    pub fn convert_with(&self, src: &Tensor, to: DType, options: &ConvertOptions) -> Result<Tensor> {
         let (from, src_ld) = crate::device::dense("convert", "src", src)?;
         let layout = Layout::dense(to, &src.shape());
         let (rows, cols) = (layout.rows(), layout.cols());
-        let dst_ld = cols.next_multiple_of(to.row_multiple());
+        let dst_ld = to.row_ld(cols);
         let op = Convert {
             from,
             to,
@@ -239,9 +287,9 @@ impl Device {
             cols,
             src_ld,
             dst_ld,
-            rounding,
-            saturate,
-            draw,
+            rounding: options.rounding,
+            saturate: options.saturate,
+            draw: options.draw,
         };
         let mut dst = self.zeros(layout)?;
         self.run(&op, &mut [src.into(), (&mut dst).into()])?;

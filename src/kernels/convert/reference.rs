@@ -19,7 +19,12 @@ pub(crate) fn convert(op: &Convert, src: &[u32], dst: &mut [u32]) {
                         DType::F64 => f32_bits_odd(from.load(src, row, col)),
                         DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => from.load_bits(src, row, col),
                     };
-                    let code = bf16::encode(bits, op.rounding, op.draw.bits(index), op.saturate);
+                    let code = bf16::encode(bits, op.rounding, op.draw.bits(index));
+                    let code = if op.saturate {
+                        bf16::saturate(code, bits)
+                    } else {
+                        code
+                    };
                     to.store_bits(dst, row, col, code.into());
                 }
                 // The operation's check refuses these.

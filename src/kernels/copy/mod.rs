@@ -19,9 +19,18 @@ use crate::tensor::View;
 /// | `vec4` | the same | one vector per invocation |
 /// | `word` | any | the only one for lengths or offsets off 16 bytes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Copy {
     /// Length in `u32` words.
     pub words: u64,
+}
+
+impl Copy {
+    /// So many words.
+    #[must_use]
+    pub const fn new(words: u64) -> Self {
+        Self { words }
+    }
 }
 
 impl Op for Copy {
@@ -51,14 +60,14 @@ impl Op for Copy {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
         let words = self.words as usize;
-        let (src, dst) = (&src.read()[..words], &mut dst.write()[..words]);
+        let (src, dst) = (&src.read()[..words], &mut dst.write()?[..words]);
         cpu::copy(cpu, src, dst);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [src, dst] = args.take(self)?;
-        reference::copy(src.read(), dst.write(), self.words as usize);
+        reference::copy(src.read(), dst.write()?, self.words as usize);
         Ok(())
     }
 }

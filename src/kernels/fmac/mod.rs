@@ -45,6 +45,7 @@ const OP: &str = "fmac";
 /// `integer`, several times slower than `float` where that serves, until [`probe_float_fmac`] has been awaited once on
 /// the same handle or a clone of it. [`Device::fmac`] does that by itself on a GPU that fewbit opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Fmac {
     /// Rows.
     pub rows: usize,
@@ -63,6 +64,21 @@ pub struct Fmac {
 }
 
 impl Fmac {
+    /// Rows as far apart as those of tensors, to nearest.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize) -> Self {
+        let ld = DType::Bf16.row_ld(cols);
+        Self {
+            rows,
+            cols,
+            x_ld: ld,
+            y_ld: ld,
+            a_ld: ld,
+            rounding: Rounding::Nearest,
+            draw: Draw::default(),
+        }
+    }
+
     /// `len` contiguous elements, to nearest.
     #[must_use]
     pub fn contiguous(len: usize) -> Self {
@@ -155,14 +171,14 @@ impl Op for Fmac {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y, a] = args.take(self)?;
-        cpu::fmac(cpu, &op, x.read(), y.read(), a.write());
+        cpu::fmac(cpu, &op, x.read(), y.read(), a.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [x, y, a] = args.take(self)?;
-        reference::fmac(&op, x.read(), y.read(), a.write());
+        reference::fmac(&op, x.read(), y.read(), a.write()?);
         Ok(())
     }
 }

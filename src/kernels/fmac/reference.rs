@@ -16,7 +16,7 @@ pub fn fmac_round(sum: f32, rounding: Rounding, r16: u32) -> u16 {
     if sum.is_nan() {
         return 0x7fc0;
     }
-    match bf16::encode(sum.to_bits(), rounding, r16, false) {
+    match bf16::encode(sum.to_bits(), rounding, r16) {
         0x8000 => 0,
         code => code,
     }

@@ -54,7 +54,7 @@ fn edges(add: &mut Add<'_>) {
                 let c = if a == b { a } else { F32 };
                 add(
                     quick,
-                    Matmul::new(19, 37, 29).types(a, b, c).transposed(ta, tb),
+                    stored(Matmul::new(19, 37, 29).types(a, b, c), ta, tb),
                     Values::Unit,
                 );
             }
@@ -75,11 +75,7 @@ fn edges(add: &mut Add<'_>) {
             Values::Integers,
         );
     }
-    add(
-        quick,
-        Matmul::new(67, 13, 41).transposed(true, false),
-        Values::Integers,
-    );
+    add(quick, Matmul::new(67, 13, 41).transpose_a(), Values::Integers);
 }
 
 /// Few rows or few columns, and few outputs of long sums.
@@ -96,14 +92,12 @@ fn thin(add: &mut Add<'_>) {
         };
         let wide = Matmul::new(rows, 83, 71).types(a, b, if rows % 2 == 0 { Bf16 } else { F32 });
         let tall = Matmul::new(83, rows, 71).types(a, b, if rows % 2 == 1 { Bf16 } else { F32 });
-        add(quick, wide.transposed(ta, tb).bias(F32), Values::Integers);
-        add(quick, tall.transposed(ta, tb).bias(Bf16), Values::Integers);
+        add(quick, stored(wide, ta, tb).bias(F32), Values::Integers);
+        add(quick, stored(tall, ta, tb).bias(Bf16), Values::Integers);
     }
     add(
         quick,
-        Matmul::new(1, 520, 1027)
-            .types(Bf16, Bf16, F32)
-            .transposed(false, true),
+        Matmul::new(1, 520, 1027).types(Bf16, Bf16, F32).transpose_b(),
         Values::Unit,
     );
     add(quick, Matmul::new(3, 1, 2053), Values::Unit);
@@ -118,7 +112,8 @@ fn thin(add: &mut Add<'_>) {
         quick,
         Matmul::new(33, 67, 777)
             .types(Bf16, Bf16, Bf16)
-            .transposed(true, true)
+            .transpose_a()
+            .transpose_b()
             .batch(2)
             .bias(F32)
             .scaled(1.5, -0.25)
@@ -162,7 +157,7 @@ fn layouts(add: &mut Add<'_>) {
     add(quick, batched, Values::Unit);
     add(
         quick,
-        batched.transposed(true, true).scaled(1.0, 1.0),
+        batched.transpose_a().transpose_b().scaled(1.0, 1.0),
         Values::Integers,
     );
     add(quick, batched.batch_strides(160, 0, 160), Values::Integers);
@@ -176,18 +171,18 @@ fn layouts(add: &mut Add<'_>) {
         batched.ld(16, 12, 72).batch_strides(160, 168, 14),
         Values::Integers,
     );
-    add(
-        quick,
-        Matmul::new(3, 70, 9).batch(4).transposed(false, true),
-        Values::Unit,
-    );
+    add(quick, Matmul::new(3, 70, 9).batch(4).transpose_b(), Values::Unit);
 
     // Foreign leading dimensions: even, off 16 bytes.
     let foreign = Matmul::new(33, 35, 37).types(Bf16, Bf16, Bf16);
     add(quick, foreign.ld(38, 36, 38), Values::Unit);
     add(
         quick,
-        foreign.transposed(true, true).ld(34, 46, 36).scaled(1.0, 1.0),
+        foreign
+            .transpose_a()
+            .transpose_b()
+            .ld(34, 46, 36)
+            .scaled(1.0, 1.0),
         Values::Integers,
     );
     add(quick, Matmul::new(33, 35, 37).ld(37, 39, 35), Values::Unit);
@@ -212,7 +207,7 @@ fn draws(add: &mut Add<'_>) {
     add(quick, few, Values::Integers);
     add(
         quick,
-        Matmul { m: 45, n: 3, ..few }.transposed(false, false),
+        Matmul { m: 45, n: 3, ..few }.types(Bf16, Bf16, Bf16),
         Values::Integers,
     );
     add(
@@ -236,11 +231,11 @@ fn ranges(add: &mut Add<'_>) {
     ] {
         let base = Matmul::new(70, 67, 75).types(Bf16, Bf16, F32);
         add(quick, base, values);
-        add(quick, base.transposed(true, true).batch(2), values);
+        add(quick, base.transpose_a().transpose_b().batch(2), values);
         // Few k in a long sum are sampled, so that outliers come as a surprise.
         let long = Matmul::new(18, 130, 1100).types(Bf16, Bf16, Bf16);
-        add(quick, long.transposed(false, true).bias(F32), values);
-        add(quick, long.transposed(true, false).scaled(0.5, -1.0), values);
+        add(quick, long.transpose_b().bias(F32), values);
+        add(quick, long.transpose_a().scaled(0.5, -1.0), values);
     }
 
     // f64: the CPU device and the reference.
@@ -249,7 +244,8 @@ fn ranges(add: &mut Add<'_>) {
     add(
         quick,
         double
-            .transposed(true, true)
+            .transpose_a()
+            .transpose_b()
             .scaled(0.5, 2.0)
             .bias(F64)
             .relu()
@@ -270,7 +266,7 @@ fn specials(add: &mut Add<'_>) {
         let [a, b, c] = types;
         let base = Matmul::new(23, 26, 29).types(a, b, c);
         add(quick, base, Values::Strange);
-        let whole = base.transposed(true, true).bias(c).scaled(-1.0, 0.5);
+        let whole = base.transpose_a().transpose_b().bias(c).scaled(-1.0, 0.5);
         add(quick, whole.batch(2), Values::Strange);
         add(quick, whole.relu().ld(40, 48, 56), Values::Strange);
         // Few products, so that most sums are of none or one of them.
@@ -312,14 +308,12 @@ fn large(add: &mut Add<'_>) {
     add(full, odd.types(Bf16, Bf16, F32), Values::Unit);
     add(
         full,
-        odd.transposed(true, true).bias(F32).relu(),
+        odd.transpose_a().transpose_b().bias(F32).relu(),
         Values::Integers,
     );
     add(
         full,
-        odd.types(Bf16, Bf16, Bf16)
-            .transposed(false, true)
-            .stochastic(DRAW),
+        odd.types(Bf16, Bf16, Bf16).transpose_b().stochastic(DRAW),
         Values::Integers,
     );
     add(
@@ -329,16 +323,12 @@ fn large(add: &mut Add<'_>) {
     );
     add(
         full,
-        Matmul::new(1024, 520, 640)
-            .types(F32, Bf16, Bf16)
-            .transposed(true, false),
+        Matmul::new(1024, 520, 640).types(F32, Bf16, Bf16).transpose_a(),
         Values::Unit,
     );
     add(
         full,
-        Matmul::new(1, 2049, 4096)
-            .types(Bf16, Bf16, F32)
-            .transposed(false, true),
+        Matmul::new(1, 2049, 4096).types(Bf16, Bf16, F32).transpose_b(),
         Values::Unit,
     );
 
@@ -346,14 +336,14 @@ fn large(add: &mut Add<'_>) {
     // turn. (512 k a turn would need gigabytes: a small cap stands in for them.)
     add(
         full,
-        Matmul::new(1, 3, 530_000).transposed(false, true).bias(F32),
+        Matmul::new(1, 3, 530_000).transpose_b().bias(F32),
         Values::Integers,
     );
     add(
         full,
         Matmul::new(2, 1, 530_000)
             .types(Bf16, Bf16, Bf16)
-            .transposed(true, false)
+            .transpose_a()
             .scaled(0.5, -1.0),
         Values::Unit,
     );
@@ -364,7 +354,8 @@ fn large(add: &mut Add<'_>) {
         full,
         Matmul::new(9, 70, 70_000)
             .types(Bf16, F32, F32)
-            .transposed(true, true)
+            .transpose_a()
+            .transpose_b()
             .batch(2),
         Values::Unit,
     );
@@ -377,12 +368,12 @@ pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
     let plain: &[Fill] = &[Fill::Bf16, Fill::Bf16, Fill::Out];
     // A layer's three products: forward with its bias and ReLU, and both gradients; the second is the square one.
     let forward = halves(Matmul::new(128, n, n), DType::Bf16)
-        .transposed(false, true)
+        .transpose_b()
         .bias(DType::F32)
         .relu();
-    let gradient = halves(Matmul::new(n, n, 128), DType::Bf16).transposed(true, false);
+    let gradient = halves(Matmul::new(n, n, 128), DType::Bf16).transpose_a();
     let odd = halves(Matmul::new(127, n + 1, n - 1), DType::F32);
-    let row = halves(Matmul::new(1, n, n), DType::F32).transposed(false, true);
+    let row = halves(Matmul::new(1, n, n), DType::F32).transpose_b();
     vec![
         Case::timed(square, &[Fill::F32, Fill::F32, Fill::Out]).into(),
         Case::timed(halves(square, DType::F32), plain).into(),
@@ -406,4 +397,10 @@ pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
         cases
     };
     awkward_shapes(n).into_iter().flat_map(case).collect()
+}
+
+/// The product with operands stored transposed where asked.
+fn stored(op: Matmul, a: bool, b: bool) -> Matmul {
+    let op = if a { op.transpose_a() } else { op };
+    if b { op.transpose_b() } else { op }
 }

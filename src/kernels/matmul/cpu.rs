@@ -1,8 +1,6 @@
 //! Matmul on the CPU device: one product after the other, each spread over the threads.
 
-use crate::cpu::gemm::{
-    Data, GemmParams, Rounding as Store, Sink, Source, Source64, StoreRow, gemm, gemm_f64,
-};
+use crate::cpu::gemm::{Data, GemmParams, Left, Narrow, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
 use crate::cpu::gemm::{PackedB, gemm_packed};
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::error::Result;
@@ -46,8 +44,11 @@ pub(crate) fn pack_b(cpu: &Cpu, op: &Matmul, b: &[u32]) -> Result<PackedB> {
         ld: op.b.ld,
         transposed: op.b.transposed,
     };
-    let bf16_left = op.a.dtype == DType::Bf16;
-    Ok(PackedB::new(cpu, source, op.k, op.n, bf16_left)?)
+    let left = match op.a.dtype {
+        DType::Bf16 => Left::Bf16,
+        _ => Left::F32,
+    };
+    Ok(PackedB::new(cpu, source, op.k, op.n, left)?)
 }
 
 fn products(
@@ -96,7 +97,7 @@ fn products(
             (DType::Bf16, Rounding::Stochastic) => Sink::Bf16 {
                 data: tail_mut(bf16::halves_mut(c), first),
                 ld: op.c.ld,
-                rounding: Store::Custom {
+                rounding: Narrow::Custom {
                     base,
                     store: &stochastic,
                 },

@@ -12,6 +12,7 @@ const OP: &str = "matmul";
 
 /// What [`Device::matmul_with`] does beside multiplying. See [`Matmul`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct MatmulOptions {
     /// A is stored `[.., K, M]`.
     pub transpose_a: bool,

@@ -56,6 +56,7 @@ const OP: &str = "matmul";
 /// or the cap on work are cut over batches, rows and columns, and over K last, through f32 partial sums in scratch
 /// memory; over K too where a lane's loops would pass the cap on turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Matmul {
     /// Rows of op(A) and C.
     pub m: usize,
@@ -117,7 +118,7 @@ impl Matmul {
     fn packed(mut self) -> Self {
         let (a, b, c) = (self.stored_a(), self.stored_b(), [self.m, self.n]);
         for (matrix, [rows, cols]) in [(&mut self.a, a), (&mut self.b, b), (&mut self.c, c)] {
-            matrix.ld = cols.next_multiple_of(matrix.dtype.row_multiple());
+            matrix.ld = matrix.dtype.row_ld(cols);
             matrix.batch_stride = rows.saturating_mul(matrix.ld);
         }
         self
@@ -130,10 +131,17 @@ impl Matmul {
         self.packed()
     }
 
-    /// A stored `[K, M]`, B stored `[N, K]`; leading dimensions and strides become those of tensors.
+    /// A is stored `[K, M]`; leading dimensions and strides become those of tensors.
     #[must_use]
-    pub fn transposed(mut self, a: bool, b: bool) -> Self {
-        (self.a.transposed, self.b.transposed) = (a, b);
+    pub fn transpose_a(mut self) -> Self {
+        self.a.transposed = true;
+        self.packed()
+    }
+
+    /// B is stored `[N, K]`; leading dimensions and strides become those of tensors.
+    #[must_use]
+    pub fn transpose_b(mut self) -> Self {
+        self.b.transposed = true;
         self.packed()
     }
 
@@ -396,10 +404,10 @@ impl Op for Matmul {
         let op = self.at(&args.step);
         if self.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
-            cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), bias.read())
+            cpu::matmul(cpu, &op, a.read(), b.read(), c.write()?, bias.read())
         } else {
             let [a, b, c] = args.take(self)?;
-            cpu::matmul(cpu, &op, a.read(), b.read(), c.write(), &[])
+            cpu::matmul(cpu, &op, a.read(), b.read(), c.write()?, &[])
         }
     }
 
@@ -407,10 +415,10 @@ impl Op for Matmul {
         let op = self.at(&args.step);
         if self.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
-            reference::matmul(&op, a.read(), b.read(), c.write(), bias.read());
+            reference::matmul(&op, a.read(), b.read(), c.write()?, bias.read());
         } else {
             let [a, b, c] = args.take(self)?;
-            reference::matmul(&op, a.read(), b.read(), c.write(), &[]);
+            reference::matmul(&op, a.read(), b.read(), c.write()?, &[]);
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ fn store(op: &Matmul, view: &View, c: &mut [u32], [row, col]: [usize; 2], value:
             } else {
                 0
             };
-            let code = bf16::encode(bits, op.rounding, random, false);
+            let code = bf16::encode(bits, op.rounding, random);
             view.store_bits(c, row, col, code.into());
         }
         DType::F32 | DType::U32 | DType::U16 => view.store_bits(c, row, col, bits),

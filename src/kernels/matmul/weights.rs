@@ -45,12 +45,24 @@ impl Weights {
 }
 
 impl Device {
-    /// Keeps a matrix as the right operand of products whose left operand has type `left`: `[K, N]`, or `[N, K]`
-    /// where `transposed`. See [`Device::matmul_weights`].
+    /// Keeps a matrix `[K, N]` as the right operand of products whose left operand has type `left`. See
+    /// [`Device::matmul_weights`].
     ///
     /// # Errors
     /// A matrix of other than two extents, types that are not f32, bf16 or f64, a foreign tensor, out of memory.
-    pub fn keep_weights(&self, matrix: Tensor, transposed: bool, left: DType) -> Result<Weights> {
+    pub fn keep_weights(&self, matrix: Tensor, left: DType) -> Result<Weights> {
+        self.keep(matrix, false, left)
+    }
+
+    /// [`Device::keep_weights`] of a matrix that is stored transposed, as `[N, K]`.
+    ///
+    /// # Errors
+    /// See [`Device::keep_weights`].
+    pub fn keep_weights_transposed(&self, matrix: Tensor, left: DType) -> Result<Weights> {
+        self.keep(matrix, true, left)
+    }
+
+    fn keep(&self, matrix: Tensor, transposed: bool, left: DType) -> Result<Weights> {
         const OP: &str = "keep_weights";
         let &[rows, cols] = matrix.shape().as_slice() else {
             return Err(Error::Shape {
@@ -182,10 +194,10 @@ impl Op for Kept {
         if op.bias.is_some() {
             let [a, b, c, bias] = args.take(self)?;
             let b = (b.read(), &*self.packed);
-            super::cpu::matmul_packed(cpu, &op, a.read(), b, c.write(), bias.read())
+            super::cpu::matmul_packed(cpu, &op, a.read(), b, c.write()?, bias.read())
         } else {
             let [a, b, c] = args.take(self)?;
-            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), &*self.packed), c.write(), &[])
+            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), &*self.packed), c.write()?, &[])
         }
     }
 
@@ -225,7 +237,7 @@ mod tests {
                 };
                 let b = make(&shape, 5, types[1])?;
                 let bias = make(&[n], 3, DType::F32)?;
-                let weights = device.keep_weights(b.clone(), transposed, types[0])?;
+                let weights = device.keep(b.clone(), transposed, types[0])?;
                 let on_cpu = device.kind_name() == "cpu";
                 assert_eq!(weights.packed_bytes() > 0, on_cpu, "{device:?}");
                 for m in [1, 9, 70] {
@@ -256,15 +268,15 @@ mod tests {
                 assert_eq!(kept.read_blocking()?, plain.read_blocking()?, "{device:?}");
             }
             let three = device.from_f32(&[1, 2, 2], &[0.0; 4])?;
-            let refused = device.keep_weights(three, false, DType::F32);
+            let refused = device.keep_weights(three, DType::F32);
             assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
             let floats = device.from_f32(&[2, 2], &[0.0; 4])?;
             for left in [DType::U32, DType::U16, DType::F64] {
-                let refused = device.keep_weights(floats.clone(), false, left);
+                let refused = device.keep_weights(floats.clone(), left);
                 assert!(matches!(refused, Err(Error::DType { .. })), "{left}: {refused:?}");
             }
             let integers = device.from_u32(&[2, 2], &[0; 4])?;
-            let refused = device.keep_weights(integers, false, DType::F32);
+            let refused = device.keep_weights(integers, DType::F32);
             assert!(matches!(refused, Err(Error::DType { .. })), "{refused:?}");
         }
         Ok(())

@@ -20,6 +20,7 @@ use crate::tensor::{DType, View};
 /// |---|---|---|
 /// | `word` | f32, bf16 | one word per invocation, any leading dimension, any offset |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Relu {
     /// Type of both operands: `F32`, `Bf16` or `F64`.
     pub dtype: DType,
@@ -44,6 +45,7 @@ pub struct Relu {
 /// |---|---|---|
 /// | `word` | f32, bf16 | one word per invocation, any leading dimension, any offset |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct ReluGrad {
     /// Type of all operands: `F32`, `Bf16` or `F64`.
     pub dtype: DType,
@@ -62,6 +64,20 @@ pub struct ReluGrad {
 }
 
 impl Relu {
+    /// Rows as far apart as those of tensors.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, dtype: DType) -> Self {
+        let ld = dtype.row_ld(cols);
+        Self {
+            dtype,
+            rows,
+            cols,
+            x_ld: ld,
+            y_ld: ld,
+            in_place: false,
+        }
+    }
+
     /// `len` contiguous elements.
     #[must_use]
     pub fn contiguous(dtype: DType, len: usize) -> Self {
@@ -87,6 +103,21 @@ impl Relu {
 }
 
 impl ReluGrad {
+    /// Rows as far apart as those of tensors.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, dtype: DType) -> Self {
+        let ld = dtype.row_ld(cols);
+        Self {
+            dtype,
+            rows,
+            cols,
+            y_ld: ld,
+            dy_ld: ld,
+            dx_ld: ld,
+            in_place: false,
+        }
+    }
+
     /// `len` contiguous elements.
     #[must_use]
     pub fn contiguous(dtype: DType, len: usize) -> Self {
@@ -155,10 +186,10 @@ impl Op for Relu {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y] = args.take(self)?;
-            cpu::relu(cpu, self, None, y.write());
+            cpu::relu(cpu, self, None, y.write()?);
         } else {
             let [x, y] = args.take(self)?;
-            cpu::relu(cpu, self, Some(x.read()), y.write());
+            cpu::relu(cpu, self, Some(x.read()), y.write()?);
         }
         Ok(())
     }
@@ -166,10 +197,10 @@ impl Op for Relu {
     fn reference(&self, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y] = args.take(self)?;
-            reference::relu(self, None, y.write());
+            reference::relu(self, None, y.write()?);
         } else {
             let [x, y] = args.take(self)?;
-            reference::relu(self, Some(x.read()), y.write());
+            reference::relu(self, Some(x.read()), y.write()?);
         }
         Ok(())
     }
@@ -218,10 +249,10 @@ impl Op for ReluGrad {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y, dx] = args.take(self)?;
-            cpu::relu_grad(cpu, self, y.read(), None, dx.write());
+            cpu::relu_grad(cpu, self, y.read(), None, dx.write()?);
         } else {
             let [y, dy, dx] = args.take(self)?;
-            cpu::relu_grad(cpu, self, y.read(), Some(dy.read()), dx.write());
+            cpu::relu_grad(cpu, self, y.read(), Some(dy.read()), dx.write()?);
         }
         Ok(())
     }
@@ -229,10 +260,10 @@ impl Op for ReluGrad {
     fn reference(&self, args: Args<'_>) -> Result<()> {
         if self.in_place {
             let [y, dx] = args.take(self)?;
-            reference::relu_grad(self, y.read(), None, dx.write());
+            reference::relu_grad(self, y.read(), None, dx.write()?);
         } else {
             let [y, dy, dx] = args.take(self)?;
-            reference::relu_grad(self, y.read(), Some(dy.read()), dx.write());
+            reference::relu_grad(self, y.read(), Some(dy.read()), dx.write()?);
         }
         Ok(())
     }

@@ -36,6 +36,7 @@ use crate::tensor::{DType, View};
 /// nearest or stochastically, weights and momentum each with a stream of their own at index `row * cols + col`;
 /// `w` takes `v` as it was before rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Sgd {
     /// Rows.
     pub rows: usize,
@@ -93,7 +94,7 @@ impl Sgd {
     /// nearest.
     #[must_use]
     pub fn new(rows: usize, cols: usize, [g, w, v]: [DType; 3]) -> Self {
-        let ld = |dtype: DType| cols.next_multiple_of(dtype.row_multiple());
+        let ld = |dtype: DType| dtype.row_ld(cols);
         Self {
             rows,
             cols,
@@ -134,8 +135,8 @@ impl Sgd {
                 let [g, w, v] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
+                    w: w.write()?,
+                    v: v.write()?,
                     copy: &mut [],
                     w_kept: &mut [],
                     v_kept: &mut [],
@@ -145,9 +146,9 @@ impl Sgd {
                 let [g, w, v, copy] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
-                    copy: copy.write(),
+                    w: w.write()?,
+                    v: v.write()?,
+                    copy: copy.write()?,
                     w_kept: &mut [],
                     v_kept: &mut [],
                 }
@@ -156,22 +157,22 @@ impl Sgd {
                 let [g, w, v, w_kept, v_kept] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
+                    w: w.write()?,
+                    v: v.write()?,
                     copy: &mut [],
-                    w_kept: w_kept.write(),
-                    v_kept: v_kept.write(),
+                    w_kept: w_kept.write()?,
+                    v_kept: v_kept.write()?,
                 }
             }
             (true, true) => {
                 let [g, w, v, copy, w_kept, v_kept] = args.take(self)?;
                 SgdOperands {
                     g: g.read(),
-                    w: w.write(),
-                    v: v.write(),
-                    copy: copy.write(),
-                    w_kept: w_kept.write(),
-                    v_kept: v_kept.write(),
+                    w: w.write()?,
+                    v: v.write()?,
+                    copy: copy.write()?,
+                    w_kept: w_kept.write()?,
+                    v_kept: v_kept.write()?,
                 }
             }
         })
@@ -372,7 +373,7 @@ impl Sgd {
         let (w_draw, v_draw) = self.draws(step);
         let stored = |dtype: DType, rounding, draw: Draw| {
             move |bits, index| match dtype {
-                DType::Bf16 => u32::from(bf16::encode(bits, rounding, draw.bits(index), false)) << 16,
+                DType::Bf16 => u32::from(bf16::encode(bits, rounding, draw.bits(index))) << 16,
                 DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
             }
         };

@@ -34,7 +34,7 @@ pub(crate) fn sgd(op: &Sgd, (w_draw, v_draw): (Draw, Draw), rates: &Rates, opera
                 match view.dtype {
                     DType::F64 => view.store_f64(words, row, col, value),
                     DType::Bf16 => {
-                        let code = bf16::encode(bits, op.rounding, draw.bits(index as u64), false);
+                        let code = bf16::encode(bits, op.rounding, draw.bits(index as u64));
                         view.store_bits(words, row, col, code.into());
                     }
                     DType::F32 | DType::U32 | DType::U16 => view.store_bits(words, row, col, bits),

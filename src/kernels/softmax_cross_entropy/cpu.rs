@@ -66,7 +66,7 @@ fn narrow(op: &SoftmaxCrossEntropy, logits: &[u32], row: Row<'_>) {
         let stored = match op.grad {
             DType::Bf16 => {
                 let index = (row.index * op.classes + col) as u64;
-                bf16::encode(bits, op.rounding, op.draw.bits(index), false).into()
+                bf16::encode(bits, op.rounding, op.draw.bits(index)).into()
             }
             DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
         };

@@ -52,6 +52,7 @@ use crate::tensor::{DType, View};
 /// than one dispatch may walk (or one binding holds) are walked in parts, with the running maximum and sum in scratch
 /// memory: the same operations in the same order, and so the same bits and the same bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct SoftmaxCrossEntropy {
     /// Rows: the size of the batch.
     pub rows: usize,
@@ -85,9 +86,9 @@ impl SoftmaxCrossEntropy {
             rows,
             classes,
             logits,
-            logits_ld: classes.next_multiple_of(logits.row_multiple()),
+            logits_ld: logits.row_ld(classes),
             grad,
-            grad_ld: classes.next_multiple_of(grad.row_multiple()),
+            grad_ld: grad.row_ld(classes),
             scale: Scalar::new(1.0 / rows.max(1) as f32),
             rounding: Rounding::Nearest,
             draw: Draw::default(),
@@ -284,11 +285,11 @@ impl Op for SoftmaxCrossEntropy {
         let op = self.at(&args.step);
         if self.keep_f32 {
             let [logits, labels, loss, grad, kept] = args.take(self)?;
-            let (loss, grad, kept) = (loss.write(), grad.write(), kept.write());
+            let (loss, grad, kept) = (loss.write()?, grad.write()?, kept.write()?);
             cpu::softmax_cross_entropy(cpu, &op, logits.read(), labels.read(), loss, grad, kept);
         } else {
             let [logits, labels, loss, grad] = args.take(self)?;
-            let (loss, grad) = (loss.write(), grad.write());
+            let (loss, grad) = (loss.write()?, grad.write()?);
             cpu::softmax_cross_entropy(cpu, &op, logits.read(), labels.read(), loss, grad, &mut []);
         }
         Ok(())
@@ -298,11 +299,11 @@ impl Op for SoftmaxCrossEntropy {
         let op = self.at(&args.step);
         if self.keep_f32 {
             let [logits, labels, loss, grad, kept] = args.take(self)?;
-            let (loss, grad, kept) = (loss.write(), grad.write(), kept.write());
+            let (loss, grad, kept) = (loss.write()?, grad.write()?, kept.write()?);
             reference::softmax_cross_entropy(&op, logits.read(), labels.read(), loss, grad, kept);
         } else {
             let [logits, labels, loss, grad] = args.take(self)?;
-            let (loss, grad) = (loss.write(), grad.write());
+            let (loss, grad) = (loss.write()?, grad.write()?);
             reference::softmax_cross_entropy(&op, logits.read(), labels.read(), loss, grad, &mut []);
         }
         Ok(())
@@ -323,7 +324,7 @@ impl SoftmaxCrossEntropy {
             .collect();
         let draw = self.at(judge.step()).draw;
         let rounded = |bits, index| match self.grad {
-            DType::Bf16 => u32::from(bf16::encode(bits, self.rounding, draw.bits(index), false)) << 16,
+            DType::Bf16 => u32::from(bf16::encode(bits, self.rounding, draw.bits(index))) << 16,
             DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
         };
         let kept = self.kept().map(|view| Kept {

@@ -41,7 +41,7 @@ pub(crate) fn softmax_cross_entropy(
                 DType::F64 => to.store_f64(grad, row, col, value),
                 DType::F32 | DType::U32 | DType::U16 => to.store_bits(grad, row, col, bits),
                 DType::Bf16 => {
-                    let code = bf16::encode(bits, op.rounding, op.draw.bits(index as u64), false);
+                    let code = bf16::encode(bits, op.rounding, op.draw.bits(index as u64));
                     to.store_bits(grad, row, col, code.into());
                 }
             }

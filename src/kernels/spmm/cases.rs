@@ -94,7 +94,7 @@ fn case(effort: Effort, shape: Shape, fill: Rows, types: [DType; 4], values: Val
     let (b_ld, c_ld) = (ld(b, pad[0]), ld(c, pad[1]));
     let made = move || generate(rows, cols, fill, [index, value, F32], values);
     let a = sparse(rows, cols, fill, [index, value, F32], values);
-    let mut op = Spmm::new(a, n, (b, b_ld), (c, c_ld));
+    let mut op = Spmm::of(a, n, (b, b_ld), (c, c_ld));
     // Where it is not known, each row may be as long as all together.
     op.longest_row = op.longest_row.filter(|_| pad == [0, 0]);
     Case::new(effort, op, move || {

@@ -173,7 +173,7 @@ fn permutations(cached: bool) -> Vec<Permutation> {
         let [b_vec4, c_vec4, b, c, packed] = [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
         let float = |half| if half { DType::Bf16 } else { DType::F32 };
         let index = if packed { DType::U16 } else { DType::U32 };
-        let op = Spmm::new(
+        let op = Spmm::of(
             Sparse::of_types(index, float(packed)),
             n,
             (float(b), n),

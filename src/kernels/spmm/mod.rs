@@ -30,6 +30,7 @@ const OP: &str = "spmm";
 ///
 /// Each loads 16 bytes of B at a time, and stores as many, where rows are multiples of 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Spmm {
     /// Rows of A and C.
     pub rows: usize,
@@ -58,8 +59,27 @@ pub struct Spmm {
 }
 
 impl Spmm {
+    /// A matrix of `rows` x `cols` with `nnz` entries times one of `n` columns; the types of column indices, values, B
+    /// and C, whose rows are as far apart as those of tensors. No row is known to be the longest.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, nnz: usize, n: usize, [index, values, b, c]: [DType; 4]) -> Self {
+        Self {
+            rows,
+            cols,
+            nnz,
+            n,
+            index,
+            values,
+            b,
+            b_ld: b.row_ld(n),
+            c,
+            c_ld: c.row_ld(n),
+            longest_row: None,
+        }
+    }
+
     /// Of B and C the types and leading dimensions.
-    fn new(a: Sparse, n: usize, (b, b_ld): (DType, usize), (c, c_ld): (DType, usize)) -> Self {
+    fn of(a: Sparse, n: usize, (b, b_ld): (DType, usize), (c, c_ld): (DType, usize)) -> Self {
         Self {
             rows: a.rows,
             cols: a.cols,
@@ -147,14 +167,14 @@ impl Op for Spmm {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, b, c] = args.take(self)?;
         let words = [row_ptr, col_idx, values].map(|arg| arg.read());
-        cpu::spmm(cpu, self, words, b.read(), c.write())
+        cpu::spmm(cpu, self, words, b.read(), c.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, b, c] = args.take(self)?;
         let [row_ptr, col_idx, values, b] = [row_ptr, col_idx, values, b].map(|arg| arg.read());
         self.a().check_words(OP, row_ptr, col_idx)?;
-        reference::spmm(self, row_ptr, col_idx, values, b, c.write());
+        reference::spmm(self, row_ptr, col_idx, values, b, c.write()?);
         Ok(())
     }
 }
@@ -175,7 +195,7 @@ impl Device {
         sparse.meets(OP, "K", ("b", b_rows))?;
         let mut c = self.zeros(Layout::dense(to, &[sparse.rows, n]))?;
         let (_, c_ld) = crate::device::dense(OP, "c", &c)?;
-        let op = Spmm::new(sparse, n, (dtype, b_ld), (to, c_ld));
+        let op = Spmm::of(sparse, n, (dtype, b_ld), (to, c_ld));
         let [row_ptr, col_idx, values] = [0, 1, 2].map(|part| Slot::In(a, part));
         self.run(&op, &mut [row_ptr, col_idx, values, b.into(), (&mut c).into()])?;
         Ok(c)

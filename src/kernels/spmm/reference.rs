@@ -15,7 +15,7 @@ pub(super) fn spmm(op: &Spmm, row_ptr: &[u32], col_idx: &[u32], values: &[u32], 
             }
             let bits = (sum as f32).to_bits();
             let bits = match op.c == DType::Bf16 {
-                true => bf16::encode(bits, Rounding::Nearest, 0, false).into(),
+                true => bf16::encode(bits, Rounding::Nearest, 0).into(),
                 false => bits,
             };
             op.c().store_bits(c, row, col, bits);

@@ -127,11 +127,10 @@ fn later(rows: usize, cols: usize, fill: Rows, types: [DType; 3]) -> BenchCase {
 }
 
 /// A square matrix in which so many elements of a million are there: for curves.
-pub(crate) fn of_density(n: usize, per_million: u32, bf16: bool) -> Case {
-    let types = match (bf16, n <= 1 << 16) {
-        (true, true) => [U16, Bf16, F32],
-        (true, false) => [U32, Bf16, F32],
-        (false, _) => [U32, F32, F32],
+pub(crate) fn of_density(n: usize, per_million: u32, dtype: DType) -> Case {
+    let types = match dtype {
+        Bf16 if n <= 1 << 16 => [U16, Bf16, F32],
+        _ => [U32, dtype, F32],
     };
     case(
         Effort::Full,
@@ -165,7 +164,7 @@ fn product(
     types: [DType; 3],
     values: Values,
 ) -> (Spmv, impl Fn() -> Vec<Vec<u32>> + Send + Sync + 'static) {
-    let op = Spmv::new(sparse(rows, cols, fill, types, values), types[2]);
+    let op = Spmv::of(sparse(rows, cols, fill, types, values), types[2]);
     let made = move || {
         let [row_ptr, col_idx, values, x] = generate(rows, cols, fill, types, values);
         vec![row_ptr, col_idx, values, x, Vec::new()]

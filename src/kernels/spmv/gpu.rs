@@ -165,7 +165,7 @@ fn every(permutation: &dyn Fn(&Spmv) -> Permutation) -> Vec<Permutation> {
     let mut all = Vec::new();
     for index in [DType::U32, DType::U16] {
         for (values, x) in floats.into_iter().flat_map(|values| floats.map(|x| (values, x))) {
-            all.push(permutation(&Spmv::new(Sparse::of_types(index, values), x)));
+            all.push(permutation(&Spmv::of(Sparse::of_types(index, values), x)));
         }
     }
     all

@@ -32,6 +32,7 @@ const OP: &str = "spmv";
 /// | `scalar` | software adapters, or fewer than 8 entries per row on average | no barrier, no idle lanes |
 /// | `vector` | the rest | 32 lanes per row read its entries side by side |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Spmv {
     /// Rows.
     pub rows: usize,
@@ -54,7 +55,22 @@ pub struct Spmv {
 }
 
 impl Spmv {
-    fn new(a: Sparse, x: DType) -> Self {
+    /// A matrix of `rows` x `cols` with `nnz` entries; the types of column indices, values and `x`. No row is known to
+    /// be the longest.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, nnz: usize, [index, values, x]: [DType; 3]) -> Self {
+        Self {
+            rows,
+            cols,
+            nnz,
+            index,
+            values,
+            x,
+            longest_row: None,
+        }
+    }
+
+    fn of(a: Sparse, x: DType) -> Self {
         Self {
             rows: a.rows,
             cols: a.cols,
@@ -159,14 +175,14 @@ impl Op for Spmv {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, x, y] = args.take(self)?;
         let words = [row_ptr, col_idx, values].map(|arg| arg.read());
-        cpu::spmv(cpu, self, words, x.read(), y.write())
+        cpu::spmv(cpu, self, words, x.read(), y.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [row_ptr, col_idx, values, x, y] = args.take(self)?;
         let [row_ptr, col_idx, values, x] = [row_ptr, col_idx, values, x].map(|arg| arg.read());
         self.a().check_words(OP, row_ptr, col_idx)?;
-        reference::spmv(self, row_ptr, col_idx, values, x, y.write());
+        reference::spmv(self, row_ptr, col_idx, values, x, y.write()?);
         Ok(())
     }
 }
@@ -204,7 +220,7 @@ impl Device {
         }
         sparse.meets(OP, "columns", ("x", x.layout().cols()))?;
         let mut y = self.zeros(Layout::dense(DType::F32, &[sparse.rows]))?;
-        let op = Spmv::new(sparse, dtype);
+        let op = Spmv::of(sparse, dtype);
         let [row_ptr, col_idx, values] = [0, 1, 2].map(|part| Slot::In(a, part));
         self.run(&op, &mut [row_ptr, col_idx, values, x.into(), (&mut y).into()])?;
         Ok(y)

@@ -19,6 +19,7 @@ const OP: &str = "bfp_decode";
 ///
 /// One variant, `quads`: 16 bytes of output per invocation, everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct BfpDecode {
     /// Block size and bits per code.
     pub format: BfpFormat,
@@ -33,6 +34,18 @@ pub struct BfpDecode {
 }
 
 impl BfpDecode {
+    /// Rows as far apart as those of tensors.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, format: BfpFormat, to: DType) -> Self {
+        Self {
+            format,
+            to,
+            rows,
+            cols,
+            dst_ld: to.row_ld(cols),
+        }
+    }
+
     pub(super) fn dst(&self) -> View {
         View::new(self.to, self.rows, self.cols, self.dst_ld)
     }
@@ -92,13 +105,13 @@ impl Op for BfpDecode {
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [codes, exponents, dst] = args.take(self)?;
-        cpu::decode(cpu, self, codes.read(), exponents.read(), dst.write());
+        cpu::decode(cpu, self, codes.read(), exponents.read(), dst.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [codes, exponents, dst] = args.take(self)?;
-        reference::bfp_decode(self, codes.read(), exponents.read(), dst.write());
+        reference::bfp_decode(self, codes.read(), exponents.read(), dst.write()?);
         Ok(())
     }
 }
@@ -111,7 +124,7 @@ impl Device {
     pub fn bfp_decode(&self, src: &Tensor, to: DType) -> Result<Tensor> {
         let (format, rows, cols) = super::block(OP, "src", src)?;
         let layout = Layout::dense(to, &[rows, cols]);
-        let dst_ld = cols.next_multiple_of(to.row_multiple());
+        let dst_ld = to.row_ld(cols);
         let mut dst = self.zeros(layout)?;
         let op = BfpDecode {
             format,

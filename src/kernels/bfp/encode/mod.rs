@@ -28,6 +28,7 @@ const OP: &str = "bfp_encode";
 /// | `shared` | rows of 256 columns or more on hardware | one pass; codes meet in workgroup memory, so that lanes read and write side by side |
 /// | `runs` | the rest | 32 columns are whole words: no two invocations share one, no barrier |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct BfpEncode {
     /// Block size and bits per code.
     pub format: BfpFormat,
@@ -46,6 +47,20 @@ pub struct BfpEncode {
 }
 
 impl BfpEncode {
+    /// Rows as far apart as those of tensors, to nearest.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, format: BfpFormat, from: DType) -> Self {
+        Self {
+            format,
+            from,
+            rows,
+            cols,
+            src_ld: from.row_ld(cols),
+            rounding: Rounding::Nearest,
+            draw: Draw::default(),
+        }
+    }
+
     pub(super) fn src(&self) -> View {
         View::new(self.from, self.rows, self.cols, self.src_ld)
     }
@@ -125,14 +140,14 @@ impl Op for BfpEncode {
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, codes, exponents] = args.take(self)?;
-        cpu::encode(cpu, &op, src.read(), codes.write(), exponents.write());
+        cpu::encode(cpu, &op, src.read(), codes.write()?, exponents.write()?);
         Ok(())
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [src, codes, exponents] = args.take(self)?;
-        reference::bfp_encode(&op, src.read(), codes.write(), exponents.write());
+        reference::bfp_encode(&op, src.read(), codes.write()?, exponents.write()?);
         Ok(())
     }
 }

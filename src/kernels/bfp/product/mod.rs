@@ -28,6 +28,7 @@ const OP: &str = "bfp_matmul";
 ///
 /// One variant, `tiles`: 4 x 4 outputs per invocation, no barrier, everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct BfpMatmul {
     /// Rows of A and C.
     pub m: usize,
@@ -51,7 +52,7 @@ impl BfpMatmul {
     /// An f32 product with the leading dimension of a tensor.
     #[must_use]
     pub fn new(m: usize, n: usize, k: usize, format: BfpFormat) -> Self {
-        let c_ld = n.next_multiple_of(DType::F32.row_multiple());
+        let c_ld = DType::F32.row_ld(n);
         let (rounding, draw) = (Rounding::Nearest, Draw::default());
         Self {
             m,
@@ -159,14 +160,14 @@ impl Op for BfpMatmul {
         let op = self.at(&args.step);
         let [a, a_exponents, b, b_exponents, c] = args.take(self)?;
         let operands = [a.read(), a_exponents.read(), b.read(), b_exponents.read()];
-        cpu::matmul(cpu, &op, operands, c.write())
+        cpu::matmul(cpu, &op, operands, c.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         let [a, a_exponents, b, b_exponents, c] = args.take(self)?;
         let operands = [a.read(), a_exponents.read(), b.read(), b_exponents.read()];
-        reference::bfp_matmul(&op, operands, c.write());
+        reference::bfp_matmul(&op, operands, c.write()?);
         Ok(())
     }
 }

@@ -33,6 +33,7 @@ const OP: &str = "fmac_matmul";
 /// the reference's; `integer` everywhere. Where an invocation's loops would pass the cap on turns, K is cut over
 /// dispatches, which changes no bit: accumulators go from one to the next as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct FmacMatmul {
     /// Products.
     pub batch: usize,
@@ -219,14 +220,14 @@ impl Op for FmacMatmul {
         let op = self.at(&args.step);
         op.check()?;
         let [a, b, c] = args.take(self)?;
-        super::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write())
+        super::cpu::fmac_matmul(cpu, &op, a.read(), b.read(), c.write()?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
         op.check()?;
         let [a, b, c] = args.take(self)?;
-        super::reference::fmac_matmul(&op, a.read(), b.read(), c.write());
+        super::reference::fmac_matmul(&op, a.read(), b.read(), c.write()?);
         Ok(())
     }
 }
@@ -298,7 +299,7 @@ impl Device {
             trans_b: false,
             a_ld: bf16_ld(OP, "a", a)?,
             b_ld: bf16_ld(OP, "b", b)?,
-            c_ld: n.next_multiple_of(DType::Bf16.row_multiple()),
+            c_ld: DType::Bf16.row_ld(n),
             chunk,
             add_c: false,
             rounding,
