@@ -63,6 +63,11 @@ cargo test --release --no-fail-fast --lib --bins --tests --examples
 say "cargo test --release --doc"
 cargo test --release --doc
 
+say "examples"
+for example in matmul stochastic_rounding embed custom_kernel; do
+    cargo run --release --quiet --example "$example"
+done
+
 say "cargo doc --no-deps"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 

@@ -2,6 +2,7 @@
 
 use super::{Dispatch, Gpu, Operand, OperandSpec, Permutation, Plan, Shader, Words};
 use crate::error::{Error, Result};
+use crate::format::random::Draw;
 
 /// The values a plan reads anew at every step. Everything else about a plan never changes.
 ///
@@ -25,6 +26,16 @@ impl StepValues {
             seed,
             number,
             scalars: Vec::new(),
+        }
+    }
+
+    /// A draw with this seed and step number in place of its own.
+    #[must_use]
+    pub fn draw(&self, draw: Draw) -> Draw {
+        Draw {
+            seed: self.seed,
+            step: self.number,
+            ..draw
         }
     }
 

@@ -64,12 +64,7 @@ impl ColumnSums {
     }
 
     fn at(&self, step: &StepValues) -> Self {
-        let (seed, step) = (step.seed, step.number);
-        let draw = Draw {
-            seed,
-            step,
-            ..self.draw
-        };
+        let draw = step.draw(self.draw);
         Self { draw, ..*self }
     }
 

@@ -108,15 +108,8 @@ impl Convert {
 
     /// The same operation with a step's seed and number.
     fn at(&self, step: &StepValues) -> Self {
-        let (seed, step) = (step.seed, step.number);
-        Self {
-            draw: Draw {
-                seed,
-                step,
-                ..self.draw
-            },
-            ..*self
-        }
+        let draw = step.draw(self.draw);
+        Self { draw, ..*self }
     }
 }
 

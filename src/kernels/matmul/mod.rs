@@ -235,11 +235,7 @@ impl Matmul {
 
     /// The same operation with a step's seed and number.
     pub(crate) fn at(&self, step: &StepValues) -> Self {
-        let draw = Draw {
-            seed: step.seed,
-            step: step.number,
-            ..self.draw
-        };
+        let draw = step.draw(self.draw);
         Self { draw, ..*self }
     }
 }

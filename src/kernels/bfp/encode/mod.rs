@@ -75,14 +75,8 @@ impl BfpEncode {
 
     /// The same operation with a step's seed and number.
     fn at(&self, step: &StepValues) -> Self {
-        Self {
-            draw: Draw {
-                seed: step.seed,
-                step: step.number,
-                ..self.draw
-            },
-            ..*self
-        }
+        let draw = step.draw(self.draw);
+        Self { draw, ..*self }
     }
 }
 

@@ -84,14 +84,8 @@ impl BfpMatmul {
 
     /// The same operation with a step's seed and number.
     fn at(&self, step: &StepValues) -> Self {
-        Self {
-            draw: Draw {
-                seed: step.seed,
-                step: step.number,
-                ..self.draw
-            },
-            ..*self
-        }
+        let draw = step.draw(self.draw);
+        Self { draw, ..*self }
     }
 }
 

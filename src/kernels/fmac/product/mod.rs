@@ -109,11 +109,7 @@ impl FmacMatmul {
     }
 
     fn at(&self, step: &StepValues) -> Self {
-        let draw = Draw {
-            seed: step.seed,
-            step: step.number,
-            ..self.draw
-        };
+        let draw = step.draw(self.draw);
         Self { draw, ..*self }
     }
 
