@@ -7,6 +7,7 @@ const OP: &str = "prune";
 
 /// How much to prune, of the elements that are still kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Amount {
     /// A share in 0..=1; the count is rounded half to even, in f64.
     Fraction(f64),

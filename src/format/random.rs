@@ -9,6 +9,7 @@
 
 /// Which generator makes the bits. Part of the contract: the bits differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Generator {
     /// Threefry4x32-20: additions, rotations and xors only, cheap where a GPU multiplies slowly (WGSL has no
     /// high half of a product). Key words 2 and 3 are 0.

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AdapterChoice {
     /// The best real GPU; adapters whose device type is `Cpu` count as none.
     #[default]

@@ -135,6 +135,7 @@ impl From<Case> for BenchCase {
 
 /// What an operand holds before a timed run.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Fill {
     /// f32 values in -1..1.
     F32,

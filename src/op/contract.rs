@@ -12,6 +12,7 @@ use crate::gpu::{OperandSpec, StepValues};
 
 /// The class of an operation's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Class {
     /// Bit-equal to the reference.
     Exact,
@@ -259,6 +260,7 @@ pub fn words_equal(
 
 /// How a result was rounded to its stored format: the term R of the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stored {
     /// f32: nothing is added.
     F32,

@@ -8,6 +8,7 @@ pub type Rule<'a> = Box<dyn for<'j> Fn(Judge<'j>) -> Judge<'j> + 'a>;
 
 /// What an operation promises of its results. Operands that a rule does not name, and padding in those that it names,
 /// are held to the reference's bits.
+#[non_exhaustive]
 pub enum Contract<'a> {
     /// Every word of every written operand equals the reference's, padding included.
     Exact,

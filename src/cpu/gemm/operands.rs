@@ -179,6 +179,7 @@ pub trait StoreRow: Sync {
 
 /// How f32 results become bf16.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub enum Narrow<'a> {
     /// To nearest, ties to even, on the bits; overflow to infinity, NaN kept quiet.
     Nearest,
@@ -193,6 +194,7 @@ pub enum Narrow<'a> {
 
 /// Where the result goes, and C if beta is not 0: row-major, rows `ld` elements apart. Elements
 /// between the rows are left alone.
+#[non_exhaustive]
 pub enum Sink<'a> {
     /// f32.
     F32 {

@@ -13,6 +13,7 @@ use crate::op::{Args, Op, Table, Work};
 
 /// Which ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CeilingKind {
     /// `x <- x * 1 + 1` in f32, sixteen chains per invocation: 32 operations a step.
     MultiplyAdd,
