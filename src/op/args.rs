@@ -79,20 +79,24 @@ impl<'a> Args<'a> {
     /// Whatever [`Op::check`] finds; [`Error::Operands`], [`Error::TooSmall`] or [`Error::Usage`].
     pub fn take<const N: usize>(self, op: &dyn Op) -> Result<[Lent<'a>; N]> {
         op.check()?;
-        let specs = op.operands();
+        let (name, specs) = (op.name(), op.operands());
         let got = self.operands.len();
+        let count = |expected| Error::Operands {
+            op: name,
+            expected,
+            got,
+        };
         if got != specs.len() {
-            return Err(Error::Operands {
-                op: op.name(),
-                expected: specs.len(),
-                got,
-            });
+            return Err(count(specs.len()));
+        }
+        if got != N {
+            return Err(count(N));
         }
         for (spec, operand) in specs.iter().zip(&self.operands) {
             if (operand.len() as u64) < spec.words {
                 let (needed, got) = (spec.words * 4, operand.len() as u64 * 4);
                 return Err(Error::TooSmall {
-                    op: op.name(),
+                    op: name,
                     operand: spec.name,
                     needed,
                     got,
@@ -100,22 +104,24 @@ impl<'a> Args<'a> {
             }
             if spec.is_written() && matches!(operand, Arg::Read(_)) {
                 return Err(Error::Usage {
-                    op: op.name(),
+                    op: name,
                     operand: spec.name,
                     usage: "write",
                 });
             }
         }
-        let lent = specs.iter().zip(self.operands).map(|(spec, words)| Lent {
-            op: op.name(),
-            operand: spec.name,
-            words,
-        });
-        lent.collect::<Vec<_>>().try_into().map_err(|_| Error::Operands {
-            op: op.name(),
-            expected: N,
-            got,
-        })
+        // Both have N, so that no place is left to the default.
+        let mut operands = specs.iter().zip(self.operands);
+        Ok(std::array::from_fn(|_| {
+            let (operand, words) = operands
+                .next()
+                .map_or(("", Arg::Read(&[])), |(spec, words)| (spec.name, words));
+            Lent {
+                op: name,
+                operand,
+                words,
+            }
+        }))
     }
 }
 

@@ -90,9 +90,15 @@ impl View {
         u64::try_from(self.span()).unwrap_or(u64::MAX)
     }
 
+    #[inline]
     fn span(&self) -> u128 {
         if self.rows == 0 || self.cols == 0 {
             return 0;
+        }
+        // Nearly every operand: 2^28 rows of 2^28 elements of 8 bytes at most, whose words stay below 2^57.
+        if (self.rows | self.cols | self.ld) >> 28 == 0 {
+            let words = |elements: usize| self.dtype.words(elements as u64);
+            return u128::from((self.rows as u64 - 1) * words(self.ld) + words(self.cols));
         }
         let words = |elements: usize| (elements as u128 * u128::from(self.dtype.bits())).div_ceil(32);
         (self.rows as u128 - 1)
@@ -145,6 +151,7 @@ impl View {
         first..first + self.cut(rows, cols).words()
     }
 
+    #[inline]
     const fn element(&self, row: usize, col: usize) -> usize {
         row * self.ld + col
     }
@@ -156,6 +163,7 @@ impl View {
     /// # Panics
     /// Outside `words`, as any slice.
     #[must_use]
+    #[inline]
     pub fn load_bits(&self, words: &[u32], row: usize, col: usize) -> u32 {
         let at = self.element(row, col);
         match self.dtype {
@@ -171,6 +179,7 @@ impl View {
     /// # Panics
     /// Outside `words`, as any slice.
     #[must_use]
+    #[inline]
     pub fn load(&self, words: &[u32], row: usize, col: usize) -> f64 {
         let at = self.element(row, col);
         match self.dtype {
@@ -187,6 +196,7 @@ impl View {
     ///
     /// # Panics
     /// Outside `words`, as any slice; for f64 see [`View::store_f64`].
+    #[inline]
     pub fn store_bits(&self, words: &mut [u32], row: usize, col: usize, bits: u32) {
         let at = self.element(row, col);
         match self.dtype {
@@ -208,6 +218,7 @@ impl View {
     ///
     /// # Panics
     /// Outside `words`, as any slice.
+    #[inline]
     pub fn store_f64(&self, words: &mut [u32], row: usize, col: usize, value: f64) {
         let (at, bits) = (self.element(row, col), value.to_bits());
         words[2 * at] = bits as u32;
@@ -251,6 +262,7 @@ impl fmt::Display for View {
     }
 }
 
+#[inline]
 fn half(words: &[u32], element: usize) -> u32 {
     (words[element / 2] >> (16 * (element % 2))) & 0xffff
 }

@@ -340,14 +340,14 @@ impl Op for Sgd {
         crate::op::no_f64_on_gpu(OP, &[("g", self.g), ("w", self.w), ("v", self.v)])
     }
 
-    fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
-        let step = args.step.clone();
+    fn cpu(&self, cpu: &Cpu, mut args: Args<'_>) -> Result<()> {
+        let step = std::mem::take(&mut args.step);
         cpu::sgd(cpu, self, &step, &Rates::of(&step)?, self.take(args)?);
         Ok(())
     }
 
-    fn reference(&self, args: Args<'_>) -> Result<()> {
-        let step = args.step.clone();
+    fn reference(&self, mut args: Args<'_>) -> Result<()> {
+        let step = std::mem::take(&mut args.step);
         reference::sgd(self, self.draws(&step), &Rates::of(&step)?, self.take(args)?);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Softmax cross entropy in the arithmetic of its logits, one row after another as the shader does.
 
 use crate::cpu::Cpu;
-use crate::format::bf16;
+use crate::format::{Rounding, bf16};
 use crate::kernels::SoftmaxCrossEntropy;
 use crate::tensor::DType;
 
@@ -24,6 +24,11 @@ pub(crate) fn softmax_cross_entropy(
     grad: &mut [u32],
     kept: &mut [u32],
 ) {
+    // An exponential, a draw and a division cost some sixteen elements of plain rounding.
+    let cpu = cpu.for_elements(
+        op.rows.saturating_mul(op.classes).saturating_mul(16),
+        Rounding::Stochastic,
+    );
     let kept = kept
         .chunks_mut(op.classes)
         .chain(std::iter::repeat_with(|| &mut [][..]));
@@ -46,18 +51,29 @@ pub(crate) fn softmax_cross_entropy(
     });
 }
 
+/// Exponentials of a row that are kept from the sum to the gradient; those of more classes are computed again.
+const HELD: usize = 64;
+
 /// In f32.
 fn narrow(op: &SoftmaxCrossEntropy, logits: &[u32], row: Row<'_>) {
     let (from, to, scale) = (op.logits(), op.grad(), op.scale.get());
     let z = |col: usize| f32::from_bits(from.load_bits(logits, row.index, col));
     let top = (0..op.classes).map(z).fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = (0..op.classes).map(|col| (z(col) - top).exp()).sum();
+    let mut held = [0.0; HELD];
+    for (col, held) in held.iter_mut().enumerate().take(op.classes) {
+        *held = (z(col) - top).exp();
+    }
+    let exp = |col: usize| match held.get(col) {
+        Some(held) => *held,
+        None => (z(col) - top).exp(),
+    };
+    let sum: f32 = (0..op.classes).map(exp).sum();
     let value = row.label.map_or(0.0, |label| sum.ln() - (z(label) - top));
     row.loss[0] = value.to_bits();
     for col in 0..op.classes {
         let value = row.label.map_or(0.0, |label| {
             let onehot = if col == label { 1.0 } else { 0.0 };
-            ((z(col) - top).exp() / sum - onehot) * scale
+            (exp(col) / sum - onehot) * scale
         });
         let bits = value.to_bits();
         if let Some(kept) = row.kept.get_mut(col) {

@@ -72,12 +72,8 @@ pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
 
 /// What is measured beside that: odd shapes, a single row, a single column of B, and a tiny product.
 pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
-    let shapes = [
-        [4 * n + 1, 4 * n - 1, 127],
-        [1, 4 * n, 256],
-        [4 * n, 4 * n, 1],
-        [5, 30, 3],
-    ];
+    let n = 4 * n;
+    let shapes = [[n + 1, n - 1, 127], [1, n, 256], [n, n, 1], [5, 30, 3]];
     shapes.map(|extents| later(extents, PLAIN)).into()
 }
 

@@ -99,11 +99,8 @@ fn strip<L: Lanes, V: Value, I: Index, B: Value, const W: usize>(
     width: usize,
 ) -> bool {
     let op = task.op;
-    for (c, ends) in task
-        .c
-        .chunks_mut(op.c().row_words() as usize)
-        .zip(task.row_ptr.windows(2))
-    {
+    let rows = task.c.chunks_mut(op.c().row_words() as usize);
+    for (c, ends) in rows.zip(task.row_ptr.windows(2)) {
         let range = ends[0] as usize..ends[1] as usize;
         let mut sums = [0f32; W];
         let (columns, values) = (&task.entries.0[range.clone()], &task.entries.1[range]);

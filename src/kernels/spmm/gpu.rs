@@ -173,12 +173,8 @@ fn permutations(cached: bool) -> Vec<Permutation> {
         let [b_vec4, c_vec4, b, c, packed] = [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
         let float = |half| if half { DType::Bf16 } else { DType::F32 };
         let index = if packed { DType::U16 } else { DType::U32 };
-        let op = Spmm::of(
-            Sparse::of_types(index, float(packed)),
-            n,
-            (float(b), n),
-            (float(c), n),
-        );
+        let a = Sparse::of_types(index, float(packed));
+        let op = Spmm::of(a, n, (float(b), n), (float(c), n));
         let mut form = Form::new(&op, Offsets::Any, cached);
         (form.b_vec4, form.c_vec4) = (b_vec4, c_vec4);
         all.push(form.permutation(&op));

@@ -81,17 +81,10 @@ impl Spmm {
     /// Of B and C the types and leading dimensions.
     fn of(a: Sparse, n: usize, (b, b_ld): (DType, usize), (c, c_ld): (DType, usize)) -> Self {
         Self {
-            rows: a.rows,
-            cols: a.cols,
-            nnz: a.nnz,
-            n,
-            index: a.index,
-            values: a.values,
-            b,
             b_ld,
-            c,
             c_ld,
             longest_row: a.longest_row,
+            ..Self::new(a.rows, a.cols, a.nnz, n, [a.index, a.values, b, c])
         }
     }
 
@@ -121,8 +114,7 @@ impl Op for Spmm {
     }
 
     fn describe(&self) -> String {
-        let (a, cols, n, b, c) = (self.a(), self.cols, self.n, self.b, self.c);
-        format!("{a} x {cols}x{n} {b} -> {c}")
+        format!("{} x {}x{} {} -> {}", self.a(), self.cols, self.n, self.b, self.c)
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
