@@ -2,6 +2,7 @@
 
 /// One operand of an operation, as its signature lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OperandSpec {
     /// The field's name: `a`, `b`, `c`, `row_ptr`.
     pub name: &'static str,

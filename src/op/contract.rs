@@ -34,6 +34,7 @@ impl std::fmt::Display for Class {
 
 /// What may be assumed of a device's f32 arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Arithmetic {
     /// The unit roundoff: 2^-23 where either neighbour may be returned (WGSL, and dpbf16), else 2^-24.
     pub unit: f64,

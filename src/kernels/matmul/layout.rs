@@ -7,6 +7,7 @@ use crate::tensor::{DType, MAX_WORDS, View};
 
 /// How one matrix of a [`Matmul`](super::Matmul) is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct MatrixLayout {
     /// `F32` or `Bf16`, or `F64` for all three on the CPU device and the reference.
     pub dtype: DType,
