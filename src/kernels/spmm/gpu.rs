@@ -169,11 +169,11 @@ fn dispatches(op: &Spmm, gpu: &Gpu, form: Form) -> Result<Vec<Dispatch>> {
 
 fn permutations(cached: bool) -> Vec<Permutation> {
     let mut all = Vec::new();
-    for (bits, n) in (0..32).flat_map(|bits| [8, 16, 32, 64, 128, 256, 512].map(|n| (bits, n))) {
-        let [b_vec4, c_vec4, b, c, packed] = [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
+    for (bits, n) in (0..64).flat_map(|bits| [8, 16, 32, 64, 128, 256, 512].map(|n| (bits, n))) {
+        let [b_vec4, c_vec4, b, c, packed, v] = [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
         let float = |half| if half { DType::Bf16 } else { DType::F32 };
         let index = if packed { DType::U16 } else { DType::U32 };
-        let a = Sparse::of_types(index, float(packed));
+        let a = Sparse::of_types(index, float(v));
         let op = Spmm::of(a, n, (float(b), n), (float(c), n));
         let mut form = Form::new(&op, Offsets::Any, cached);
         (form.b_vec4, form.c_vec4) = (b_vec4, c_vec4);
