@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fewbit::check::{self, Case};
 use fewbit::cpu::Cpu;
 use fewbit::gpu::{Gpu, GpuOptions, Offsets};
 
@@ -26,6 +27,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     if adapters.is_empty() {
         output.line("\nNo GPU adapter found.");
     }
+    let cases = check::cases(check::Effort::Quick);
     for (number, adapter) in adapters.into_iter().enumerate() {
         let info = adapter.get_info();
         output.line(&format!(
@@ -68,7 +70,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
         if common.experimental {
             output.line(&format!("  {}", device::matrix_units(&gpu)));
         }
-        let variants = variants(&gpu);
+        let variants = variants(&gpu, &cases);
         for (kernel, names) in &variants {
             output.line(&format!("  {kernel:<9} {}", names.join(", ")));
         }
@@ -99,10 +101,10 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The variants that any case of a kernel may take on this GPU.
-fn variants(gpu: &Gpu) -> BTreeMap<&'static str, Vec<&'static str>> {
+/// The variants that any of the cases may take on this GPU, by kernel.
+fn variants(gpu: &Gpu, cases: &[Case]) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut variants: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for case in fewbit::check::cases(fewbit::check::Effort::Quick) {
+    for case in cases {
         let names: &mut Vec<_> = variants.entry(case.op.name()).or_default();
         for name in case.op.variants(gpu, Offsets::Vec4) {
             if !names.contains(&name) {
