@@ -88,24 +88,16 @@ fn main(
     let byte = block_exponent(most);
     bytes[lane] = byte;
 
-    var r_low = vec4<u32>();
-    var r_high = vec4<u32>();
+    var draws: EightDraws;
     if STOCHASTIC {
         let local = row * params.cols + col;
         let lo = params.base_lo + local;
         let hi = params.base_hi + select(0u, 1u, lo < local);
-        let block = random_block(step.seed, draw_counter(lo, hi, params.stream, step.number));
-        var next = block;
-        let j = lo & 7u;
-        if j != 0u {
-            let end = lo + 7u;
-            let end_hi = hi + select(0u, 1u, end < lo);
-            next = random_block(step.seed, draw_counter(end, end_hi, params.stream, step.number));
-        }
-        r_low = half_words(block, next, j);
-        r_high = half_words(select(block, next, j > 3u), next, (j + 4u) & 7u);
+        draws = draw_eight(step.seed, lo, hi, params.stream, step.number);
     }
-    let r = array<u32, 8>(r_low.x, r_low.y, r_low.z, r_low.w, r_high.x, r_high.y, r_high.z, r_high.w);
+    let d = draws.low;
+    let e = draws.high;
+    let r = array<u32, 8>(d.x, d.y, d.z, d.w, e.x, e.y, e.z, e.w);
     let m = params.bits;
     var packed = vec2<u32>();
     for (var i = 0u; i < 8u; i++) {

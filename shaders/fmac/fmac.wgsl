@@ -63,24 +63,14 @@ fn main(
     let acc = words_a(to, last);
     let low = sum(fmac_widen(acc.x, acc.y), fmac_widen(xs.x, xs.y), fmac_widen(ys.x, ys.y));
     let high = sum(fmac_widen(acc.z, acc.w), fmac_widen(xs.z, xs.w), fmac_widen(ys.z, ys.w));
-    var r_low = vec4<u32>();
-    var r_high = vec4<u32>();
+    var draws: EightDraws;
     if STOCHASTIC {
         let local = row * params.cols + first;
         let lo = params.base_lo + local;
         let hi = params.base_hi + select(0u, 1u, lo < local);
-        let block = random_block(step.seed, draw_counter(lo, hi, params.stream, step.number));
-        var next = block;
-        let j = lo & 7u;
-        if j != 0u {
-            let end = lo + 7u;
-            let end_hi = hi + select(0u, 1u, end < lo);
-            next = random_block(step.seed, draw_counter(end, end_hi, params.stream, step.number));
-        }
-        r_low = half_words(block, next, j);
-        r_high = half_words(select(block, next, j > 3u), next, (j + 4u) & 7u);
+        draws = draw_eight(step.seed, lo, hi, params.stream, step.number);
     }
-    var words = vec4<u32>(rounded(low, r_low), rounded(high, r_high));
+    var words = vec4<u32>(rounded(low, draws.low), rounded(high, draws.high));
     // The half beside the last of an odd count of columns is zero.
     if (cols & 1u) == 1u {
         let is_last = vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(last);

@@ -22,6 +22,24 @@ fn draw_counter(index_lo: u32, index_hi: u32, stream: u32, step: u32) -> vec4<u3
     return vec4<u32>((index_lo >> 3u) | (index_hi << 29u), index_hi >> 3u, stream, step);
 }
 
+// The 16 bits of each of eight elements from a 64-bit index on: of one block, or of two.
+struct EightDraws {
+    low: vec4<u32>,
+    high: vec4<u32>,
+}
+
+fn draw_eight(seed: vec2<u32>, index_lo: u32, index_hi: u32, stream: u32, step: u32) -> EightDraws {
+    let block = random_block(seed, draw_counter(index_lo, index_hi, stream, step));
+    var next = block;
+    let j = index_lo & 7u;
+    if j != 0u {
+        let end = index_lo + 7u;
+        let end_hi = index_hi + select(0u, 1u, end < index_lo);
+        next = random_block(seed, draw_counter(end, end_hi, stream, step));
+    }
+    return EightDraws(half_words(block, next, j), half_words(select(block, next, j > 3u), next, (j + 4u) & 7u));
+}
+
 // The 16 bits of one element (Draw::bits).
 fn draw16(seed: vec2<u32>, index_lo: u32, index_hi: u32, stream: u32, step: u32) -> u32 {
     return half_word(random_block(seed, draw_counter(index_lo, index_hi, stream, step)), index_lo & 7u);
