@@ -233,6 +233,18 @@ pub enum Error {
         /// The step in it, from 1, after which this was found.
         step: usize,
     },
+    /// An operand of codes whose stored rows do not lie along the axis that is summed.
+    #[error(
+        "{op}: the rows of {operand}, codes of {format}, do not lie along K: A is to be stored [M, K], B [N, K] (transposed)"
+    )]
+    Axis {
+        /// The operation.
+        op: &'static str,
+        /// The operand.
+        operand: &'static str,
+        /// Its format.
+        format: String,
+    },
     /// A number format's parameters are outside what the format defines.
     #[error("{0}")]
     Format(#[from] crate::format::FormatError),
@@ -291,6 +303,14 @@ pub enum CpuError {
         needed: usize,
         /// Elements given.
         len: usize,
+    },
+    /// Codes where plain elements belong, or codes whose stored rows do not lie along K, of K each.
+    #[error(
+        "{operand}: codes are taken as A [M, K] and as B [N, K] (transposed), rows of K one after the other"
+    )]
+    Axis {
+        /// Which operand.
+        operand: &'static str,
     },
     /// Two lengths that must be equal differ.
     #[error("{operand}: {len} elements, expected {expected}")]

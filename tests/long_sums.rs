@@ -8,16 +8,16 @@ mod common;
 use common::{Suite, open};
 
 use fewbit::Error;
-use fewbit::format::block::BfpFormat;
+use fewbit::format::{DType, Format};
 use fewbit::gpu::{Gpu, PlanRequest};
-use fewbit::kernels::{BfpMatmul, FmacMatmul, Matmul};
+use fewbit::kernels::{FmacMatmul, Matmul};
 use fewbit::op::Op;
 
 fn main() {
     Suite::new()
         .gpu(
-            "products_of_blocks_past_the_cap_are_refused",
-            products_of_blocks_past_the_cap_are_refused,
+            "products_of_blocks_past_the_cap_are_split_at_whole_blocks",
+            products_of_blocks_past_the_cap_are_split_at_whole_blocks,
         )
         .gpu(
             "sums_past_the_cap_are_split_along_k",
@@ -41,15 +41,17 @@ fn steps(gpu: &Gpu, op: &dyn Op, variant: &'static str) -> Result<usize, (u64, u
     }
 }
 
-fn products_of_blocks_past_the_cap_are_refused() {
+fn products_of_blocks_past_the_cap_are_split_at_whole_blocks() {
     let gpu = open();
-    let format = BfpFormat::new(8, 4).expect("a format");
-    gpu.set_turn_cap(60_000);
-    // Four turns for each block, and 46.
-    let fits = BfpMatmul::new(1, 1, 8 * 14_988, format);
-    let passes = BfpMatmul::new(1, 1, 8 * 14_988 + 1, format);
-    assert_eq!(steps(&gpu, &fits, "tiles"), Ok(1));
-    assert_eq!(steps(&gpu, &passes, "tiles"), Err((60_002, 60_000)));
+    let format = Format::bfp(128, 4).expect("a format");
+    gpu.set_turn_cap(1000);
+    for (k, want) in [(128, 1), (256, 1), (1 << 15, 2)] {
+        let op = Matmul::new(9, 5, k)
+            .types(format, format, DType::F32)
+            .transpose_b();
+        let steps = steps(&gpu, &op, "blocks").expect("split");
+        assert!((want..k / 128 + 1).contains(&steps), "{k}: {steps}");
+    }
 }
 
 fn sums_past_the_cap_are_split_along_k() {

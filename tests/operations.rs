@@ -12,12 +12,12 @@ use common::{Suite, gpu};
 
 use fewbit::check;
 use fewbit::cpu::Cpu;
-use fewbit::format::block::BfpFormat;
+use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    BfpDecode, BfpEncode, BfpMatmul, ColumnSums, Convert, ConvertOptions, Copy, Fmac, FmacMatmul, Matmul,
-    Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
+    ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Matmul, Relu, ReluGrad, Sgd,
+    SoftmaxCrossEntropy, Spmm,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -61,13 +61,15 @@ fn wide() -> Vec<Box<dyn Op>> {
     product.b_ld = LD;
     let mut matmul = Matmul::new(rows, cols, 8);
     matmul.c.ld = LD;
-    let format = BfpFormat::new(16, 4).expect("a format");
-    let mut encode = BfpEncode::new(rows, cols, format, F32);
+    let format = Format::bfp(16, 4).expect("a format");
+    let mut encode = Encode::new(rows, cols, format, F32);
     encode.src_ld = LD;
-    let mut decode = BfpDecode::new(rows, cols, format, F32);
+    let mut decode = Decode::new(rows, cols, format, F32);
     decode.dst_ld = LD;
-    let mut bfp = BfpMatmul::new(rows, cols, 8, format);
-    bfp.c_ld = LD;
+    let mut coded = Matmul::new(rows, cols, 8)
+        .types(format, format, F32)
+        .transpose_b();
+    coded.c.ld = LD;
     let mut spmm = Spmm::new(rows, cols, 9, 8, [U32, F32, F32, F32]);
     spmm.c_ld = LD;
     vec![
@@ -83,7 +85,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(matmul),
         Box::new(encode),
         Box::new(decode),
-        Box::new(bfp),
+        Box::new(coded),
         Box::new(spmm),
     ]
 }

@@ -14,11 +14,11 @@ use common::{Suite, gpu, open};
 use fewbit::check::data::Source;
 use fewbit::compress::{Amount, Magnitude, Mask, PruningMethod, prune};
 use fewbit::cpu::Cpu;
+use fewbit::format::Format;
 use fewbit::format::Rounding;
-use fewbit::format::block::BfpFormat;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Offsets, PlanRequest, StepValues};
-use fewbit::kernels::{BfpDecode, BfpMatmul, Spmm, Spmv};
+use fewbit::kernels::{Decode, MatmulOptions, Spmm, Spmv};
 use fewbit::op::run::on_gpu_blocking;
 use fewbit::op::{Arg, Args, Comparison, Op};
 use fewbit::tensor::{Csr, DType, HostBuffer};
@@ -41,10 +41,7 @@ fn main() {
             "decoding_leaves_what_lies_past_its_rows",
             decoding_leaves_what_lies_past_its_rows,
         )
-        .cpu(
-            "a_marked_block_owes_a_nan_on_gpus_too",
-            a_marked_block_owes_a_nan_on_gpus_too,
-        )
+        .cpu()
         .cpu("pruning_equals_a_sort", pruning_equals_a_sort)
         .cpu("csr_round_trips", csr_round_trips)
         .cpu("a_pruned_layer_multiplies_on_the_host", || {
@@ -270,7 +267,7 @@ fn understated_rows_are_right_or_nan() {
 }
 
 fn block_tensors_encode_decode_and_multiply(devices: Vec<Device>) {
-    let format = BfpFormat::new(16, 8).unwrap();
+    let format = Format::bfp(16, 8).unwrap();
     let mut source = Source::new(6);
     let mut values = |len: usize| -> Vec<f32> { (0..len).map(|_| source.small_integer()).collect() };
     let (a, b) = (values(5 * 50), values(7 * 50));
@@ -278,19 +275,21 @@ fn block_tensors_encode_decode_and_multiply(devices: Vec<Device>) {
         let tensor = |shape: &[usize], values| {
             let dense = device.from_f32(shape, values).unwrap();
             device
-                .bfp_encode(&dense, format, Rounding::Nearest, Draw::default())
+                .encode(&dense, format, Rounding::Nearest, Draw::default())
                 .unwrap()
         };
         let (a_block, b_block) = (tensor(&[5, 50], &a), tensor(&[7, 50], &b));
-        let back = device.bfp_decode(&a_block, DType::F32).unwrap();
+        let back = device.decode(&a_block, DType::F32).unwrap();
         assert_eq!(
             back.read_blocking().unwrap(),
             a,
             "small integers survive 8 bits on {}",
             device.describe()
         );
+        let mut transposed = MatmulOptions::default();
+        transposed.transpose_b = true;
         let c = device
-            .bfp_matmul(&a_block, &b_block)
+            .matmul_with(&a_block, &b_block, None, &transposed)
             .unwrap()
             .read_blocking()
             .unwrap();
@@ -299,24 +298,40 @@ fn block_tensors_encode_decode_and_multiply(devices: Vec<Device>) {
             let want: f32 = (0..50).map(|k| a[row * 50 + k] * b[col * 50 + k]).sum();
             assert_eq!(*c, want, "{row}, {col} on {}", device.describe());
         }
-        let other = BfpFormat::new(32, 8).unwrap();
+        // Blocks of another size beside them, and weights as they are.
+        let other = Format::bfp(32, 8).unwrap();
         let dense = device.from_f32(&[7, 50], &b).unwrap();
-        let other = device
-            .bfp_encode(&dense, other, Rounding::Nearest, Draw::default())
+        let blocks = device
+            .encode(&dense, other, Rounding::Nearest, Draw::default())
             .unwrap();
-        assert!(matches!(
-            device.bfp_matmul(&a_block, &other),
-            Err(Error::Dimension {
-                dimension: "block",
-                ..
-            })
-        ));
+        for b in [&blocks, &dense] {
+            let mixed = device.matmul_with(&a_block, b, None, &transposed).unwrap();
+            assert_eq!(mixed.read_blocking().unwrap(), c, "{}", device.describe());
+        }
+        // Rows of codes that do not lie along K.
+        let wrong = device.matmul(&a_block, &blocks);
+        assert!(
+            matches!(
+                wrong,
+                Err(Error::Dimension { dimension: "K", .. } | Error::Axis { operand: "b", .. })
+            ),
+            "{wrong:?}"
+        );
+        let square = device.from_f32(&[50, 50], &vec![1.0; 2500]).unwrap();
+        let square = device
+            .encode(&square, format, Rounding::Nearest, Draw::default())
+            .unwrap();
+        let wrong = device.matmul(&a_block, &square);
+        assert!(
+            matches!(wrong, Err(Error::Axis { operand: "b", .. })),
+            "{wrong:?}"
+        );
     }
 }
 
 fn decoding_leaves_what_lies_past_its_rows() {
     const COLS: usize = 40_000;
-    let op = BfpDecode::new(1, COLS, BfpFormat::new(16, 8).unwrap(), DType::F32);
+    let op = Decode::new(1, COLS, Format::bfp(16, 8).unwrap(), DType::F32);
     assert_eq!(op.dst_ld, COLS);
     let zeros = |at: usize| vec![0u32; op.operands()[at].words as usize];
     let (codes, exponents, mut dst) = (zeros(0), zeros(1), vec![7; 4 * COLS]);
@@ -325,22 +340,4 @@ fn decoding_leaves_what_lies_past_its_rows() {
     op.cpu(&cpu, Args::new(operands, StepValues::default())).unwrap();
     assert!(dst[..COLS].iter().all(|word| *word == 0));
     assert!(dst[COLS..].iter().all(|word| *word == 7));
-}
-
-fn a_marked_block_owes_a_nan_on_gpus_too() {
-    let op = BfpMatmul::new(1, 1, 8, BfpFormat::new(8, 4).unwrap());
-    let codes = [0x1111_1111];
-    let judge = |a_exponent: u32, want: f32, got: f32| {
-        let (exponents, others) = ([a_exponent], [127]);
-        let (want, got) = ([want.to_bits()], [got.to_bits()]);
-        let with = |c| [&codes[..], &exponents, &codes, &others, c];
-        let [before, want, got] = [with(&[0]), with(&want), with(&got)];
-        op.compare(&Comparison::new(&before, &want, &got)).passed()
-    };
-    assert!(judge(255, f32::NAN, f32::NAN));
-    assert!(!judge(255, f32::NAN, 0.5));
-    // Eight products of 1/4 and 1/4.
-    assert!(judge(127, 0.5, 0.5));
-    assert!(!judge(127, 0.5, 0.500_001));
-    assert!(!judge(127, 0.5, f32::NAN));
 }

@@ -1,212 +1,131 @@
-// C = A B^T, both operands in block floating point along K: integer dot products inside blocks, which are
-// exact, added up in f32 in ascending order of the blocks. Four rows by four columns per invocation.
-// Constants: GROUP, C_BF16, STOCHASTIC.
+// Products of two operands of integers in blocks of one size along K (block floating point, MXINT8): dot products inside
+// blocks are exact integers, added up in f32 in ascending order of the blocks. Four rows by eight columns per lane, no
+// barrier; lanes lie along N. Constants: GROUP, and those of common.wgsl.
 
-//!use lib/index.wgsl
-//!use lib/step.wgsl
-//!use lib/bf16.wgsl
-//!use lib/block.wgsl
-//!use lib/random.wgsl
+//!use matmul/common.wgsl
 
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    block: u32,
-    bits: u32,
-    stream: u32,
-    codes_ld: u32, // words from one row to the next, the same for both operands
-    exponents_ld: u32,
-    c_ld: u32,
-    base_lo: u32, // logical index of C's first element
-    base_hi: u32,
-    a_codes_offset: u32,
-    a_exponents_offset: u32,
-    b_codes_offset: u32,
-    b_exponents_offset: u32,
-    c_offset: u32,
-    index_row: u32, // outputs of C from one row to the next
+fn element_a() -> Element {
+    return Element(A_KIND, params.a_bits, params.a_fraction, 0u, params.a_max_code, 0u, 0u, 0u);
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read> a_codes: array<u32>;
-@group(0) @binding(3) var<storage, read> a_exponents: array<u32>;
-@group(0) @binding(4) var<storage, read> b_codes: array<u32>;
-@group(0) @binding(5) var<storage, read> b_exponents: array<u32>;
-@group(0) @binding(6) var<storage, read_write> c: array<u32>;
+fn element_b() -> Element {
+    return Element(B_KIND, params.b_bits, params.b_fraction, 0u, params.b_max_code, 0u, 0u, 0u);
+}
+
+// Eight codes of a row as integers; those from `end` on are 0.
+struct Integers {
+    lo: vec4<i32>,
+    hi: vec4<i32>,
+}
+
+fn integers(pair: vec2<u32>, e: Element, k: u32, end: u32) -> Integers {
+    let lo = vec4<i32>(
+        element_integer(code_at(pair, 0u, e.bits), e),
+        element_integer(code_at(pair, 1u, e.bits), e),
+        element_integer(code_at(pair, 2u, e.bits), e),
+        element_integer(code_at(pair, 3u, e.bits), e),
+    );
+    let hi = vec4<i32>(
+        element_integer(code_at(pair, 4u, e.bits), e),
+        element_integer(code_at(pair, 5u, e.bits), e),
+        element_integer(code_at(pair, 6u, e.bits), e),
+        element_integer(code_at(pair, 7u, e.bits), e),
+    );
+    let four = vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(k);
+    return Integers(
+        select(vec4<i32>(), lo, four < vec4<u32>(end)),
+        select(vec4<i32>(), hi, four + vec4<u32>(4u) < vec4<u32>(end)),
+    );
+}
 
 // Rows past the end repeat the last one; their sums are not stored.
-fn a_row(row: u32) -> u32 {
-    return min(row, params.m - 1u);
+fn integers_a(batch: u32, row: u32, k: u32, end: u32) -> Integers {
+    let bit = (k & 31u) * params.a_bits;
+    let in_row = min(row, params.m - 1u) * params.a_ld + (k / 32u) * params.a_bits + bit / 32u;
+    let at = params.a_offset + batch * params.a_batch + in_row;
+    return integers(aligned(vec3<u32>(a[at], a[at + 1u], a[at + 2u]), bit & 31u), element_a(), k, end);
 }
 
-fn b_row(row: u32) -> u32 {
-    return min(row, params.n - 1u);
+fn integers_b(batch: u32, row: u32, k: u32, end: u32) -> Integers {
+    let bit = (k & 31u) * params.b_bits;
+    let in_row = min(row, params.n - 1u) * params.b_ld + (k / 32u) * params.b_bits + bit / 32u;
+    let at = params.b_offset + batch * params.b_batch + in_row;
+    return integers(aligned(vec3<u32>(b[at], b[at + 1u], b[at + 2u]), bit & 31u), element_b(), k, end);
 }
 
-fn a_value(row: u32, at: u32, offset: u32) -> i32 {
-    let word = params.a_codes_offset + row * params.codes_ld + at;
-    var next = 0u;
-    if offset + params.bits > 32u {
-        next = a_codes[word + 1u];
-    }
-    return bfp_signed(code_extract(a_codes[word], next, offset, params.bits), params.bits);
+fn scale_a(batch: u32, row: u32, block: u32) -> u32 {
+    let at = batch * params.a_scale_batch + min(row, params.m - 1u) * params.a_scale_ld + block / 4u;
+    return (a_scales[params.a_scales_offset + at] >> (8u * (block & 3u))) & 0xffu;
 }
 
-fn b_value(row: u32, at: u32, offset: u32) -> i32 {
-    let word = params.b_codes_offset + row * params.codes_ld + at;
-    var next = 0u;
-    if offset + params.bits > 32u {
-        next = b_codes[word + 1u];
-    }
-    return bfp_signed(code_extract(b_codes[word], next, offset, params.bits), params.bits);
-}
-
-fn a_exponent(row: u32, block: u32) -> u32 {
-    let word = a_exponents[params.a_exponents_offset + row * params.exponents_ld + block / 4u];
-    return (word >> (8u * (block & 3u))) & 0xffu;
-}
-
-fn b_exponent(row: u32, block: u32) -> u32 {
-    let word = b_exponents[params.b_exponents_offset + row * params.exponents_ld + block / 4u];
-    return (word >> (8u * (block & 3u))) & 0xffu;
+fn scale_b(batch: u32, row: u32, block: u32) -> u32 {
+    let at = batch * params.b_scale_batch + min(row, params.n - 1u) * params.b_scale_ld + block / 4u;
+    return (b_scales[params.b_scales_offset + at] >> (8u * (block & 3u))) & 0xffu;
 }
 
 fn power_of_two(exponent: i32) -> f32 {
     return bitcast<f32>(u32(exponent + 127) << 23u);
 }
 
-// q * 2^s. The scale is the sum of two exponents and may lie far outside f32's range, so it is applied in two
-// exact steps: q has at most 21 bits, the first product is normal, and only the second may under- or overflow,
-// where the result does. Below 2^-252 nothing of a term is left.
-fn scaled(q: vec4<i32>, s: vec4<i32>) -> vec4<f32> {
-    let t = max(s, vec4<i32>(-252));
-    let first = t / 2;
-    let second = t - first;
-    let product = vec4<f32>(q)
-        * vec4<f32>(power_of_two(first.x), power_of_two(first.y), power_of_two(first.z), power_of_two(first.w));
-    let result = product
-        * vec4<f32>(power_of_two(second.x), power_of_two(second.y), power_of_two(second.z), power_of_two(second.w));
-    return select(result, vec4<f32>(), s < vec4<i32>(-252));
+// q * 2^(x + y - 254 - fractions), NaN where a byte says so. The exponent may lie far outside f32's range, so it is
+// applied in two exact steps: q has at most 22 bits, the first product is normal, and only the second may under- or
+// overflow, where the result does. Below 2^-252 nothing of a term is left.
+fn scaled(q: i32, x: u32, y: u32) -> f32 {
+    let exponent = clamp(i32(x + y) - 254 - i32(params.a_fraction + params.b_fraction), -252, 254);
+    let half = exponent / 2;
+    let first = bitcast<u32>(power_of_two(half));
+    let marked = x == NAN_SCALE || y == NAN_SCALE;
+    return f32(q) * bitcast<f32>(select(first, 0x7fc00000u, marked)) * power_of_two(exponent - half);
 }
 
-fn stored(bits: u32, row: u32, col: u32) -> u32 {
-    if !C_BF16 {
-        return bits;
-    }
-    if STOCHASTIC {
-        let local = row * params.index_row + col;
-        let lo = params.base_lo + local;
-        let hi = params.base_hi + select(0u, 1u, lo < local);
-        return bf16_round_stochastic(bits, draw16(step.seed, lo, hi, params.stream, step.number));
-    }
-    return bf16_round_nearest(bits);
+fn dot(x: Integers, y: Integers) -> i32 {
+    let lo = x.lo * y.lo;
+    let hi = x.hi * y.hi;
+    let both = lo + hi;
+    return both.x + both.y + both.z + both.w;
 }
 
-// Adds the products of four rows' and four columns' codes number k, if there are any.
-fn add_products(dots: ptr<function, array<vec4<i32>, 4>>, row: u32, b_rows: vec4<u32>, k: u32, end: u32) {
-    if k >= end {
-        return;
-    }
-    let bit = (k & 31u) * params.bits;
-    let at = (k / 32u) * params.bits + bit / 32u;
-    let offset = bit & 31u;
-    let b = vec4<i32>(
-        b_value(b_rows.x, at, offset),
-        b_value(b_rows.y, at, offset),
-        b_value(b_rows.z, at, offset),
-        b_value(b_rows.w, at, offset),
-    );
-    (*dots)[0] += a_value(a_row(row), at, offset) * b;
-    (*dots)[1] += a_value(a_row(row + 1u), at, offset) * b;
-    (*dots)[2] += a_value(a_row(row + 2u), at, offset) * b;
-    (*dots)[3] += a_value(a_row(row + 3u), at, offset) * b;
-}
-
-// Bit c: the row's or column c's block is marked NaN.
-fn marks(a_byte: u32, b_bytes: vec4<u32>) -> u32 {
-    let marked = (b_bytes == vec4<u32>(255u)) | (vec4<u32>(a_byte) == vec4<u32>(255u));
-    let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), marked);
-    return bits.x | bits.y | bits.z | bits.w;
-}
-
-// The exponents of the scales of one row's four outputs: 2^(a - 127 - (m-2)) times 2^(b - 127 - (m-2)).
-fn scales(a_byte: u32, b_bytes: vec4<u32>) -> vec4<i32> {
-    return min(vec4<i32>(b_bytes) + vec4<i32>(i32(a_byte) - 254 - 2 * (i32(params.bits) - 2)), vec4<i32>(254));
-}
-
-// Its loops: the blocks, four codes of each a turn; then four rows of four columns, twice. Their turns are counted in
-// src/kernels/bfp/product/gpu.rs.
 @compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let unit = linear_group(group, groups) * GROUP + lane;
-    let tiles = (params.n + 3u) / 4u;
-    let row = 4u * (unit / tiles);
-    if row >= params.m {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let batch = group.z;
+    let row = group.x * 4u;
+    let col = (group.y * GROUP + lane) * 8u;
+    if row >= params.m || col >= params.n {
         return;
     }
-    let col = 4u * (unit % tiles);
-    let b_rows = vec4<u32>(b_row(col), b_row(col + 1u), b_row(col + 2u), b_row(col + 3u));
-    var sums = array<vec4<f32>, 4>();
-    // Bit 4 r + c: a block of A's row r or B's row c is marked NaN.
-    var spoiled = 0u;
-    let blocks = (params.k + params.block - 1u) / params.block;
-    for (var block = 0u; block < blocks; block++) {
-        var dots = array<vec4<i32>, 4>();
-        let end = min((block + 1u) * params.block, params.k);
-        for (var k = block * params.block; k < end; k += 4u) {
-            add_products(&dots, row, b_rows, k, end);
-            add_products(&dots, row, b_rows, k + 1u, end);
-            add_products(&dots, row, b_rows, k + 2u, end);
-            add_products(&dots, row, b_rows, k + 3u, end);
+    var sums = array<array<f32, 8>, 4>();
+    let last = params.k_first + params.k;
+    for (var k0 = params.k_first; k0 < last; k0 += params.a_block) {
+        let block = k0 / params.a_block;
+        let end = min(k0 + params.a_block, last);
+        var dots = array<array<i32, 8>, 4>();
+        for (var k = k0; k < end; k += 8u) {
+            let p = integers_a(batch, row, k, end);
+            let q = integers_a(batch, row + 1u, k, end);
+            let r = integers_a(batch, row + 2u, k, end);
+            let s = integers_a(batch, row + 3u, k, end);
+            for (var j = 0u; j < 8u; j++) {
+                let y = integers_b(batch, col + j, k, end);
+                dots[0][j] += dot(p, y);
+                dots[1][j] += dot(q, y);
+                dots[2][j] += dot(r, y);
+                dots[3][j] += dot(s, y);
+            }
         }
-        let b_bytes = vec4<u32>(
-            b_exponent(b_rows.x, block),
-            b_exponent(b_rows.y, block),
-            b_exponent(b_rows.z, block),
-            b_exponent(b_rows.w, block),
+        let x = vec4<u32>(
+            scale_a(batch, row, block), scale_a(batch, row + 1u, block), scale_a(batch, row + 2u, block),
+            scale_a(batch, row + 3u, block),
         );
-        let bytes = vec4<u32>(
-            a_exponent(a_row(row), block),
-            a_exponent(a_row(row + 1u), block),
-            a_exponent(a_row(row + 2u), block),
-            a_exponent(a_row(row + 3u), block),
-        );
-        spoiled |= marks(bytes.x, b_bytes) | (marks(bytes.y, b_bytes) << 4u)
-            | (marks(bytes.z, b_bytes) << 8u) | (marks(bytes.w, b_bytes) << 12u);
-        sums[0] += scaled(dots[0], scales(bytes.x, b_bytes));
-        sums[1] += scaled(dots[1], scales(bytes.y, b_bytes));
-        sums[2] += scaled(dots[2], scales(bytes.z, b_bytes));
-        sums[3] += scaled(dots[3], scales(bytes.w, b_bytes));
+        for (var j = 0u; j < 8u; j++) {
+            let y = scale_b(batch, col + j, block);
+            sums[0][j] += scaled(dots[0][j], x.x, y);
+            sums[1][j] += scaled(dots[1][j], x.y, y);
+            sums[2][j] += scaled(dots[2][j], x.z, y);
+            sums[3][j] += scaled(dots[3][j], x.w, y);
+        }
     }
-    for (var r = 0u; r < 4u; r++) {
-        if row + r >= params.m {
-            return;
-        }
-        let to = params.c_offset + (row + r) * params.c_ld;
-        var bits = bitcast<vec4<u32>>(sums[r]);
-        for (var j = 0u; j < 4u; j++) {
-            let marked = (spoiled & (1u << (4u * r + j))) != 0u;
-            bits[j] = select(stored(bits[j], row + r, col + j), select(0x7fc00000u, 0x7fc0u, C_BF16), marked);
-        }
-        if C_BF16 {
-            for (var j = 0u; j < 4u; j += 2u) {
-                if col + j < params.n {
-                    let high = select(0u, bits[j + 1u], col + j + 1u < params.n);
-                    c[to + (col + j) / 2u] = bits[j] | (high << 16u);
-                }
-            }
-        } else {
-            for (var j = 0u; j < 4u; j++) {
-                if col + j < params.n {
-                    c[to + col + j] = bits[j];
-                }
-            }
-        }
+    for (var i = 0u; i < 4u; i++) {
+        let s = sums[i];
+        emit(batch, row + i, col, Run(vec4<f32>(s[0], s[1], s[2], s[3]), vec4<f32>(s[4], s[5], s[6], s[7])));
     }
 }

@@ -1,10 +1,10 @@
 // What the variants of matmul share: parameters, decoding of the operands, the epilogue.
-// Constants: A_BF16, B_BF16 (else f32), A_TRANSPOSED (stored [K, M]), B_TRANSPOSED (stored [N, K]), STOCHASTIC.
+// Constants: A_BF16, B_BF16 (else f32), A_CODED, B_CODED (neither: codes of a format), A_TRANSPOSED (stored [K, M]), B_TRANSPOSED (stored [N, K]), STOCHASTIC.
 // The turns of all loops, here and in the variants, are counted in src/kernels/matmul/form.rs (coop.rs, split.rs): a
 // loop added here is added there. bf16.comp has the same parameters in the same order.
 //
 // Everything moves in runs of eight stored elements: a run is decoded to f32 in one place, `run_a` and `run_b`,
-// which is where other formats plug in. Masks are needed along K only: elements past K (padding, the next row,
+// or in coded.wgsl. Masks are needed along K only: elements past K (padding, the next row,
 // another operand) may be NaN and would reach every sum, so they are replaced by zeros. Rows and columns past M
 // and N only reach outputs that are not stored.
 
@@ -12,6 +12,7 @@
 //!use lib/bf16.wgsl
 //!use lib/random.wgsl
 //!use $load
+//!use $codes
 
 struct Params {
     m: u32, // rows, columns and products of this dispatch
@@ -38,6 +39,25 @@ struct Params {
     partials_offset: u32,
     splits: u32, // parts of K that different groups sum (tiled kernel and its reduction; 1 elsewhere)
     split_k: u32, // k of each part
+    k_first: u32, // of codes, of which whole rows are bound: the first k of this dispatch
+    a_block: u32, // elements that share a scale; 0: there are none; WHOLE_TENSOR: one for all
+    a_bits: u32, // of the element, as lib/element.wgsl has it
+    a_fraction: u32,
+    a_bias: u32,
+    a_max_code: u32,
+    a_infinity: u32,
+    a_scale_ld: u32, // words of scales from one row to the next
+    a_scale_batch: u32, // and from one batch to the next
+    a_scales_offset: u32,
+    b_block: u32,
+    b_bits: u32,
+    b_fraction: u32,
+    b_bias: u32,
+    b_max_code: u32,
+    b_infinity: u32,
+    b_scale_ld: u32,
+    b_scale_batch: u32,
+    b_scales_offset: u32,
 }
 
 const BETA: u32 = 1u;
@@ -69,6 +89,9 @@ fn run_of_bf16(w: vec4<u32>) -> Run {
 
 // Columns col .. col + 8 (col a multiple of eight) of a stored row of A.
 fn run_a(batch: u32, row: u32, col: u32) -> Run {
+    if A_CODED {
+        return coded_a(batch, row, col);
+    }
     let at = batch * params.a_batch + row * params.a_ld;
     if A_BF16 {
         return run_of_bf16(words_a(at + col / 2u));
@@ -77,6 +100,9 @@ fn run_a(batch: u32, row: u32, col: u32) -> Run {
 }
 
 fn run_b(batch: u32, row: u32, col: u32) -> Run {
+    if B_CODED {
+        return coded_b(batch, row, col);
+    }
     let at = batch * params.b_batch + row * params.b_ld;
     if B_BF16 {
         return run_of_bf16(words_b(at + col / 2u));

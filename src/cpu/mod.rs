@@ -36,7 +36,8 @@ mod neon;
 
 pub use dispatch::{Index, Kernel, Lanes, Value};
 pub use gemm::{
-    Data, GemmParams, Left, Narrow, PackedB, Sink, Source, Source64, StoreRow, gemm, gemm_f64, gemm_packed,
+    CodedRows, Data, GemmParams, Left, Narrow, PackedB, Sink, Source, Source64, StoreRow, gemm, gemm_f64,
+    gemm_packed,
 };
 
 pub use crate::error::CpuError;

@@ -113,6 +113,12 @@ fn coded(name: &str, what_for: &'static str, format: Format) -> FormatInfo {
         true => (0, format.scale_for(f32::MAX.to_bits())),
         false => (UNIT_SCALE, UNIT_SCALE),
     };
+    // Under the largest scale the largest code may pass f32's range: then a smaller one is the largest value.
+    let under = |scale| (0..=element.max_code()).map(move |code| value(element.decode(code, scale)));
+    let finite = under(high)
+        .chain(under(high.saturating_sub(u8::from(scaled))))
+        .filter(|value| value.is_finite());
+    let largest = finite.fold(0.0, f64::max);
     let one = match scaled {
         true => format.scale_for(1f32.to_bits()),
         false => UNIT_SCALE,
@@ -144,7 +150,7 @@ fn coded(name: &str, what_for: &'static str, format: Format) -> FormatInfo {
         exponent_bits,
         mantissa_bits,
         epsilon,
-        largest: value(element.decode(element.max_code(), high)),
+        largest,
         smallest_normal,
         smallest_subnormal: Some(step * pow2(i32::from(low) - 127)),
     }

@@ -2,7 +2,7 @@
 
 use super::Op;
 use crate::error::{Error, Result};
-use crate::gpu::StepValues;
+use crate::gpu::{OperandSpec, StepValues};
 
 /// One borrowed operand.
 #[derive(Debug)]
@@ -78,19 +78,55 @@ impl<'a> Args<'a> {
     /// # Errors
     /// Whatever [`Op::check`] finds; [`Error::Operands`], [`Error::TooSmall`] or [`Error::Usage`].
     pub fn take<const N: usize>(self, op: &dyn Op) -> Result<[Lent<'a>; N]> {
+        let specs = self.checked(op)?;
+        let got = self.operands.len();
+        if got != N {
+            return Err(Error::Operands {
+                op: op.name(),
+                expected: N,
+                got,
+            });
+        }
+        // Both have N, so that no place is left to the default.
+        let mut operands = specs.iter().zip(self.operands);
+        Ok(std::array::from_fn(|_| {
+            let (operand, words) = operands
+                .next()
+                .map_or(("", Arg::Read(&[])), |(spec, words)| (spec.name, words));
+            Lent {
+                op: op.name(),
+                operand,
+                words,
+            }
+        }))
+    }
+
+    /// The same by their names, for operations of which some operands are not always there.
+    ///
+    /// # Errors
+    /// See [`Args::take`].
+    pub fn named(self, op: &dyn Op) -> Result<NamedArgs<'a>> {
+        let specs = self.checked(op)?;
+        let names = specs.iter().map(|spec| spec.name);
+        let lent = names.zip(self.operands).map(|(operand, words)| Lent {
+            op: op.name(),
+            operand,
+            words,
+        });
+        Ok(NamedArgs { lent: lent.collect() })
+    }
+
+    /// What the operation says of its operands, which these fit.
+    fn checked(&self, op: &dyn Op) -> Result<Vec<OperandSpec>> {
         op.check()?;
         let (name, specs) = (op.name(), op.operands());
         let got = self.operands.len();
-        let count = |expected| Error::Operands {
-            op: name,
-            expected,
-            got,
-        };
         if got != specs.len() {
-            return Err(count(specs.len()));
-        }
-        if got != N {
-            return Err(count(N));
+            return Err(Error::Operands {
+                op: name,
+                expected: specs.len(),
+                got,
+            });
         }
         for (spec, operand) in specs.iter().zip(&self.operands) {
             if (operand.len() as u64) < spec.words {
@@ -110,18 +146,34 @@ impl<'a> Args<'a> {
                 });
             }
         }
-        // Both have N, so that no place is left to the default.
-        let mut operands = specs.iter().zip(self.operands);
-        Ok(std::array::from_fn(|_| {
-            let (operand, words) = operands
-                .next()
-                .map_or(("", Arg::Read(&[])), |(spec, words)| (spec.name, words));
-            Lent {
-                op: name,
-                operand,
-                words,
-            }
-        }))
+        Ok(specs)
+    }
+}
+
+/// The operands of one run by their names ([`Args::named`]).
+#[derive(Debug)]
+pub struct NamedArgs<'a> {
+    lent: Vec<Lent<'a>>,
+}
+
+impl<'a> NamedArgs<'a> {
+    fn take(&mut self, operand: &str) -> Option<Lent<'a>> {
+        let at = self.lent.iter().position(|lent| lent.operand == operand)?;
+        Some(self.lent.swap_remove(at))
+    }
+
+    /// The words of an operand, to read; none where it is not there.
+    #[must_use]
+    pub fn read(&mut self, operand: &str) -> &'a [u32] {
+        self.take(operand).map_or(&[], Lent::read)
+    }
+
+    /// The words of an operand, to write; none where it is not there.
+    ///
+    /// # Errors
+    /// See [`Lent::write`].
+    pub fn write(&mut self, operand: &str) -> Result<&'a mut [u32]> {
+        self.take(operand).map_or_else(|| Ok(&mut [][..]), Lent::write)
     }
 }
 

@@ -15,7 +15,7 @@ mod sums;
 mod variant;
 
 pub(crate) use args::check_f64;
-pub use args::{Arg, Args, Lent};
+pub use args::{Arg, Args, Lent, NamedArgs};
 pub use case::{BenchCase, Case, Effort, Entry, Fill, awkward_shapes};
 pub use contract::{Arithmetic, Class, Comparison, Stored, Verdict};
 pub use judge::{Judge, Kept, Output, Sum, Sums};

@@ -51,6 +51,7 @@ fn both(
     let bias = Some(Source::f32(&bias, n));
     let left = match a.data {
         Data::Bf16(_) => Left::Bf16,
+        Data::Coded(_) => unreachable!("no codes here"),
         Data::F32(_) => Left::F32,
     };
     let packed = PackedB::new(cpu, b, k, n, left).unwrap();

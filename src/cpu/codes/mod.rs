@@ -3,9 +3,11 @@
 
 mod pack;
 mod read;
+#[cfg(feature = "quant")]
 mod write;
 
 pub(crate) use read::Reader;
+#[cfg(feature = "quant")]
 pub(crate) use write::Writer;
 
 use super::Lanes;

@@ -30,7 +30,7 @@ impl Reader {
         }
     }
 
-    /// The f32 bits of [`PIECE`] columns from `start` on, a multiple of [`Reader::ALIGN`], of a row whose codes and
+    /// The f32 bits of [`PIECE`] columns from `start` on, a multiple of 128 (whole words, whole blocks), of a row whose codes and
     /// scales these are; past the row's end anything.
     #[inline(always)]
     pub(crate) fn piece<L: Lanes>(
@@ -88,9 +88,6 @@ impl Reader {
             }
         }
     }
-
-    /// Columns at multiples of which a piece may start: whole words of codes, whole blocks.
-    pub(crate) const ALIGN: usize = 128;
 }
 
 /// The f32 bits of what a unit of `element` is worth under a scale: 2^(byte - 127 - fraction) of an even grid, a

@@ -1,6 +1,7 @@
 //! Dense products: C = relu?(alpha op(A) op(B) + beta C + bias).
 
 mod blocked;
+mod coded;
 mod memory;
 pub(crate) mod micro;
 mod operands;
@@ -10,9 +11,11 @@ mod small;
 mod store;
 
 use super::dispatch::{Kernel, Lanes};
-use super::{Cpu, CpuError, Isa, check_matrix};
+use super::{Cpu, CpuError, Isa, Level, check_matrix};
 use crate::format::bf16;
 use blocked::{Product, blocked};
+pub use coded::CodedRows;
+use coded::Values;
 use memory::{collected, filled};
 use micro::{F32, F64};
 pub use operands::{Data, GemmParams, Narrow, Sink, Source, Source64, StoreRow};
@@ -73,6 +76,15 @@ enum Right<'a> {
     Packed(&'a PackedB),
 }
 
+impl Right<'_> {
+    fn fits_bf16(&self) -> bool {
+        match self {
+            Right::Stored(source) => source.fits_bf16(),
+            Right::Packed(packed) => packed.pairs(),
+        }
+    }
+}
+
 fn gemm_any(
     cpu: &Cpu,
     params: &GemmParams,
@@ -100,6 +112,9 @@ fn gemm_any(
         }
         Some(Data::F32(data)) => collected(data[..n].iter().copied())?,
         Some(Data::Bf16(data)) => collected(data[..n].iter().map(|&bits| bf16::widen(bits)))?,
+        Some(Data::Coded(_)) => {
+            return Err(CpuError::Axis { operand: "bias" });
+        }
     };
     // An empty sum needs no operands either.
     let alpha = if k == 0 { 0.0 } else { alpha };
@@ -108,6 +123,21 @@ fn gemm_any(
         match b {
             Right::Stored(b) => b.check("B", k, n)?,
             Right::Packed(b) => b.check(cpu, &a, k, n)?,
+        }
+    }
+    let pairs = matches!(cpu.level(), Level::Avx512Bf16) && a.fits_bf16() && b.fits_bf16();
+    let (left, right);
+    let (mut a, mut b) = (a, b);
+    if alpha != 0.0 {
+        left = Values::of(cpu, &a, m, pairs)?;
+        if let Some(values) = &left {
+            a = a.with(values.data());
+        }
+        if let Right::Stored(stored) = b {
+            right = Values::of(cpu, &stored, n, pairs)?;
+            if let Some(values) = &right {
+                b = Right::Stored(stored.with(values.data()));
+            }
         }
     }
     let affine = Affine { alpha, beta, relu };

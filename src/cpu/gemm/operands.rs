@@ -1,5 +1,6 @@
 //! What a product is called with: its shape and scalars, its operands, and where the result goes.
 
+use super::coded::CodedRows;
 use super::pack::{Mixed, View};
 use crate::cpu::{CpuError, check_matrix};
 
@@ -55,6 +56,8 @@ pub enum Data<'a> {
     F32(&'a [f32]),
     /// bf16 bit patterns, widened exactly.
     Bf16(&'a [u16]),
+    /// Codes of a format, whose stored rows lie along k.
+    Coded(CodedRows<'a>),
 }
 
 impl Data<'_> {
@@ -63,6 +66,7 @@ impl Data<'_> {
         match self {
             Data::F32(data) => data.len(),
             Data::Bf16(data) => data.len(),
+            Data::Coded(codes) => codes.len(),
         }
     }
 
@@ -84,6 +88,20 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// Whether every element is a bf16.
+    pub(super) fn fits_bf16(&self) -> bool {
+        match &self.data {
+            Data::F32(_) => false,
+            Data::Bf16(_) => true,
+            Data::Coded(codes) => codes.fits_bf16(),
+        }
+    }
+
+    /// The same storage with other elements.
+    pub(super) fn with(self, data: Data<'a>) -> Self {
+        Source { data, ..self }
+    }
+
     /// An f32 operand stored as it is used.
     pub fn f32(data: &'a [f32], ld: usize) -> Self {
         Source {
@@ -116,6 +134,11 @@ impl<'a> Source<'a> {
         } else {
             (rows, columns)
         };
+        if let Data::Coded(codes) = &self.data
+            && ((operand == "A") == self.transposed || codes.cols() != columns || self.ld != columns)
+        {
+            return Err(CpuError::Axis { operand });
+        }
         check_matrix(operand, self.data.len(), rows, columns, self.ld)
     }
 
@@ -124,6 +147,12 @@ impl<'a> Source<'a> {
         match self.data {
             Data::F32(data) => Mixed::F32(View { data, ld, k_adjacent }),
             Data::Bf16(data) => Mixed::Bf16(View { data, ld, k_adjacent }),
+            // Decoded before it comes to this (`gemm_any`, `PackedB::new`).
+            Data::Coded(_) => Mixed::F32(View {
+                data: &[],
+                ld,
+                k_adjacent,
+            }),
         }
     }
 }

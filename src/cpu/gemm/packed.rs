@@ -1,13 +1,14 @@
 //! Weights packed once and kept.
 
 use super::blocked::Blocks;
+use super::coded::Values;
 #[cfg(target_arch = "x86_64")]
 use super::micro::Pairs;
 use super::micro::{F32, Micro};
 #[cfg(target_arch = "x86_64")]
 use super::pack::Mixed;
 use super::pack::Operand;
-use super::{Data, GemmParams, Right, Sink, Source, gemm_any};
+use super::{GemmParams, Right, Sink, Source, gemm_any};
 use crate::cpu::{Cpu, CpuError, Isa, Level};
 
 /// The right operand of products, packed once for the register tiles of one [`Level`]: for weights that many
@@ -52,6 +53,9 @@ impl PackedB {
     )]
     pub fn new(cpu: &Cpu, b: Source<'_>, k: usize, n: usize, left: Left) -> Result<Self, CpuError> {
         b.check("B", k, n)?;
+        let pairs = matches!(cpu.level(), Level::Avx512Bf16) && left == Left::Bf16 && b.fits_bf16();
+        let values = Values::of(cpu, &b, n, pairs)?;
+        let b = values.as_ref().map_or(b, |values| b.with(values.data()));
         let view = b.view(b.transposed);
         let panels = match (cpu.isa, view) {
             #[cfg(target_arch = "x86_64")]
@@ -83,12 +87,12 @@ impl PackedB {
     }
 
     /// Whether the panels hold pairs of bf16, for left operands of bf16.
-    fn pairs(&self) -> bool {
+    pub(super) fn pairs(&self) -> bool {
         !matches!(self.panels, Panels::F32(_))
     }
 
     pub(super) fn check(&self, cpu: &Cpu, a: &Source<'_>, k: usize, n: usize) -> Result<(), CpuError> {
-        let bf16 = matches!(a.data, Data::Bf16(_));
+        let bf16 = a.fits_bf16();
         if (self.k, self.n, self.level) != (k, n, cpu.level()) || (self.pairs() && !bf16) {
             return Err(CpuError::Packed {
                 k: self.k,

@@ -1,6 +1,7 @@
 use super::Decode;
 use crate::format::{Format, NAMED};
-use crate::kernels::shared::coded_cases::{bfp, every_code, formats, matrix, values};
+use crate::kernels::shared::coded_cases::{formats, matrix};
+use crate::kernels::shared::codes_cases::{bfp, every_code, values};
 use crate::op::{BenchCase, Case, Effort};
 use crate::tensor::DType::{self, Bf16, F32};
 

@@ -1,7 +1,8 @@
 use super::Decode;
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Offsets, Permutation, Shader, Words, looped, split_rows};
-use crate::kernels::shared::coded::{KINDS, decoding, kind, tensor_scaled, words};
+use crate::kernels::shared::coded::{KINDS, kind, tensor_scaled};
+use crate::kernels::shared::codes::{decoding, words};
 use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 

@@ -10,7 +10,7 @@ use crate::device::{Device, Slot, Tensor};
 use crate::error::Result;
 use crate::format::Format;
 use crate::gpu::OperandSpec;
-use crate::kernels::shared::coded::{Codes, check_extents, check_plain, coded};
+use crate::kernels::shared::codes::{Codes, check_extents, check_plain, coded};
 use crate::op::{Args, Op, Table, Work};
 use crate::tensor::{DType, Layout, View};
 

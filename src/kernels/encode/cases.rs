@@ -1,7 +1,8 @@
 use super::Encode;
 use crate::format::random::{Draw, Generator, stream};
 use crate::format::{Format, NAMED, Rounding};
-use crate::kernels::shared::coded_cases::{bfp, boundaries, formats, stored, values};
+use crate::kernels::shared::coded_cases::formats;
+use crate::kernels::shared::codes_cases::{bfp, boundaries, stored, values};
 use crate::op::{BenchCase, Case, Effort};
 use crate::tensor::DType::{self, Bf16, F32};
 

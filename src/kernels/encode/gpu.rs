@@ -6,7 +6,8 @@ use crate::format::random::Generator;
 use crate::gpu::{
     Dispatch, File, Gpu, Offsets, Permutation, Pipeline, Shader, Words, generator, looped, split_rows,
 };
-use crate::kernels::shared::coded::{KINDS, encoding, kind, tensor_scaled, words};
+use crate::kernels::shared::coded::{KINDS, kind, tensor_scaled};
+use crate::kernels::shared::codes::{encoding, words};
 use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 use std::ops::Range;

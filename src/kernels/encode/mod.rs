@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::random::Draw;
 use crate::format::{Format, Rounding};
 use crate::gpu::{OperandSpec, StepValues};
-use crate::kernels::shared::coded::{Codes, check_extents, check_plain};
+use crate::kernels::shared::codes::{Codes, check_extents, check_plain};
 use crate::op::{Args, Op, Table, Work};
 use crate::tensor::{DType, Layout, View};
 

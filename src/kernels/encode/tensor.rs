@@ -4,7 +4,7 @@ use super::Encode;
 use crate::error::Result;
 use crate::format::TensorScale;
 use crate::gpu::{Dispatch, Gpu, Permutation, Shader, Words, looped, split_rows};
-use crate::kernels::shared::coded::choosing;
+use crate::kernels::shared::codes::choosing;
 use crate::tensor::DType;
 
 const GROUP: u32 = 64;

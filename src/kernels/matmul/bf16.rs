@@ -13,7 +13,7 @@ pub(super) fn serves(op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
     !offsets.any()
         && operands
             .iter()
-            .all(|matrix| matrix.dtype == DType::Bf16 && matrix.suits_vec4())
+            .all(|matrix| matrix.elements.is(DType::Bf16) && matrix.suits_vec4())
         && gpu.bf16_unit().is_some()
 }
 

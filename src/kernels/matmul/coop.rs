@@ -110,5 +110,5 @@ impl Unit {
 
 /// Whether the variant serves this product on this GPU.
 pub(super) fn serves(op: &Matmul, gpu: &Gpu) -> bool {
-    [op.a.dtype, op.b.dtype] == [DType::Bf16; 2] && Unit::of(gpu).is_some()
+    [op.a, op.b].iter().all(|matrix| matrix.elements.is(DType::Bf16)) && Unit::of(gpu).is_some()
 }

@@ -1,72 +1,72 @@
 //! Matmul on the CPU device: one product after the other, each spread over the threads.
 
+use super::{Inputs, Matmul, MatrixLayout};
+use crate::cpu::gemm::{CodedRows, PackedB, gemm_packed};
 use crate::cpu::gemm::{Data, GemmParams, Left, Narrow, Sink, Source, Source64, StoreRow, gemm, gemm_f64};
-use crate::cpu::gemm::{PackedB, gemm_packed};
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::error::Result;
 use crate::format::random::Draw;
-use crate::format::{Rounding, bf16};
-use crate::kernels::{Matmul, MatrixLayout};
+use crate::format::{Elements, Rounding, bf16};
 use crate::op::check_f64;
 use crate::tensor::DType;
 
+/// `packed` is op(B) packed before, for f32 and bf16.
+///
 /// # Errors
 /// [`Error::Alignment`](crate::Error::Alignment) when a caller's f64 operand does not start on 8 bytes.
-pub(crate) fn matmul(
+pub(super) fn matmul(
     cpu: &Cpu,
     op: &Matmul,
-    a: &[u32],
-    b: &[u32],
+    inputs: &Inputs<'_>,
+    packed: Option<&PackedB>,
     c: &mut [u32],
-    bias: &[u32],
-) -> Result<()> {
-    products(cpu, op, a, b, None, c, bias)
-}
-
-/// The same with op(B) packed before, for f32 and bf16; `b` is what was packed.
-pub(crate) fn matmul_packed(
-    cpu: &Cpu,
-    op: &Matmul,
-    a: &[u32],
-    (b, packed): (&[u32], &PackedB),
-    c: &mut [u32],
-    bias: &[u32],
 ) -> Result<()> {
     // A product with few rows reads B as it lies at least as fast.
-    let packed = (op.m > 8 && op.b.batch_stride == 0).then_some(packed);
-    products(cpu, op, a, b, packed, c, bias)
+    let packed = packed.filter(|_| op.m > 8 && op.b.batch_stride == 0);
+    products(cpu, op, inputs, packed, c)
 }
 
 /// Packs the right operand of `op`, a matrix without batches.
-pub(crate) fn pack_b(cpu: &Cpu, op: &Matmul, b: &[u32]) -> Result<PackedB> {
-    let source = Source {
-        data: data(op.b.dtype, b, 0),
-        ld: op.b.ld,
-        transposed: op.b.transposed,
+pub(super) fn pack_b(cpu: &Cpu, op: &Matmul, b: &[u32], b_scales: &[u32]) -> Result<PackedB> {
+    let left = match op.a.fits_bf16() {
+        true => Left::Bf16,
+        false => Left::F32,
     };
-    let left = match op.a.dtype {
-        DType::Bf16 => Left::Bf16,
-        _ => Left::F32,
-    };
+    let source = operand(&op.b, [b, b_scales], 0);
     Ok(PackedB::new(cpu, source, op.k, op.n, left)?)
+}
+
+/// One batch of A or B.
+fn operand<'a>(matrix: &MatrixLayout, [words, scales]: [&'a [u32]; 2], batch: usize) -> Source<'a> {
+    let data = match matrix.elements {
+        Elements::Plain(dtype) => data(dtype, words, batch * matrix.batch_stride),
+        Elements::Coded(format) => {
+            let first = batch * matrix.batch_rows();
+            let (codes, scales) = (tail(words, matrix.batch_word(batch)), scales);
+            Data::Coded(CodedRows::new(format, matrix.ld, codes, scales, first))
+        }
+    };
+    Source {
+        data,
+        ld: matrix.ld,
+        transposed: matrix.transposed,
+    }
 }
 
 fn products(
     cpu: &Cpu,
     op: &Matmul,
-    a: &[u32],
-    b: &[u32],
+    inputs: &Inputs<'_>,
     packed: Option<&PackedB>,
     c: &mut [u32],
-    bias: &[u32],
 ) -> Result<()> {
     if op.m == 0 || op.n == 0 {
         return Ok(());
     }
     for batch in 0..op.batch {
         let first = batch * op.c.batch_stride;
-        if op.c.dtype == DType::F64 {
-            product_f64(cpu, op, batch, [a, b, bias], c)?;
+        if op.c.dtype() == DType::F64 {
+            product_f64(cpu, op, batch, [inputs.a, inputs.b, inputs.bias], c)?;
             continue;
         }
         let params = GemmParams {
@@ -77,19 +77,15 @@ fn products(
             beta: op.beta.get(),
             relu: op.relu,
         };
-        let operand = |matrix: &MatrixLayout, words| Source {
-            data: data(matrix.dtype, words, batch * matrix.batch_stride),
-            ld: matrix.ld,
-            transposed: matrix.transposed,
-        };
+        let a = operand(&op.a, [inputs.a, inputs.a_scales], batch);
         let bias = op.bias.map(|dtype| Source {
-            data: data(dtype, bias, 0),
+            data: data(dtype, inputs.bias, 0),
             ld: op.n,
             transposed: false,
         });
         let stochastic = Stochastic { cpu, draw: op.draw };
         let base = (batch * op.m * op.n) as u64;
-        let sink = match (op.c.dtype, op.rounding) {
+        let sink = match (op.c.dtype(), op.rounding) {
             // Products in f64 have gone another way, and indices are no results (`check`).
             (DType::F64 | DType::F32 | DType::U32 | DType::U16, _) => {
                 Sink::f32(tail_mut(bytemuck::cast_slice_mut(c), first), op.c.ld)
@@ -107,10 +103,13 @@ fn products(
             }
         };
         match packed {
-            Some(b) => gemm_packed(cpu, &params, operand(&op.a, a), b, sink, bias)?,
-            None => gemm(cpu, &params, operand(&op.a, a), operand(&op.b, b), sink, bias)?,
+            Some(b) => gemm_packed(cpu, &params, a, b, sink, bias)?,
+            None => {
+                let b = operand(&op.b, [inputs.b, inputs.b_scales], batch);
+                gemm(cpu, &params, a, b, sink, bias)?;
+            }
         }
-        if op.c.dtype == DType::Bf16 && op.n % 2 == 1 {
+        if op.c.dtype() == DType::Bf16 && op.n % 2 == 1 {
             // The half beside the last of an odd count of columns.
             let halves = tail_mut(bf16::halves_mut(c), first);
             for row in halves.chunks_mut(op.c.ld).take(op.m) {

@@ -25,11 +25,6 @@ fn down(value: u64, multiple: u64) -> u64 {
     }
 }
 
-/// Bytes of elements.
-fn bytes(dtype: DType, elements: u64) -> u64 {
-    elements.saturating_mul(u64::from(dtype.bits()) / 8)
-}
-
 /// What bounds a dispatch.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
@@ -104,7 +99,7 @@ pub(super) fn cut(op: &Matmul, gpu: &Gpu, tile: [u64; 2], sums: bool, deepest: u
         }
     }
     if !whole_units || !fits(op, &cut, limits.binding) {
-        let widest = [op.a, op.b, op.c].map(|matrix| bytes(matrix.dtype, matrix.ld as u64));
+        let widest = [op.a, op.b, op.c].map(|matrix| matrix.row_words() * 4);
         let fewest = units.into_iter().max().unwrap_or(1);
         return Err(Error::Limit {
             op: OP,
@@ -134,8 +129,8 @@ fn batches(op: &Matmul, all: &Cut, limits: &Limits) -> u64 {
     ];
     for (matrix, stored) in matrices {
         let [rows, cols] = stored.map(|extent| extent as u64);
-        let one = bytes(matrix.dtype, matrix.span(1, rows, cols));
-        let stride = bytes(matrix.dtype, matrix.batch_stride as u64);
+        let one = matrix.words(1, rows, cols) * 4;
+        let stride = matrix.batch_words() * 4;
         batches = batches.min((limits.binding - one) / stride.max(1) + 1);
     }
     if limits.sums {
@@ -148,7 +143,7 @@ fn batches(op: &Matmul, all: &Cut, limits: &Limits) -> u64 {
 /// eight, so that vectors and pairs stay whole; whole rows may start anywhere, but for C's columns, which are stored in
 /// pairs where it is packed.
 fn units(op: &Matmul) -> [u64; 3] {
-    let packed = op.c.dtype == DType::Bf16 || op.bias == Some(DType::Bf16);
+    let packed = op.c.dtype() == DType::Bf16 || op.bias == Some(DType::Bf16);
     let unit = |along: bool, pairs: bool| match (along, pairs) {
         (true, _) => 8,
         (false, true) => 2,
@@ -157,13 +152,18 @@ fn units(op: &Matmul) -> [u64; 3] {
     [
         unit(op.a.transposed, false),
         unit(!op.b.transposed, packed),
-        unit(!op.a.transposed || op.b.transposed, false),
+        // Codes of whole words and whole blocks.
+        [op.a, op.b]
+            .iter()
+            .filter_map(MatrixLayout::format)
+            .map(|format| u64::from(format.block_size().unwrap_or(0).max(32)))
+            .fold(unit(!op.a.transposed || op.b.transposed, false), u64::max),
     ]
 }
 
 /// No more stored rows of an operand than fit a binding, no more groups than a dimension takes.
 fn cut_to_bindings(op: &Matmul, cut: &mut Cut, limits: &Limits) {
-    let rows_of = |matrix: &MatrixLayout| limits.rows_of(bytes(matrix.dtype, matrix.ld as u64));
+    let rows_of = |matrix: &MatrixLayout| limits.rows_of(matrix.row_words() * 4);
     if op.a.transposed {
         cut.ks = cut.ks.min(rows_of(&op.a));
     } else {

@@ -1,6 +1,7 @@
 //! What the operands of matmul's cases hold.
 
 use crate::format::bf16;
+use crate::kernels::shared::coded_cases;
 use crate::kernels::{Matmul, MatrixLayout};
 use crate::op::data::Source;
 use crate::op::{Case, Effort, Op as _};
@@ -82,6 +83,8 @@ impl Values {
 pub(super) fn case(effort: Effort, op: Matmul, values: Values) -> Case {
     Case::new(effort, op, move || {
         let mut source = Source::new((op.m * 1_000_000 + op.n * 1000 + op.k) as u64);
+        // The scales of the codes that came last.
+        let mut scales = Vec::new();
         op.operands()
             .iter()
             .map(|spec| {
@@ -93,6 +96,14 @@ pub(super) fn case(effort: Effort, op: Matmul, values: Values) -> Case {
                 };
                 let (m, n) = (op.m, op.n);
                 match spec.name {
+                    "a_scales" | "b_scales" => std::mem::take(&mut scales),
+                    "a" | "b" if words == 0 => Vec::new(),
+                    "a" if op.a.format().is_some() => {
+                        codes(&op.a, op.batch, op.stored_a(), &mut value, &mut scales)
+                    }
+                    "b" if op.b.format().is_some() => {
+                        codes(&op.b, op.batch, op.stored_b(), &mut value, &mut scales)
+                    }
                     "a" => fill(words, &op.a, op.batch, op.stored_a(), &mut value),
                     "b" => fill(words, &op.b, op.batch, op.stored_b(), &mut value),
                     // Where C is not read it starts as sentinels.
@@ -100,7 +111,7 @@ pub(super) fn case(effort: Effort, op: Matmul, values: Values) -> Case {
                     "c" => fill(words, &op.c, op.batch, [m, n], &mut value),
                     _ => {
                         let bias = MatrixLayout {
-                            dtype: op.bias.unwrap_or(F32),
+                            elements: op.bias.unwrap_or(F32).into(),
                             ld: n,
                             ..op.c
                         };
@@ -110,6 +121,25 @@ pub(super) fn case(effort: Effort, op: Matmul, values: Values) -> Case {
             })
             .collect()
     })
+}
+
+/// The codes of values in all the rows that the batches span, and their scales.
+fn codes(
+    matrix: &MatrixLayout,
+    batch: usize,
+    [rows, cols]: [usize; 2],
+    value: &mut impl FnMut() -> f32,
+    scales: &mut Vec<u32>,
+) -> Vec<u32> {
+    let Some(format) = matrix.format() else {
+        return Vec::new();
+    };
+    let rows = (batch - 1) * matrix.batch_rows() + rows;
+    let values: Vec<u32> = (0..rows * cols).map(|_| value().to_bits()).collect();
+    let mut parts = coded_cases::matrix(format, &values, rows, cols).into_iter();
+    let codes = parts.next().unwrap_or_default();
+    *scales = parts.next().unwrap_or_default();
+    codes
 }
 
 /// A matrix of values between NaNs, which reach a result if padding does.
@@ -129,7 +159,7 @@ fn fill(
             for col in 0..cols {
                 set(
                     &mut all,
-                    matrix.dtype,
+                    matrix.dtype(),
                     b * matrix.batch_stride + row * matrix.ld + col,
                     value(),
                 );

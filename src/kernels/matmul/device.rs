@@ -1,10 +1,10 @@
-//! MatrixLayout products of tensors.
+//! Products of tensors.
 
 use crate::device::dense;
 use crate::device::{Device, Slot, Tensor};
 use crate::error::{Error, Result};
-use crate::format::Rounding;
 use crate::format::random::Draw;
+use crate::format::{Elements, Rounding};
 use crate::kernels::{Matmul, MatrixLayout};
 use crate::tensor::{DType, Layout};
 
@@ -49,7 +49,8 @@ impl Default for MatmulOptions {
 
 impl Device {
     /// The product of `[M, K]` and `[K, N]`, or of `[B, M, K]` and `[B, K, N]` (or `[K, N]`, for all batches):
-    /// f64 for f64 operands, else f32. See [`Matmul`].
+    /// f64 for f64 operands, else f32. A tensor of codes is a matrix whose rows lie along K: A as it is, B transposed
+    /// ([`MatmulOptions::transpose_b`]). See [`Matmul`].
     ///
     /// # Errors
     /// Shapes that do not fit, types that are not f32, bf16 or f64, f64 on a GPU, out of memory, device lost.
@@ -81,7 +82,7 @@ impl Device {
             Some(DType::F32 | DType::Bf16 | DType::U32 | DType::U16) | None => DType::F32,
         };
         let (op, shape) = product(a, b, bias, options, options.output.unwrap_or(default))?;
-        let mut c = self.zeros(Layout::dense(op.c.dtype, &shape))?;
+        let mut c = self.zeros(Layout::dense(op.c.dtype(), &shape))?;
         self.multiply(&op, a, b, bias, &mut c)?;
         Ok(c)
     }
@@ -120,10 +121,23 @@ impl Device {
         bias: Option<&Tensor>,
         c: &mut Tensor,
     ) -> Result<()> {
-        let mut slots: Vec<Slot<'_>> = vec![a.into(), b.into(), c.into()];
-        slots.extend(bias.map(Slot::from));
-        self.run(op, &mut slots)
+        self.run(op, &mut slots(a, b, bias, c))
     }
+}
+
+/// The parts of the operands, in the operation's order.
+pub(super) fn slots<'a>(
+    a: &'a Tensor,
+    b: &'a Tensor,
+    bias: Option<&'a Tensor>,
+    c: &'a mut Tensor,
+) -> Vec<Slot<'a>> {
+    let parts =
+        |tensor: &'a Tensor| (0..tensor.layout().parts().len()).map(move |part| Slot::In(tensor, part));
+    let mut slots: Vec<_> = parts(a).chain(parts(b)).collect();
+    slots.push(c.into());
+    slots.extend(bias.map(Slot::from));
+    slots
 }
 
 /// The operation for these tensors, and the shape of its result.
@@ -169,9 +183,10 @@ pub(super) fn product(
         None => None,
     };
     let batch = a_batch.or(b_batch);
-    let base = Matmul::new(m, n, k)
-        .batch(batch.unwrap_or(1))
-        .types(a_matrix.dtype, b_matrix.dtype, output);
+    let base =
+        Matmul::new(m, n, k)
+            .batch(batch.unwrap_or(1))
+            .types(a_matrix.elements, b_matrix.elements, output);
     let op = Matmul {
         a: a_matrix,
         b: b_matrix,
@@ -192,7 +207,13 @@ fn matrix(
     tensor: &Tensor,
     transposed: bool,
 ) -> Result<(Option<usize>, [usize; 2], MatrixLayout)> {
-    let (dtype, ld) = dense(OP, operand, tensor)?;
+    let (elements, ld) = match *tensor.layout() {
+        Layout::Coded { format, cols, .. } => (Elements::Coded(format), cols),
+        _ => {
+            let (dtype, ld) = dense(OP, operand, tensor)?;
+            (Elements::Plain(dtype), ld)
+        }
+    };
     let (batch, [rows, cols]) = match tensor.shape()[..] {
         [rows, cols] => (None, [rows, cols]),
         [batch, rows, cols] => (Some(batch), [rows, cols]),
@@ -206,7 +227,7 @@ fn matrix(
         }
     };
     let storage = MatrixLayout {
-        dtype,
+        elements,
         ld,
         // Without batches every product reads the same matrix.
         batch_stride: if batch.is_some() { rows * ld } else { 0 },

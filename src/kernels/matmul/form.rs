@@ -23,6 +23,7 @@ pub(super) enum Kind {
     Tiled128,
     Tiled64,
     SplitK,
+    Blocks,
     Coop,
     Bf16,
 }
@@ -37,13 +38,22 @@ pub(super) fn along_k(a_thick: bool, [a_transposed, b_transposed]: [bool; 2]) ->
     if a_thick { !a_transposed } else { b_transposed }
 }
 
+/// Whether both operands are integers in blocks of one size along K.
+fn is_integer_blocks(op: &Matmul) -> bool {
+    let block = |matrix: &super::MatrixLayout| {
+        let format = matrix.format()?;
+        format.element().fraction().and(format.block_size())
+    };
+    block(&op.a).is_some() && block(&op.a) == block(&op.b)
+}
+
 /// Whether kernels may ask for a subgroup's number: browsers have that behind an extension of their own.
 fn has_subgroups(gpu: &Gpu) -> bool {
     gpu.features().contains(wgpu::Features::SUBGROUP) && cfg!(not(target_arch = "wasm32"))
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::VecSubgroup,
         Self::Vec,
         Self::VecSerial,
@@ -51,6 +61,7 @@ impl Kind {
         Self::Tiled128,
         Self::Tiled64,
         Self::SplitK,
+        Self::Blocks,
         Self::Coop,
         Self::Bf16,
     ];
@@ -68,7 +79,7 @@ impl Kind {
 
     fn fits(self, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
         // WGSL has no f64.
-        op.c.dtype != DType::F64
+        op.c.dtype() != DType::F64
             && match self {
                 // Lanes side by side along K read side by side only where the thick operand lies along it.
                 Self::VecSubgroup => {
@@ -77,6 +88,7 @@ impl Kind {
                 }
                 Self::Vec | Self::VecSerial => is_thin(op),
                 Self::Direct | Self::Tiled128 | Self::Tiled64 | Self::SplitK => true,
+                Self::Blocks => is_integer_blocks(op),
                 Self::Coop => coop::serves(op, gpu),
                 Self::Bf16 => bf16::serves(op, gpu, offsets),
             }
@@ -96,6 +108,7 @@ impl Kind {
             Self::Vec => Form::vec(swap, vectors),
             Self::VecSerial => Form::vec_serial(swap, vectors),
             Self::Direct => Form::Direct,
+            Self::Blocks => Form::Blocks,
             Self::Tiled128 if limits.max_compute_workgroup_storage_size >= 32 << 10 => Form::tiled(128, 16),
             Self::Tiled128 => Form::tiled(128, 8),
             Self::Tiled64 | Self::SplitK => Form::tiled(64, 16),
@@ -116,6 +129,7 @@ impl Kind {
             Self::Vec => vectors(&Form::vec),
             Self::VecSerial => vectors(&Form::vec_serial),
             Self::Direct => vec![Form::Direct],
+            Self::Blocks => vec![Form::Blocks],
             Self::Tiled128 => vec![Form::tiled(128, 8), Form::tiled(128, 16)],
             Self::Tiled64 | Self::SplitK => vec![Form::tiled(64, 16)],
             Self::Coop => Unit::ALL.map(Form::Coop).to_vec(),
@@ -128,6 +142,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
     Direct,
+    /// Four rows by eight columns a lane.
+    Blocks,
     Tiled {
         tile: u32,
         /// Depth of the slabs. Two of each operand are kept: 16 KiB of f32 for 64 x 16 and 128 x 8.
@@ -184,6 +200,7 @@ impl Form {
     pub(super) fn tile(self) -> [u64; 2] {
         match self {
             Self::Direct => [8, 8 * GROUP],
+            Self::Blocks => [4, 8 * GROUP],
             Self::Tiled { tile, .. } => [tile.into(); 2],
             Self::Coop(unit) => [unit.tile().into(); 2],
             Self::Bf16(unit) => [(8 * unit.size).into(); 2],
@@ -203,9 +220,12 @@ impl Form {
         match self {
             // The vec kernel counts its groups along x, whichever operand is thick.
             Self::Vec { swap: false, .. } => [y, x, batches],
-            Self::Direct | Self::Tiled { .. } | Self::Coop(_) | Self::Bf16(_) | Self::Vec { .. } => {
-                [x, y, batches]
-            }
+            Self::Direct
+            | Self::Blocks
+            | Self::Tiled { .. }
+            | Self::Coop(_)
+            | Self::Bf16(_)
+            | Self::Vec { .. } => [x, y, batches],
         }
     }
 
@@ -216,6 +236,12 @@ impl Form {
             Self::Direct => Turns {
                 fixed: 1 + EMIT_ROWS,
                 per_slab: 1,
+                slab: 8,
+            },
+            // A block a turn, of eight k at least: its runs, for each the columns, and the columns; the rows.
+            Self::Blocks => Turns {
+                fixed: 1 + looped(4, EMIT),
+                per_slab: 1 + looped(1, looped(8, 0)) + looped(8, 0),
                 slab: 8,
             },
             // A slab a turn, and one for each of its k; the rows.

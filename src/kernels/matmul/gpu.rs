@@ -7,8 +7,10 @@ use super::cut::{cut, ranges, within};
 use super::form::{Form, GROUP, Kind, along_k, is_thin};
 use super::{Matmul, MatrixLayout, OP, bf16, split};
 use crate::error::{Error, Result};
+use crate::format::Elements;
 use crate::format::random::Generator;
 use crate::gpu::{Dispatch, File, Gpu, Offsets, Permutation, Pipeline, Shader, Words, generator};
+use crate::kernels::shared::coded::{self, KINDS};
 use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 
@@ -28,6 +30,8 @@ const FILES: &[File] = &[
     file!("load_vec4"),
     file!("load_word"),
     file!("vec_common"),
+    file!("plain"),
+    file!("coded"),
     file!("coop_slabs"),
     file!("coop_finish"),
     file!("unit8"),
@@ -43,6 +47,7 @@ macro_rules! shader {
 }
 
 static DIRECT: Shader = shader!("direct");
+static BLOCKS: Shader = shader!("blocks");
 static TILED: Shader = shader!("tiled");
 static VEC: Shader = shader!("vec");
 static VEC_SUBGROUP: Shader = shader!("vec_subgroup");
@@ -72,6 +77,7 @@ pub(in crate::kernels) static VARIANTS: Variants<Matmul> = Variants(&[
     variant!("tiled128", Kind::Tiled128),
     variant!("tiled64", Kind::Tiled64),
     variant!("split_k", Kind::SplitK),
+    variant!("blocks", Kind::Blocks),
     variant!("coop", Kind::Coop),
     variant!("bf16", Kind::Bf16),
 ]);
@@ -93,6 +99,7 @@ fn rank(kind: Kind, op: &Matmul, gpu: &Gpu) -> u32 {
         Kind::Vec => 11,
         Kind::VecSerial => [12, 10][usize::from(software)],
         Kind::Direct => [40, 20][usize::from(software)],
+        Kind::Blocks => 50,
         Kind::Tiled128 if many => 30,
         Kind::Tiled64 if many => 31,
         Kind::SplitK if many => 32,
@@ -105,13 +112,43 @@ fn rank(kind: Kind, op: &Matmul, gpu: &Gpu) -> u32 {
     }
 }
 
+/// What an operand is, as far as kernels are compiled for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    F32,
+    Bf16,
+    /// Codes whose elements are of this kind.
+    Coded(u32),
+}
+
+impl Source {
+    /// What is plain.
+    const PLAIN: [Self; 2] = [Self::F32, Self::Bf16];
+
+    fn of(matrix: &MatrixLayout) -> Self {
+        match matrix.elements {
+            Elements::Plain(DType::Bf16) => Self::Bf16,
+            Elements::Plain(DType::F64 | DType::F32 | DType::U32 | DType::U16) => Self::F32,
+            Elements::Coded(format) => Self::Coded(coded::kind(format.element())),
+        }
+    }
+
+    /// The kind of its elements where it is of codes.
+    fn kind(self) -> Option<u32> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Coded(kind) => Some(kind),
+        }
+    }
+}
+
 /// How a kernel reads its operands and writes its results.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Access {
     /// Whether loads are of 16 bytes.
     pub(super) vec4: bool,
-    /// Whether A and B are bf16, else f32.
-    pub(super) bf16: [bool; 2],
+    /// What A and B are.
+    pub(super) sources: [Source; 2],
     pub(super) transposed: [bool; 2],
     /// What results draw from, where they are rounded stochastically.
     pub(super) draws: Option<Generator>,
@@ -121,7 +158,7 @@ impl Access {
     fn of(op: &Matmul, offsets: Offsets) -> Self {
         Self {
             vec4: !offsets.any() && op.a.suits_vec4() && op.b.suits_vec4(),
-            bf16: [op.a, op.b].map(|matrix| matrix.dtype == DType::Bf16),
+            sources: [op.a, op.b].map(|matrix| Source::of(&matrix)),
             transposed: [op.a.transposed, op.b.transposed],
             draws: op.is_stochastic().then_some(op.draw.generator),
         }
@@ -136,10 +173,41 @@ impl Access {
             for draws in [None, Some(Generator::Threefry), Some(Generator::Philox)] {
                 all.push(Self {
                     vec4: bit(0),
-                    bf16: [bit(1), bit(2)],
+                    sources: [bit(1), bit(2)].map(|bf16| Source::PLAIN[usize::from(bf16)]),
                     transposed: [bit(3), bit(4)],
                     draws,
                 });
+            }
+        }
+        all.extend(Self::coded());
+        all
+    }
+
+    /// Every one with codes: of every kind, with every kind, f32 and bf16.
+    fn coded() -> Vec<Self> {
+        let sources: Vec<_> = Source::PLAIN
+            .into_iter()
+            .chain(KINDS.map(Source::Coded))
+            .collect();
+        let mut all = Vec::new();
+        for &a in &sources {
+            for &b in sources.iter().filter(|b| a.kind().or(b.kind()).is_some()) {
+                // What is plain may be stored either way.
+                let plain = [a, b].map(|source| source.kind().is_none());
+                for transposed in [[false, true], [plain[0], !plain[1]]] {
+                    for draws in [None, Some(Generator::Threefry), Some(Generator::Philox)] {
+                        let sources = [a, b];
+                        let access = Self {
+                            vec4: false,
+                            sources,
+                            transposed,
+                            draws,
+                        };
+                        if !all.contains(&access) {
+                            all.push(access);
+                        }
+                    }
+                }
             }
         }
         all
@@ -152,11 +220,21 @@ impl Access {
         } else {
             "matmul/load_word.wgsl"
         };
+        let [a, b] = self.sources;
+        let permutation = match a.kind().or(b.kind()) {
+            None => permutation.fill("codes", "matmul/plain.wgsl"),
+            Some(_) => permutation
+                .fill("codes", "matmul/coded.wgsl")
+                .constant("A_KIND", a.kind().unwrap_or_default())
+                .constant("B_KIND", b.kind().unwrap_or_default()),
+        };
         permutation
             .fill("load", load)
             .fill("generator", generator(self.draws.unwrap_or_default()))
-            .constant("A_BF16", self.bf16[0])
-            .constant("B_BF16", self.bf16[1])
+            .constant("A_BF16", a == Source::Bf16)
+            .constant("B_BF16", b == Source::Bf16)
+            .constant("A_CODED", a.kind().is_some())
+            .constant("B_CODED", b.kind().is_some())
             .constant("A_TRANSPOSED", self.transposed[0])
             .constant("B_TRANSPOSED", self.transposed[1])
             .constant("STOCHASTIC", self.draws.is_some())
@@ -167,6 +245,9 @@ fn permutation(form: Form, access: Access) -> Permutation {
     match form {
         Form::Direct => access
             .complete(Permutation::new(&DIRECT))
+            .constant("GROUP", GROUP as u32),
+        Form::Blocks => access
+            .complete(Permutation::new(&BLOCKS))
             .constant("GROUP", GROUP as u32),
         Form::Tiled { tile, depth } => access
             .complete(Permutation::new(&TILED))
@@ -203,9 +284,13 @@ fn permutation(form: Form, access: Access) -> Permutation {
 fn permutations(kind: Kind) -> Vec<Permutation> {
     let serves = |form: Form, access: &Access| match (kind, form) {
         (Kind::VecSubgroup, Form::Vec { swap, .. }) => along_k(swap, access.transposed),
-        (Kind::Coop, _) => access.bf16 == [true; 2],
+        (Kind::Coop, _) => access.sources == [Source::Bf16; 2],
+        (Kind::Blocks, _) => access
+            .sources
+            .iter()
+            .all(|source| source.kind().is_some_and(coded::is_even)),
         // It makes sums of bf16, with 16-byte loads, and leaves the rest to the reduction.
-        (Kind::Bf16, _) => access.vec4 && access.bf16 == [true; 2] && access.draws.is_none(),
+        (Kind::Bf16, _) => access.vec4 && access.sources == [Source::Bf16; 2] && access.draws.is_none(),
         (
             Kind::VecSubgroup
             | Kind::Vec
@@ -248,6 +333,7 @@ fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> Result<Ve
         | Kind::Direct
         | Kind::Tiled128
         | Kind::Tiled64
+        | Kind::Blocks
         | Kind::Coop => {
             let cut = cut(op, gpu, form.tile(), false, form.turns().deepest(OP, gpu)?)?;
             let mut dispatches = Vec::new();
@@ -329,7 +415,7 @@ pub(super) fn flags(op: &Matmul, first: bool, last: bool) -> u32 {
         (BIAS_F32, op.bias == Some(DType::F32)),
         (BIAS_BF16, op.bias == Some(DType::Bf16)),
         (RELU, op.relu),
-        (C_BF16, op.c.dtype == DType::Bf16),
+        (C_BF16, op.c.dtype() == DType::Bf16),
         (FIRST, first),
         (LAST, last),
     ];
@@ -342,9 +428,9 @@ pub(super) fn base(op: &Matmul, pipeline: &Arc<Pipeline>, part: &Part) -> Dispat
     let [batches, rows, cols, ks] = part.extents();
     // A distance that the dispatch does not go may pass 32 bits.
     let apart = |count: u64, words: u64| if count > 1 { words } else { 0 };
-    let ld = |matrix: &MatrixLayout, rows| apart(rows, matrix.dtype.words(matrix.ld as u64));
-    let stride = |matrix: &MatrixLayout| apart(batches, matrix.word(1, 0, 0));
-    Dispatch::new(pipeline)
+    let ld = |matrix: &MatrixLayout, rows| apart(rows, matrix.row_words());
+    let stride = |matrix: &MatrixLayout| apart(batches, matrix.batch_words());
+    let dispatch = Dispatch::new(pipeline)
         .set("m", rows)
         .set("n", cols)
         .set("k", ks)
@@ -362,8 +448,64 @@ pub(super) fn base(op: &Matmul, pipeline: &Arc<Pipeline>, part: &Part) -> Dispat
         )
         .set("index_row", n)
         .set("index_batch", apart(batches, m * n))
-        .set("stream", op.draw.stream)
+        .set("stream", op.draw.stream);
+    let names = [A_PARAMS, B_PARAMS];
+    let matrices = [(&op.a, rows), (&op.b, cols)];
+    let coded = matrices
+        .into_iter()
+        .zip(names)
+        .fold(dispatch, |dispatch, ((matrix, rows), names)| {
+            let words = matrix
+                .format()
+                .map(|format| coded::ElementWords::of(format.element()));
+            let block = match matrix.format() {
+                Some(format) if coded::tensor_scaled(format) => WHOLE_TENSOR,
+                Some(format) => format.block_size().unwrap_or(0),
+                None => 0,
+            };
+            let values = [
+                block,
+                words.map_or(0, |words| words.bits),
+                words.map_or(0, |words| words.fraction),
+                words.map_or(0, |words| words.bias),
+                words.map_or(0, |words| words.max_code),
+                words.map_or(0, |words| words.infinity),
+            ];
+            let dispatch = values
+                .into_iter()
+                .zip(names)
+                .fold(dispatch, |dispatch, (value, name)| dispatch.set(name, value));
+            let scales = matrix.scale_row_words();
+            dispatch
+                .set(names[6], apart(rows, scales))
+                .set(names[7], apart(batches, matrix.batch_rows() as u64 * scales))
+        });
+    coded.set("k_first", if op.is_coded() { part.ks.start } else { 0 })
 }
+
+/// The parameters of an operand of codes, in the order of `base`.
+const A_PARAMS: [&str; 8] = [
+    "a_block",
+    "a_bits",
+    "a_fraction",
+    "a_bias",
+    "a_max_code",
+    "a_infinity",
+    "a_scale_ld",
+    "a_scale_batch",
+];
+const B_PARAMS: [&str; 8] = [
+    "b_block",
+    "b_bits",
+    "b_fraction",
+    "b_bias",
+    "b_max_code",
+    "b_infinity",
+    "b_scale_ld",
+    "b_scale_batch",
+];
+/// `a_block` and `b_block` of codes of which the whole tensor shares a scale.
+const WHOLE_TENSOR: u32 = u32::MAX;
 
 /// Binds A and B.
 pub(super) fn operands(dispatch: Dispatch, op: &Matmul, part: &Part) -> Dispatch {
@@ -383,9 +525,29 @@ pub(super) fn operands(dispatch: Dispatch, op: &Matmul, part: &Part) -> Dispatch
     };
     let a = if op.a.transposed { [ks, rows] } else { [rows, ks] };
     let b = if op.b.transposed { [cols, ks] } else { [ks, cols] };
-    dispatch
+    let dispatch = dispatch
         .bind("a", read("a", &op.a, a[0], a[1]))
-        .bind("b", read("b", &op.b, b[0], b[1]))
+        .bind("b", read("b", &op.b, b[0], b[1]));
+    if !op.is_coded() {
+        return dispatch;
+    }
+    let scales = |name, matrix: &MatrixLayout, rows: &Range<u64>| match matrix.scaled() {
+        Some(_) if ks.is_empty() => Words::absent(),
+        None => Words::absent(),
+        Some(format) => {
+            let head = format.head_words() as u64;
+            if head > 0 {
+                return Words::of(name, 0..head);
+            }
+            let per_row = matrix.scale_row_words();
+            let first = (batches.start * matrix.batch_rows() as u64 + rows.start) * per_row;
+            let words = matrix.scales_words(len(batches), len(rows), 1);
+            Words::of(name, first..first + words)
+        }
+    };
+    dispatch
+        .bind("a_scales", scales(super::A[1], &op.a, rows))
+        .bind("b_scales", scales(super::B[1], &op.b, cols))
 }
 
 /// Binds the bias and C.

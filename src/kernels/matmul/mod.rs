@@ -21,18 +21,46 @@ pub use weights::Weights;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::format::Rounding;
 use crate::format::random::Draw;
+use crate::format::{Elements, Rounding};
 use crate::gpu::{Gpu, OperandSpec, StepValues};
 use crate::op::{
-    Args, Arithmetic, Contract, Op, Scalar, Table, Work, check_floats, check_limit, check_rounding,
+    Args, Arithmetic, Contract, NamedArgs, Op, Scalar, Table, Work, check_floats, check_limit, check_rounding,
 };
 use crate::tensor::DType;
 
 const OP: &str = "matmul";
+/// The names of A's codes and scales, and of B's.
+const A: [&str; 2] = ["a", "a_scales"];
+const B: [&str; 2] = ["b", "b_scales"];
 
-/// `C = round(relu(alpha op(A) op(B) + beta C + bias))` for each of `batch` products. Operands: `a`, `b`, `c`,
-/// and `bias` if there is one.
+/// The words of what a product reads; those that are not there are empty.
+#[derive(Clone, Copy, Debug)]
+struct Inputs<'a> {
+    a: &'a [u32],
+    a_scales: &'a [u32],
+    b: &'a [u32],
+    b_scales: &'a [u32],
+    bias: &'a [u32],
+}
+
+impl<'a> Inputs<'a> {
+    fn of(args: &mut NamedArgs<'a>) -> Self {
+        Self {
+            a: args.read(A[0]),
+            a_scales: args.read(A[1]),
+            b: args.read(B[0]),
+            b_scales: args.read(B[1]),
+            bias: args.read("bias"),
+        }
+    }
+}
+
+/// `C = round(relu(alpha op(A) op(B) + beta C + bias))` for each of `batch` products. Operands: `a`, `a_scales` if A is
+/// of codes that have scales, `b`, `b_scales` likewise, `c`, and `bias` if there is one.
+///
+/// A and B are plain (f32 or bf16 in any mixture, or f64 throughout) or codes of a [`Format`](crate::format::Format)
+/// whose stored rows lie along K: A as `[M, K]`, B as `[N, K]`, any format with any other, or with f32 or bf16.
 ///
 /// Bounded class; bit-equal where all inputs are small integers. The sum is f32 (f64 for f64), in any order.
 /// `alpha = 0` leaves A and B unread, `beta = 0` leaves C unread. Stochastic rounding draws for the output's
@@ -45,6 +73,7 @@ const OP: &str = "matmul";
 /// | `vec` | M or N at most 8, on other GPUs | the thick operand is read once; a group shares each sum |
 /// | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
 /// | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
+/// | `blocks` | both operands integers in blocks of one size, where asked for | sums of products inside a block are exact integers |
 /// | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
 /// | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |
 /// | `tiled64` | the rest | more groups from small matrices |
@@ -91,7 +120,7 @@ impl Matmul {
     #[must_use]
     pub fn new(m: usize, n: usize, k: usize) -> Self {
         let matrix = MatrixLayout {
-            dtype: DType::F32,
+            elements: Elements::Plain(DType::F32),
             ld: 0,
             batch_stride: 0,
             transposed: false,
@@ -118,16 +147,16 @@ impl Matmul {
     fn packed(mut self) -> Self {
         let (a, b, c) = (self.stored_a(), self.stored_b(), [self.m, self.n]);
         for (matrix, [rows, cols]) in [(&mut self.a, a), (&mut self.b, b), (&mut self.c, c)] {
-            matrix.ld = matrix.dtype.row_ld(cols);
+            matrix.ld = MatrixLayout::tensor_ld(matrix.elements, cols);
             matrix.batch_stride = rows.saturating_mul(matrix.ld);
         }
         self
     }
 
-    /// The element types of A, B and C; leading dimensions and strides become those of tensors.
+    /// The elements of A, B and C, plain or codes of a format; leading dimensions and strides become those of tensors.
     #[must_use]
-    pub fn types(mut self, a: DType, b: DType, c: DType) -> Self {
-        (self.a.dtype, self.b.dtype, self.c.dtype) = (a, b, c);
+    pub fn types(mut self, a: impl Into<Elements>, b: impl Into<Elements>, c: DType) -> Self {
+        (self.a.elements, self.b.elements, self.c.elements) = (a.into(), b.into(), c.into());
         self.packed()
     }
 
@@ -213,6 +242,11 @@ impl Matmul {
         }
     }
 
+    /// Whether an operand is of codes.
+    pub(crate) fn is_coded(&self) -> bool {
+        self.a.format().or(self.b.format()).is_some()
+    }
+
     /// Whether there is nothing to write.
     fn is_empty(&self) -> bool {
         self.m == 0 || self.n == 0 || self.batch == 0
@@ -230,7 +264,35 @@ impl Matmul {
 
     /// Whether the output is rounded stochastically.
     pub(crate) fn is_stochastic(&self) -> bool {
-        self.c.dtype == DType::Bf16 && self.rounding == Rounding::Stochastic
+        self.c.dtype() == DType::Bf16 && self.rounding == Rounding::Stochastic
+    }
+
+    /// f32 and bf16 in any mixture, codes beside them, or f64 throughout; C is plain.
+    fn check_types(&self) -> Result<()> {
+        let mut types = vec![("c", self.c.dtype())];
+        types.extend(self.bias.map(|dtype| ("bias", dtype)));
+        for (operand, matrix) in [("a", &self.a), ("b", &self.b)] {
+            match matrix.elements {
+                Elements::Plain(dtype) => types.push((operand, dtype)),
+                // Codes beside f64 are refused as f32 would be.
+                Elements::Coded(_) => types.push((operand, DType::F32)),
+            }
+        }
+        if let Elements::Coded(format) = self.c.elements {
+            return Err(Error::Unsupported {
+                op: OP,
+                what: format!("C in codes of {format} (encode it afterwards)"),
+                device: "any device",
+            });
+        }
+        check_floats(OP, &types)
+    }
+
+    /// The plain types of its operands.
+    fn plain(&self) -> Vec<(&'static str, DType)> {
+        let all = [("a", &self.a), ("b", &self.b), ("c", &self.c)];
+        let plain = |(name, matrix): (&'static str, &MatrixLayout)| Some((name, matrix.elements.dtype()?));
+        all.into_iter().filter_map(plain).collect()
     }
 
     /// The same operation with a step's seed and number.
@@ -252,8 +314,8 @@ impl Op for Matmul {
         }
         text += &format!("{}x{}x{}", self.m, self.n, self.k);
         let mark = |matrix: &MatrixLayout| if matrix.transposed { "^T" } else { "" };
-        text += &format!(" {}{}", self.a.dtype, mark(&self.a));
-        text += &format!(" {}{} -> {}", self.b.dtype, mark(&self.b), self.c.dtype);
+        text += &format!(" {}{}", self.a.elements, mark(&self.a));
+        text += &format!(" {}{} -> {}", self.b.elements, mark(&self.b), self.c.elements);
         if (self.alpha.get(), self.beta.get()) != (1.0, 0.0) {
             text += &format!(" alpha {} beta {}", self.alpha, self.beta);
         }
@@ -286,16 +348,22 @@ impl Op for Matmul {
         } else {
             batch
         };
+        let mut specs = Vec::new();
+        for (matrix, names, [rows, cols]) in [(&self.a, A, a), (&self.b, B, b)] {
+            specs.push(OperandSpec::read(names[0], matrix.words_read(read, rows, cols)));
+            if matrix.scaled().is_some() {
+                let words = match read {
+                    0 => 0,
+                    _ => matrix.scales_words(read, rows, cols),
+                };
+                specs.push(OperandSpec::read(names[1], words));
+            }
+        }
         let c = self.c.words(batch, m, n);
-        let mut specs = vec![
-            OperandSpec::read("a", self.a.words_read(read, a[0], a[1])),
-            OperandSpec::read("b", self.b.words_read(read, b[0], b[1])),
-            if self.reads_c() {
-                OperandSpec::update("c", c)
-            } else {
-                OperandSpec::write("c", c)
-            },
-        ];
+        specs.push(match self.reads_c() {
+            true => OperandSpec::update("c", c),
+            false => OperandSpec::write("c", c),
+        });
         if let Some(dtype) = self.bias {
             specs.push(OperandSpec::read(
                 "bias",
@@ -306,9 +374,7 @@ impl Op for Matmul {
     }
 
     fn check(&self) -> Result<()> {
-        let mut types = vec![("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)];
-        types.extend(self.bias.map(|dtype| ("bias", dtype)));
-        check_floats(OP, &types)?;
+        self.check_types()?;
         check_rounding(OP, self.rounding)?;
         for (what, value) in [
             ("M", self.m),
@@ -318,9 +384,11 @@ impl Op for Matmul {
         ] {
             check_limit(OP, what, value as u64, u64::from(u32::MAX) / 2)?;
         }
-        self.a.check("a", self.batch, self.stored_a())?;
-        self.b.check("b", self.batch, self.stored_b())?;
-        self.c.check("c", self.batch, [self.m, self.n])?;
+        self.a
+            .check("a", self.batch, self.stored_a(), !self.a.transposed)?;
+        self.b
+            .check("b", self.batch, self.stored_b(), self.b.transposed)?;
+        self.c.check("c", self.batch, [self.m, self.n], false)?;
         if self.c.transposed {
             let what = "a transposed C".to_string();
             return Err(Error::Unsupported {
@@ -362,7 +430,7 @@ impl Op for Matmul {
                 };
         }
         Work {
-            bf16: self.a.dtype == DType::Bf16 && self.b.dtype == DType::Bf16,
+            bf16: [self.a, self.b].iter().all(MatrixLayout::fits_bf16),
             flops: 2.0 * outputs * self.terms() as f64,
             int_ops: if self.is_stochastic() {
                 outputs * Work::rounding_ops(self.rounding, self.draw.generator)
@@ -384,38 +452,27 @@ impl Op for Matmul {
     fn family(&self) -> String {
         let mark = |matrix: &MatrixLayout| if matrix.transposed { "^T" } else { "" };
         let [m, n, k] = [self.m, self.n, self.k].map(crate::op::about);
-        let (a, b, c) = (self.a.dtype, self.b.dtype, self.c.dtype);
+        let (a, b, c) = (self.a.elements, self.b.elements, self.c.elements);
         let (ta, tb, batch) = (mark(&self.a), mark(&self.b), crate::op::about(self.batch));
         format!("{batch}x {m}x{n}x{k} {a}{ta} {b}{tb} -> {c}")
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
-        crate::op::no_f64_on_gpu(
-            OP,
-            &[("a", self.a.dtype), ("b", self.b.dtype), ("c", self.c.dtype)],
-        )
+        crate::op::no_f64_on_gpu(OP, &self.plain())
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
-        if self.bias.is_some() {
-            let [a, b, c, bias] = args.take(self)?;
-            cpu::matmul(cpu, &op, a.read(), b.read(), c.write()?, bias.read())
-        } else {
-            let [a, b, c] = args.take(self)?;
-            cpu::matmul(cpu, &op, a.read(), b.read(), c.write()?, &[])
-        }
+        let mut args = args.named(self)?;
+        let inputs = Inputs::of(&mut args);
+        cpu::matmul(cpu, &op, &inputs, None, args.write("c")?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let op = self.at(&args.step);
-        if self.bias.is_some() {
-            let [a, b, c, bias] = args.take(self)?;
-            reference::matmul(&op, a.read(), b.read(), c.write()?, bias.read());
-        } else {
-            let [a, b, c] = args.take(self)?;
-            reference::matmul(&op, a.read(), b.read(), c.write()?, &[]);
-        }
+        let mut args = args.named(self)?;
+        let inputs = Inputs::of(&mut args);
+        reference::matmul(&op, &inputs, args.write("c")?);
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-use super::Matmul;
-use crate::format::bf16;
+use super::{Inputs, Matmul, MatrixLayout};
+use crate::format::{Elements, UNIT_SCALE, bf16, scale_byte};
 use crate::tensor::{DType, View};
 
 /// `C = round(relu(alpha op(A) op(B) + beta C + bias))` in f64, k ascending, rounded once: to f32, and from
@@ -9,35 +9,37 @@ use crate::tensor::{DType, View};
     clippy::needless_range_loop,
     reason = "keeps the code comparable to the shader"
 )]
-pub(crate) fn matmul(op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32], bias: &[u32]) {
+pub(super) fn matmul(op: &Matmul, inputs: &Inputs<'_>, c: &mut [u32]) {
     if op.m == 0 || op.n == 0 {
         return;
     }
     let (alpha, beta) = (f64::from(op.alpha), f64::from(op.beta));
     let products = if alpha == 0.0 { 0 } else { op.k };
-    let (a_view, b_view) = (op.a.view(op.stored_a()), op.b.view(op.stored_b()));
     let c_view = op.c.view([op.m, op.n]);
     let mut sums = vec![0f64; op.n];
     for batch in 0..op.batch {
         // Nothing of an operand that is not read need be there.
-        let a = a.get(op.a.batch_word(batch)..).unwrap_or_default();
-        let b = b.get(op.b.batch_word(batch)..).unwrap_or_default();
-        let c = &mut c[op.c.batch_word(batch)..];
-        // op(B) of this batch, decoded once.
-        let mut right = vec![0f64; products * op.n];
-        for k in 0..products {
-            for j in 0..op.n {
-                let (row, col) = if op.b.transposed { (j, k) } else { (k, j) };
-                right[k * op.n + j] = b_view.load(b, row, col);
-            }
+        let [mut left, mut right] = [Vec::new(), Vec::new()];
+        if products > 0 {
+            left = values(&op.a, [inputs.a, inputs.a_scales], batch, op.stored_a());
+            right = values(&op.b, [inputs.b, inputs.b_scales], batch, op.stored_b());
         }
+        let c = &mut c[op.c.batch_word(batch)..];
         for i in 0..op.m {
             sums.fill(0.0);
             for k in 0..products {
-                let (row, col) = if op.a.transposed { (k, i) } else { (i, k) };
-                let left = a_view.load(a, row, col);
+                let left = left[if op.a.transposed {
+                    k * op.m + i
+                } else {
+                    i * op.k + k
+                }];
                 for j in 0..op.n {
-                    sums[j] += left * right[k * op.n + j];
+                    let right = right[if op.b.transposed {
+                        j * op.k + k
+                    } else {
+                        k * op.n + j
+                    }];
+                    sums[j] += left * right;
                 }
             }
             for j in 0..op.n {
@@ -46,7 +48,7 @@ pub(crate) fn matmul(op: &Matmul, a: &[u32], b: &[u32], c: &mut [u32], bias: &[u
                     value += beta * c_view.load(c, i, j);
                 }
                 if let Some(dtype) = op.bias {
-                    value += View::vector(dtype, op.n).load(bias, 0, j);
+                    value += View::vector(dtype, op.n).load(inputs.bias, 0, j);
                 }
                 if op.relu && value < 0.0 {
                     value = 0.0;
@@ -73,4 +75,39 @@ fn store(op: &Matmul, view: &View, c: &mut [u32], [row, col]: [usize; 2], value:
         }
         DType::F32 | DType::U32 | DType::U16 => view.store_bits(c, row, col, bits),
     }
+}
+
+/// One batch of a stored matrix, row by row: plain values, or what codes stand for.
+fn values(
+    matrix: &MatrixLayout,
+    [words, scales]: [&[u32]; 2],
+    batch: usize,
+    [rows, cols]: [usize; 2],
+) -> Vec<f64> {
+    let words = &words[matrix.batch_word(batch)..];
+    let mut all = Vec::with_capacity(rows * cols);
+    match matrix.elements {
+        Elements::Plain(_) => {
+            let view = matrix.view([rows, cols]);
+            all.extend((0..rows * cols).map(|at| view.load(words, at / cols, at % cols)));
+        }
+        Elements::Coded(format) => {
+            let (head, scales) = scales.split_at(format.head_words());
+            let tensor = head.first().map_or(UNIT_SCALE, |&bits| scale_byte(bits));
+            let per_row = format.scale_words_per_row(cols);
+            let first = batch * matrix.batch_rows();
+            let mut decoded = vec![0; cols];
+            for row in 0..rows {
+                let codes = &words[row * matrix.row_words() as usize..];
+                format.decode_row(
+                    codes,
+                    &scales[(first + row) * per_row..][..per_row],
+                    tensor,
+                    &mut decoded,
+                );
+                all.extend(decoded.iter().map(|&bits| f64::from(f32::from_bits(bits))));
+            }
+        }
+    }
+    all
 }

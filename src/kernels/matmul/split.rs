@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::cut::{cut, ranges, within};
 use super::form::{EMIT, Form};
-use super::gpu::{self, Access, FIRST, Part, REDUCE};
+use super::gpu::{self, Access, FIRST, Part, REDUCE, Source};
 use super::{Matmul, OP};
 use crate::error::Result;
 use crate::format::random::Generator;
@@ -24,7 +24,7 @@ const REDUCTION_TILE: [u64; 2] = [8, 64];
 pub(super) fn reduction(draws: Option<Generator>) -> Permutation {
     let access = Access {
         vec4: false,
-        bf16: [false; 2],
+        sources: [Source::F32; 2],
         transposed: [false; 2],
         draws,
     };

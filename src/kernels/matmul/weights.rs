@@ -3,11 +3,11 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::device::product;
-use super::{Matmul, MatmulOptions};
+use super::device::{product, slots};
+use super::{Inputs, Matmul, MatmulOptions};
 use crate::cpu::{Cpu, PackedB};
 use crate::device::storage::Storage;
-use crate::device::{Device, Kind, Slot, Tensor};
+use crate::device::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{OperandSpec, StepValues};
 use crate::op::{Args, Contract, Op, Work};
@@ -92,7 +92,7 @@ impl Device {
         };
         let packed = match (cpu, matrix.parts.first().map(|part| &**part)) {
             (Kind::Cpu(cpu), Some(Storage::Host(words))) if dtype != DType::F64 && left != DType::F64 => {
-                Some(Arc::new(super::cpu::pack_b(cpu, &op, words.words())?))
+                Some(Arc::new(super::cpu::pack_b(cpu, &op, words.words(), &[])?))
             }
             _ => None,
         };
@@ -128,9 +128,8 @@ impl Device {
         };
         let b = &weights.tensor;
         let (matmul, shape) = product(a, b, bias, &options, options.output.unwrap_or(DType::F32))?;
-        let mut c = self.zeros(Layout::dense(matmul.c.dtype, &shape))?;
-        let mut slots: Vec<Slot<'_>> = vec![a.into(), b.into(), (&mut c).into()];
-        slots.extend(bias.map(Slot::from));
+        let mut c = self.zeros(Layout::dense(matmul.c.dtype(), &shape))?;
+        let mut slots = slots(a, b, bias, &mut c);
         let packed = packed.clone();
         self.run(&Kept { matmul, packed }, &mut slots)?;
         Ok(c)
@@ -191,14 +190,9 @@ impl Op for Kept {
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let op = self.matmul.at(&args.step);
-        if op.bias.is_some() {
-            let [a, b, c, bias] = args.take(self)?;
-            let b = (b.read(), &*self.packed);
-            super::cpu::matmul_packed(cpu, &op, a.read(), b, c.write()?, bias.read())
-        } else {
-            let [a, b, c] = args.take(self)?;
-            super::cpu::matmul_packed(cpu, &op, a.read(), (b.read(), &*self.packed), c.write()?, &[])
-        }
+        let mut args = args.named(self)?;
+        let inputs = Inputs::of(&mut args);
+        super::cpu::matmul(cpu, &op, &inputs, Some(&self.packed), args.write("c")?)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {

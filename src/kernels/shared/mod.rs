@@ -2,5 +2,9 @@
 
 pub(crate) mod coded;
 pub(crate) mod coded_cases;
+#[cfg(feature = "quant")]
+pub(crate) mod codes;
+#[cfg(feature = "quant")]
+pub(crate) mod codes_cases;
 pub(crate) mod csr;
 pub(crate) mod csr_cases;
