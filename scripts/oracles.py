@@ -363,7 +363,7 @@ def mx_formats() -> list[RowFormat]:
         ("mxfp8-e4m3", E4M3, gf.format_info_mxfp8_e4m3),
         ("mxfp8-e5m2", E5M2, gf.format_info_mxfp8_e5m2),
         ("mxfp6-e3m2", E3M2, gf.format_info_mxfp6_e3m2),
-        ("mxfp6-e2m3", E2M3, gf.format_info_mxfp6_e2m3),
+        ("fp6-e2m3-32", E2M3, gf.format_info_mxfp6_e2m3),
         ("mxfp4", E2M1, gf.format_info_mxfp4_e2m1),
         ("mxint8", INT8, gf.format_info_mxint8),
     ]
