@@ -227,6 +227,7 @@ fn every_boundary_encodes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn rows_follow_one_another_and_share_the_tensor_scale() {
     let mut next = words(78);
     let (rows, cols) = (3, 41);

@@ -71,6 +71,7 @@ fn decode_all(name: &str, bits: u32, scale: Option<u32>) -> Vec<u32> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn golden_codes_decode() {
     let fnv1a = |words: &[u32]| {
         let bytes = words.iter().flat_map(|word| word.to_le_bytes());
@@ -110,6 +111,7 @@ fn golden_codes_decode() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn golden_values_encode() {
     let mut cases = 0;
     for section in sections(ENCODE) {
@@ -206,16 +208,19 @@ fn hold_rows(file: &[u8]) -> usize {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn golden_mx_rows() {
     assert_eq!(hold_rows(MX), 6 * 62);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn golden_bfp_rows() {
     assert_eq!(hold_rows(BFP), 338);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work for Miri")]
 fn golden_tensors() {
     assert_eq!(hold_rows(TENSOR), 5 * 21);
 }
