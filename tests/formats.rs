@@ -8,6 +8,12 @@ use fewbit::format::random::Draw;
 mod bf16;
 #[path = "formats/block.rs"]
 mod block;
+#[path = "formats/every.rs"]
+mod every;
+#[path = "formats/exact.rs"]
+mod exact;
+#[path = "formats/golden.rs"]
+mod golden;
 #[path = "formats/random.rs"]
 mod random;
 #[path = "formats/shaders.rs"]
@@ -16,6 +22,8 @@ mod shaders;
 mod small;
 #[path = "formats/table.rs"]
 mod table;
+#[path = "formats/through.rs"]
+mod through;
 
 const ROUNDINGS: [Rounding; 3] = [Rounding::Nearest, Rounding::Stochastic, Rounding::TowardZero];
 

@@ -29,9 +29,8 @@ fn scale_byte_for(max_abs_bits: u32, rule: u32, exponent: u32, significand: u32)
     let field = (max_abs_bits >> 23u) & 0xffu;
     let mantissa = max_abs_bits & 0x007fffffu;
     let m = select(mantissa | 0x00800000u, mantissa << 1u, field == 0u);
-    let more = field + select(0u, 1u, rule == SCALE_UP && m > significand);
-    let byte = min(more - min(more, exponent), 254u);
-    return select(byte, NAN_SCALE, field == 255u);
+    let more = min(field + select(0u, 1u, rule == SCALE_UP && m > significand), 254u);
+    return select(more - min(more, exponent), NAN_SCALE, field == 255u);
 }
 
 // The code of f32 bits u under a scale, by any rounding (ROUND_*), r in 0..65535; 0 under NAN_SCALE.

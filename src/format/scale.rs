@@ -50,7 +50,8 @@ pub enum ScaleRule {
     /// floor(log2(largest magnitude)) - floor(log2(largest value of the element)), as OCP MX v1.0 has it: magnitudes
     /// above the largest value times the scale saturate.
     Floor,
-    /// The least power of two under which nothing saturates.
+    /// The least power of two under which nothing saturates, but none under which the largest value of the element is
+    /// past f32's range: there, magnitudes above that value saturate.
     Up,
 }
 
@@ -71,7 +72,7 @@ impl ScaleRule {
     /// two); a subnormal's or zero's is at most 0, and stays there, for the largest values' exponents are not negative.
     /// Inf and NaN have field 255, and as the largest patterns they win any maximum of bits. The rule `Up` adds one
     /// where the significand is past that of the largest value; of a subnormal, whose scale is 2^-127 at least, only
-    /// where its exponent is -127 and the element's is 0.
+    /// where its exponent is -127 and the element's is 0. It adds none to field 254, or codes would decode to Inf.
     #[inline]
     #[must_use]
     pub(super) const fn byte(self, max_abs_bits: u32, largest: (u32, u32)) -> u8 {
@@ -90,8 +91,8 @@ impl ScaleRule {
             Self::Floor => 0,
             Self::Up => (significand > largest) as u32,
         };
-        let byte = (field + more).saturating_sub(exponent);
-        if byte > 254 { 254 } else { byte as u8 }
+        let above = if field + more > 254 { 254 } else { field + more };
+        above.saturating_sub(exponent) as u8
     }
 }
 

@@ -3,6 +3,7 @@ use crate::format::random::{Draw, Generator, stream};
 use crate::format::{Format, NAMED, Rounding};
 use crate::kernels::shared::coded_cases::formats;
 use crate::kernels::shared::codes_cases::{bfp, boundaries, stored, values};
+use crate::op::data::Source;
 use crate::op::{BenchCase, Case, Effort};
 use crate::tensor::DType::{self, Bf16, F32};
 
@@ -62,6 +63,11 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             }
         }
     }
+    // Largest magnitudes at the end of f32, past which no scale may lift the element's largest value.
+    for format in formats().into_iter().filter(|format| format.has_scales()) {
+        let op = op(format, F32, 2, 65, Rounding::Nearest, DRAW);
+        cases.push(filled(quick, op, last_binades));
+    }
     cases
 }
 
@@ -116,6 +122,15 @@ fn case(effort: Effort, op: Encode) -> Case {
 
 fn on_boundaries(effort: Effort, op: Encode) -> Case {
     filled(effort, op, |count| boundaries(count, 5))
+}
+
+/// f32 bits from the last eight binades to the largest.
+fn last_binades(count: usize) -> Vec<u32> {
+    let mut source = Source::new(6);
+    let mut bits = || (0x7b80_0000 + source.below(0x0400_0000)) | (source.below(2) << 31);
+    (0..count)
+        .map(|i| if i % 50 == 0 { 0x7f7f_ffff } else { bits() })
+        .collect()
 }
 
 /// Ordinary values.
