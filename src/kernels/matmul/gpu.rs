@@ -507,7 +507,12 @@ const B_PARAMS: [&str; 8] = [
 /// `a_block` and `b_block` of codes of which the whole tensor shares a scale.
 const WHOLE_TENSOR: u32 = u32::MAX;
 
-/// Binds A and B.
+/// Of a kernel that reads no codes.
+pub(super) fn without_scales(dispatch: Dispatch) -> Dispatch {
+    dispatch.set("a_scales_offset", 0u32).set("b_scales_offset", 0u32)
+}
+
+/// Binds A and B, and the scales of codes.
 pub(super) fn operands(dispatch: Dispatch, op: &Matmul, part: &Part) -> Dispatch {
     let Part {
         batches,
@@ -529,7 +534,7 @@ pub(super) fn operands(dispatch: Dispatch, op: &Matmul, part: &Part) -> Dispatch
         .bind("a", read("a", &op.a, a[0], a[1]))
         .bind("b", read("b", &op.b, b[0], b[1]));
     if !op.is_coded() {
-        return dispatch;
+        return without_scales(dispatch);
     }
     let scales = |name, matrix: &MatrixLayout, rows: &Range<u64>| match matrix.scaled() {
         Some(_) if ks.is_empty() => Words::absent(),

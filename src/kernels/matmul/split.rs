@@ -170,7 +170,8 @@ fn reduce(op: &Matmul, gpu: &Gpu, part: &Part, parts: u64) -> Result<Dispatch> {
     let [batches, rows, cols, ks] = part.extents();
     let outputs = batches * rows * cols;
     let [tall, wide] = REDUCTION_TILE;
-    let dispatch = gpu::results(gpu::base(op, &pipeline, part), op, part)
+    let base = gpu::without_scales(gpu::base(op, &pipeline, part));
+    let dispatch = gpu::results(base, op, part)
         .set("flags", gpu::flags(op, true, true))
         .set("splits", parts)
         .set("split_k", ks)

@@ -61,7 +61,7 @@ pub(crate) fn boundaries(count: usize, seed: u64) -> Vec<u32> {
             };
             let bits = (fraction * binade).to_bits();
             let near = [bits, bits + 1, bits.saturating_sub(1)][source.below(3) as usize];
-            near | (source.below(2) as u32) << 31
+            near | source.below(2) << 31
         })
         .collect()
 }
