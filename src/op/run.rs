@@ -64,8 +64,8 @@ pub struct Ran {
     pub operands: Vec<HostBuffer>,
 }
 
-/// Plans an operation, uploads its operands `offset` words into buffers of their own, records it in submits under
-/// the cap on work, and reads every operand back.
+/// Plans an operation, uploads its operands `offset` words into buffers of their own, records it with the values of
+/// this step in submits under the cap on work, and reads every operand back.
 ///
 /// # Errors
 /// Whatever planning or running finds; device lost; out of memory.
@@ -75,8 +75,9 @@ pub async fn on_gpu(
     request: &PlanRequest,
     operands: &[HostBuffer],
     offset: usize,
+    step: &StepValues,
 ) -> Result<Ran> {
-    let (variant, backs) = submit(gpu, op, request, operands, offset)?;
+    let (variant, backs) = submit(gpu, op, request, operands, offset, step)?;
     let mut operands = Vec::with_capacity(backs.len());
     for back in backs {
         operands.push(back.read().await?);
@@ -84,7 +85,8 @@ pub async fn on_gpu(
     Ok(Ran { variant, operands })
 }
 
-/// [`on_gpu`] for threads that may block; polls on borrowed devices too.
+/// [`on_gpu`] with the step values that the operation was made with, for threads that may block; polls on borrowed
+/// devices too.
 ///
 /// # Errors
 /// See [`on_gpu`]; [`Error::Unsupported`](crate::Error::Unsupported) in a browser.
@@ -95,7 +97,7 @@ pub fn on_gpu_blocking(
     operands: &[HostBuffer],
     offset: usize,
 ) -> Result<Ran> {
-    let (variant, backs) = submit(gpu, op, request, operands, offset)?;
+    let (variant, backs) = submit(gpu, op, request, operands, offset, &op.step_values())?;
     let operands = backs.into_iter().map(read).collect::<Result<_>>()?;
     Ok(Ran { variant, operands })
 }
@@ -106,6 +108,7 @@ fn submit(
     request: &PlanRequest,
     operands: &[HostBuffer],
     offset: usize,
+    step: &StepValues,
 ) -> Result<(&'static str, Vec<ReadBack>)> {
     let plan = op.plan(gpu, request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
@@ -123,7 +126,7 @@ fn submit(
         .map(|(buffer, words)| Operand::new(buffer, offset as u64 * 4, words.len() as u64 * 4))
         .collect();
     let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
-    let step = StepBuffer::new(gpu, plan.scalars(), &op.step_values())?;
+    let step = StepBuffer::new(gpu, plan.scalars(), step)?;
     let bound = plan.bind_with(&lent, Some(Operand::whole(&scratch)), Some(&step))?;
     let mut encoder = gpu.encoder("run");
     let mut work = 0u64;
