@@ -221,5 +221,7 @@ async fn on_gpu(
         },
     };
     let request = PlanRequest { variant, offsets };
-    Ok(run::on_gpu(gpu, op, &request, before, 0, step).await?.operands)
+    Ok(run::on_gpu_step(gpu, op, &request, before, 0, step)
+        .await?
+        .operands)
 }

@@ -64,12 +64,23 @@ pub struct Ran {
     pub operands: Vec<HostBuffer>,
 }
 
-/// Plans an operation, uploads its operands `offset` words into buffers of their own, records it with the values of
-/// this step in submits under the cap on work, and reads every operand back.
+/// Plans an operation, uploads its operands `offset` words into buffers of their own, records it in submits under
+/// the cap on work, and reads every operand back.
 ///
 /// # Errors
 /// Whatever planning or running finds; device lost; out of memory.
 pub async fn on_gpu(
+    gpu: &Gpu,
+    op: &dyn Op,
+    request: &PlanRequest,
+    operands: &[HostBuffer],
+    offset: usize,
+) -> Result<Ran> {
+    on_gpu_step(gpu, op, request, operands, offset, &op.step_values()).await
+}
+
+/// [`on_gpu`] with the values of this step.
+pub(crate) async fn on_gpu_step(
     gpu: &Gpu,
     op: &dyn Op,
     request: &PlanRequest,
@@ -85,8 +96,7 @@ pub async fn on_gpu(
     Ok(Ran { variant, operands })
 }
 
-/// [`on_gpu`] with the step values that the operation was made with, for threads that may block; polls on borrowed
-/// devices too.
+/// [`on_gpu`] for threads that may block; polls on borrowed devices too.
 ///
 /// # Errors
 /// See [`on_gpu`]; [`Error::Unsupported`](crate::Error::Unsupported) in a browser.

@@ -1,6 +1,8 @@
 //! Buffers that make no tensor, and devices that lend none.
 
-use fewbit::gpu::Operand;
+use fewbit::device::Program;
+use fewbit::gpu::{Operand, StepValues};
+use fewbit::kernels::Copy;
 use fewbit::tensor::{DType, Layout};
 use fewbit::{Device, Error, wgpu};
 
@@ -146,6 +148,9 @@ pub(crate) fn a_lost_device_lends_and_borrows_nothing() {
     let piece = [Operand::whole(&buffer)];
     let mut tensor = device.from_buffers(layout(4), &piece).expect("a tensor");
     let own = device.zeros(layout(4)).expect("zeros");
+    let mut program = Program::new(device);
+    let ids = [0, 1].map(|_| program.zeros(layout(4)).expect("a tensor"));
+    program.call(Copy::new(4), &ids).expect("a call");
     caller.gpu.notify_lost("the cable was pulled");
     for refused in [
         device.from_buffers(layout(4), &piece).map(|_| ()),
@@ -156,6 +161,16 @@ pub(crate) fn a_lost_device_lends_and_borrows_nothing() {
         tensor.write_codes(&[&[1u32; 4]]),
         copy(device, &own, &mut tensor),
         own.as_buffer(0).map(|_| ()),
+        own.read_codes_blocking::<u32>(0).map(|_| ()),
+        device.from_codes(layout(4), &[&[1u32; 4]]).map(|_| ()),
+        program.run(&StepValues::default()),
+        program.zeros(layout(4)).map(|_| ()),
+        program.call(Copy::new(4), &ids).map(|_| ()),
+        program.write_codes(ids[0], &[&[1u32; 4]]),
+        program
+            .tensor(ids[1])
+            .and_then(|tensor| tensor.read_blocking())
+            .map(|_| ()),
     ] {
         assert!(matches!(refused, Err(Error::DeviceLost { .. })), "{refused:?}");
     }
