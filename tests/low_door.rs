@@ -78,7 +78,6 @@ fn main() {
 }
 
 const MEET: &[(&str, fn())] = &[
-    #[cfg(feature = "sparse")]
     (
         "a_buffer_that_ends_inside_a_vector_is_refused_or_read_word_for_word",
         meet::a_buffer_that_ends_inside_a_vector_is_refused_or_read_word_for_word,

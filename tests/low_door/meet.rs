@@ -2,9 +2,7 @@
 
 use fewbit::device::{Program, Slot};
 use fewbit::gpu::{Gpu, Offsets, Operand, PlanRequest, ReadBack, StepValues};
-#[cfg(feature = "sparse")]
-use fewbit::kernels::Spmm;
-use fewbit::kernels::{Convert, Copy, MatmulOptions};
+use fewbit::kernels::{Convert, Copy, MatmulOptions, Spmm};
 use fewbit::op::{Effort, Op as _};
 use fewbit::tensor::{DType, Layout};
 use fewbit::{Device, Error, Tensor, wgpu};
@@ -117,7 +115,6 @@ pub(crate) fn a_tensor_lies_in_a_callers_buffer_at_any_offset() {
 }
 
 /// A buffer that ends inside the last vector of four words: kernels that load vectors would lose what is in it.
-#[cfg(feature = "sparse")]
 pub(crate) fn a_buffer_that_ends_inside_a_vector_is_refused_or_read_word_for_word() {
     let caller = Caller::new();
     // Two rows of 5 that lie 8 apart: B spans 13 words, and the last vector of four has one of them.

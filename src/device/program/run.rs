@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Call, Program, Ready, Span};
+#[cfg(not(target_arch = "wasm32"))]
+use super::Span;
+use super::{Call, Program, Ready};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::device::checked::check_against;
 use crate::device::memory::Memory;
