@@ -236,6 +236,9 @@ pub enum Error {
     /// A number format's parameters are outside what the format defines.
     #[error("{0}")]
     Format(#[from] crate::format::FormatError),
+    /// A name that no format has.
+    #[error(transparent)]
+    FormatName(#[from] crate::format::ParseFormatError),
     /// A CPU instruction-set level that this machine does not have.
     #[error("{0}")]
     Cpu(#[source] CpuError),

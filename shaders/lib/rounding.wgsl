@@ -22,9 +22,10 @@ fn shift_round_nearest(m: u32, sh: u32) -> u32 {
     return (m + (1u << (s - 1u)) - 1u + ((m >> s) & 1u)) >> s;
 }
 
-// m / 2^sh, up with probability the dropped fraction (to 16 bits), r in 0..65535; m < 2^24, sh >= 16.
+// m / 2^sh, up with probability the dropped fraction (to 16 bits), r in 0..65535; m < 2^24, sh >= 9.
 fn shift_round_stochastic(m: u32, sh: u32, r: u32) -> u32 {
-    return ((m >> min(max(sh, 16u) - 16u, 31u)) + (r & 0xffffu)) >> 16u;
+    let t = (m << min(16u - min(sh, 16u), 7u)) >> min(max(sh, 16u) - 16u, 31u);
+    return (t + (r & 0xffffu)) >> 16u;
 }
 
 // m / 2^sh toward zero; m < 2^24.
@@ -32,7 +33,7 @@ fn shift_truncate(m: u32, sh: u32) -> u32 {
     return m >> min(sh, 31u);
 }
 
-// The one of the three that `rounding` names; sh >= 16.
+// The one of the three that `rounding` names; sh >= 9.
 fn shift_round(m: u32, sh: u32, rounding: u32, r: u32) -> u32 {
     if rounding == ROUND_NEAREST {
         return shift_round_nearest(m, sh);
@@ -41,4 +42,19 @@ fn shift_round(m: u32, sh: u32, rounding: u32, r: u32) -> u32 {
         return shift_round_stochastic(m, sh, r);
     }
     return shift_truncate(m, sh);
+}
+
+// The f32 bits of q * 2^(p - 150), q < 2^24, p >= 1, with this sign bit; infinite past f32's range.
+fn compose(sign: u32, q: u32, p: u32) -> u32 {
+    if q == 0u {
+        return sign;
+    }
+    let k = firstLeadingBit(q);
+    if p + k > 277u {
+        return sign | 0x7f800000u;
+    }
+    if p + k > 23u {
+        return sign | ((p + k - 23u) << 23u) | ((q << (23u - k)) & 0x007fffffu);
+    }
+    return sign | (q << min(p - 1u, 31u));
 }

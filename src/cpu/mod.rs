@@ -17,6 +17,7 @@
 //! nowhere else in this room.
 
 pub(crate) mod chunks;
+pub(crate) mod codes;
 pub mod dispatch;
 pub(crate) mod gemm;
 pub mod parallel;

@@ -33,10 +33,13 @@ macro_rules! codes {
 }
 codes!(u8 u16 u32 u64);
 
-/// A part as rows of codes: each row a stream of bits, the lowest first, that starts on a word.
+/// A part as rows of codes, after codes of a word each: each row a stream of bits, the lowest first, that starts on a
+/// word.
 #[derive(Clone, Copy, Debug)]
 struct Rows {
     name: &'static str,
+    /// Words before the first row: the scale of the tensor.
+    head: usize,
     rows: usize,
     /// Codes in a row.
     cols: usize,
@@ -50,6 +53,7 @@ struct Rows {
 fn rows_of(layout: &Layout) -> Vec<Rows> {
     let vector = |name, len: usize, dtype: crate::tensor::DType| Rows {
         name,
+        head: 0,
         rows: 1,
         cols: len,
         bits: dtype.bits(),
@@ -58,27 +62,34 @@ fn rows_of(layout: &Layout) -> Vec<Rows> {
     match layout {
         Layout::Dense { dtype, ld, .. } => vec![Rows {
             name: "values",
+            head: 0,
             rows: layout.rows(),
             cols: layout.cols(),
             bits: dtype.bits(),
             row_words: dtype.words(*ld as u64) as usize,
         }],
-        Layout::Bfp { format, rows, cols } => vec![
-            Rows {
+        Layout::Coded { format, rows, cols } => {
+            let codes = Rows {
                 name: "codes",
+                head: 0,
                 rows: *rows,
                 cols: *cols,
                 bits: format.bits(),
                 row_words: format.codes_words_per_row(*cols),
-            },
-            Rows {
-                name: "exponents",
-                rows: *rows,
+            };
+            let scales = Rows {
+                name: "scales",
+                head: format.head_words(),
                 cols: format.blocks_per_row(*cols),
                 bits: 8,
-                row_words: format.exponent_words_per_row(*cols),
-            },
-        ],
+                row_words: format.scale_words_per_row(*cols),
+                ..codes
+            };
+            match format.has_scales() {
+                true => vec![codes, scales],
+                false => vec![codes],
+            }
+        }
         Layout::Csr {
             rows,
             nnz,
@@ -96,7 +107,29 @@ fn rows_of(layout: &Layout) -> Vec<Rows> {
 impl Rows {
     fn len(&self) -> usize {
         // Layouts that pass their check count no more than `MAX_WORDS`.
-        self.rows * self.cols
+        self.head + self.rows * self.cols
+    }
+
+    /// Bits of the widest code.
+    fn widest(&self) -> u32 {
+        match self.head {
+            0 => self.bits,
+            _ => self.bits.max(32),
+        }
+    }
+
+    /// A code as it is stored, unless it has more bits.
+    fn fitting<C: Code>(&self, op: &'static str, code: C, bits: u32) -> Result<u64> {
+        let code = code.widen();
+        match bits < 64 && code >> bits != 0 {
+            false => Ok(code),
+            true => Err(Error::Value {
+                op,
+                what: self.name,
+                value: format!("{code:#x}"),
+                expected: "codes of as many bits as the layout's elements have",
+            }),
+        }
     }
 
     /// The words of a part with these codes; padding is zero.
@@ -105,28 +138,33 @@ impl Rows {
             return Err(Error::Shape {
                 op,
                 operand: self.name,
-                expected: format!("{} codes ({} rows of {})", self.len(), self.rows, self.cols),
+                expected: match self.head {
+                    0 => format!("{} codes ({} rows of {})", self.len(), self.rows, self.cols),
+                    head => format!(
+                        "{} codes ({head}, then {} rows of {})",
+                        self.len(),
+                        self.rows,
+                        self.cols
+                    ),
+                },
                 got: vec![codes.len()],
             });
         }
-        let mut words = HostBuffer::zeroed(self.rows as u64 * self.row_words as u64)?;
+        let mut words = HostBuffer::zeroed(self.head as u64 + self.rows as u64 * self.row_words as u64)?;
+        let (head, stored) = words.words_mut().split_at_mut(self.head);
+        let (scales, codes) = codes.split_at(self.head);
+        for (word, &scale) in head.iter_mut().zip(scales) {
+            *word = self.fitting(op, scale, 32)? as u32;
+        }
         if self.cols == 0 {
             return Ok(words);
         }
-        let stored = words.words_mut().chunks_exact_mut(self.row_words);
+        let stored = stored.chunks_exact_mut(self.row_words);
         for (row, codes) in stored.zip(codes.chunks_exact(self.cols)) {
             // `held` bits below bit 32 wait for their word to fill up.
             let (mut waiting, mut held, mut at) = (0u128, 0u32, 0usize);
             for &code in codes {
-                let code = code.widen();
-                if self.bits < 64 && code >> self.bits != 0 {
-                    return Err(Error::Value {
-                        op,
-                        what: self.name,
-                        value: format!("{code:#x}"),
-                        expected: "codes of as many bits as the layout's elements have",
-                    });
-                }
+                let code = self.fitting(op, code, self.bits)?;
                 waiting |= u128::from(code) << held;
                 held += self.bits;
                 while held >= 32 {
@@ -144,6 +182,8 @@ impl Rows {
     /// The codes in a part's words.
     fn unpack<C: Code>(&self, op: &'static str, words: &[u32]) -> Result<Vec<C>> {
         let mut codes = alloc::reserved(op, self.len())?;
+        let (head, words) = words.split_at(self.head);
+        codes.extend(head.iter().map(|&word| C::narrow(word.into())));
         if self.cols == 0 {
             return Ok(codes);
         }
@@ -187,8 +227,8 @@ pub(super) fn lent(parts: &[HostBuffer]) -> Vec<&[u32]> {
 
 impl Device {
     /// A tensor of any layout from the exact bits of its elements, one code each, in row-major order: f32 as their
-    /// bits, bf16 and other 16-bit elements as their codes, f64 as 64 bits; for block formats the codes, then the
-    /// exponents; for CSR the row pointers, the column indices, then the values. Padding and packing are done here;
+    /// bits, bf16 and other 16-bit elements as their codes, f64 as 64 bits; for few-bit formats the codes, then
+    /// the scales, the tensor's f32 first, the blocks' bytes after it; for CSR the row pointers, the column indices, then the values. Padding and packing are done here;
     /// NaN keep their payloads. `C` is any of `u8`, `u16`, `u32` and `u64` that holds the widest code.
     ///
     /// [`Tensor::read_codes`] is the way back.
@@ -227,11 +267,11 @@ impl Tensor {
             expected: rows.len(),
             got: part + 1,
         })?;
-        if C::BITS < rows.bits {
+        if C::BITS < rows.widest() {
             return Err(Error::Value {
                 op: OP,
                 what: "bits of a code",
-                value: format!("{} ({} has {})", C::BITS, rows.name, rows.bits),
+                value: format!("{} ({} has {})", C::BITS, rows.name, rows.widest()),
                 expected: "as many as the elements have, or more",
             });
         }

@@ -41,7 +41,7 @@ impl Tensor {
     pub fn dtype(&self) -> Option<DType> {
         match &self.layout {
             Layout::Dense { dtype, .. } => Some(*dtype),
-            Layout::Bfp { .. } | Layout::Csr { .. } => None,
+            Layout::Coded { .. } | Layout::Csr { .. } => None,
         }
     }
 

@@ -5,7 +5,9 @@
 //! for it with [`is_nan`]).
 
 use super::FormatError;
-use super::rounding::{Rounding, exponent, is_nan, shift_round_nearest, shift_truncate, significand};
+use super::rounding::{
+    Rounding, compose, exponent, is_nan, shift_round_nearest, shift_truncate, significand,
+};
 
 /// A fixed point format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +73,12 @@ impl Fixed {
         }
     }
 
-    /// The code of f32 bits `u`. Nearest is ties to even; stochastic moves away from zero with probability equal
-    /// to the fraction of a step (`r16` in 0..=65535); toward zero cuts the *magnitude*: see
-    /// [`Fixed::encode_floor`] for what an arithmetic shift does.
+    /// The code of f32 bits `u` over a scale of 2^(byte - 127), 127 for none. Nearest is ties to even; stochastic moves
+    /// away from zero with probability equal to the fraction of a step (`r16` in 0..=65535); toward zero cuts the
+    /// *magnitude*: see [`Fixed::encode_floor`] for what an arithmetic shift does.
     #[must_use]
-    pub fn encode(self, u: u32, rounding: Rounding, r16: u32) -> i32 {
-        let Some((m, sh)) = self.magnitude(u) else {
+    pub fn encode(self, u: u32, byte: u8, rounding: Rounding, r16: u32) -> i32 {
+        let Some((m, sh)) = self.magnitude(u, byte) else {
             return self.clamp_signed(u, u64::MAX >> 1);
         };
         let magnitude = match rounding {
@@ -84,15 +86,15 @@ impl Fixed {
             // 16 bits below the binary point, whichever way they have to be moved; then as in bf16.
             Rounding::Stochastic if sh < 16 => ((u64::from(m) << (16 - sh)) + u64::from(r16 & 0xffff)) >> 16,
             Rounding::Stochastic => u64::from(super::rounding::shift_round_stochastic(m, sh, r16)),
-            _ => u64::from(shift_truncate(m, sh)),
+            Rounding::Nearest | Rounding::TowardZero => u64::from(shift_truncate(m, sh)),
         };
         self.clamp_signed(u, magnitude)
     }
 
-    /// The code of f32 bits `u`, rounded toward minus infinity.
+    /// The code of f32 bits `u`, without a scale, rounded toward minus infinity.
     #[must_use]
     pub fn encode_floor(self, u: u32) -> i32 {
-        let Some((m, sh)) = self.magnitude(u) else {
+        let Some((m, sh)) = self.magnitude(u, 127) else {
             return self.clamp_signed(u, u64::MAX >> 1);
         };
         let cut = shift_truncate(m, sh);
@@ -101,20 +103,21 @@ impl Fixed {
     }
 
     /// (m, sh): abs(x) in steps is m / 2^sh. None where it is 2^31 steps or more, so saturates in any format.
-    fn magnitude(self, u: u32) -> Option<(u32, u32)> {
+    fn magnitude(self, u: u32, byte: u8) -> Option<(u32, u32)> {
         if is_nan(u) {
             return Some((0, 0));
         }
-        // abs(x) = m * 2^(e-150), a step is 2^-n; e + n <= 254 + 31.
-        let (m, up) = (significand(u), exponent(u) + self.fraction);
-        if up <= 150 {
-            return Some((m, 150 - up));
+        // abs(x) = m * 2^(e-150), a step is 2^(byte-127-n); e + n + 127 <= 254 + 31 + 127.
+        let (m, up) = (significand(u), exponent(u) + self.fraction + 127);
+        let down = 150 + u32::from(byte);
+        if up <= down {
+            return Some((m, down - up));
         }
-        // e > 1 here, hence m >= 2^23: 8 or more to the left is 2^31 or more.
-        if up - 150 < 8 {
-            Some((m << (up - 150), 0))
-        } else {
-            None
+        // Below 2^23 steps that many to the left is still an integer; 8 or more of a normal number is past 2^31.
+        match m.checked_shl(up - down) {
+            Some(shifted) if up - down < 8 => Some((shifted, 0)),
+            _ if m == 0 => Some((0, 0)),
+            _ => None,
         }
     }
 
@@ -129,5 +132,20 @@ impl Fixed {
     #[must_use]
     pub fn decode(self, code: i32) -> f64 {
         f64::from(code) / f64::from(1_u32 << self.fraction)
+    }
+
+    /// The f32 bits of a code of at most 24 bits over a scale of 2^(byte - 127): exact where f32 has the value, which
+    /// is everywhere for 6 fraction bits. See [`compose`]: a step is 2^(byte - 127 - n).
+    #[must_use]
+    pub const fn decode_bits(self, code: i32, byte: u8) -> u32 {
+        let sign = ((code < 0) as u32) << 31;
+        let p = (byte as u32 + 23).saturating_sub(self.fraction);
+        compose(sign, code.unsigned_abs(), if p == 0 { 1 } else { p })
+    }
+
+    /// Whether the smallest code is never made, so that every value's negative has a code too.
+    #[must_use]
+    pub const fn symmetric(self) -> bool {
+        self.symmetric
     }
 }

@@ -9,22 +9,30 @@
 //! - [`Rounding`] and [`rounding`]: the three roundings, and right shifts that round;
 //! - [`random`]: Threefry4x32-20 and Philox4x32-10, and which counter each rounding draws from;
 //! - [`bf16`]: f32 to bfloat16 and back, packing two to a word;
-//! - [`block`]: block floating point (BFP);
-//! - [`minifloat`]: FP8, FP6, FP4 and the E8M0 scale;
-//! - [`fixed`]: fixed point Qm.n and the MX INT8 element;
+//! - [`Format`]: formats of few-bit codes as data, an [`Element`] with a [`Scale`]; [`NAMED`], the table of them;
+//! - [`minifloat`], [`signed`], [`fixed`]: the elements, and the E8M0 scale;
+//! - [`Elements`]: plain numbers or codes, what an operand is made of;
 //! - [`table`]: what the formats can hold, for people to read.
 
 pub mod bf16;
-pub mod block;
+mod coded;
 mod dtype;
+mod element;
 pub mod fixed;
 pub mod minifloat;
+mod name;
 pub mod random;
 pub mod rounding;
+mod scale;
+pub mod signed;
 pub mod table;
 
+pub use coded::{Elements, Format, code_extract};
 pub use dtype::DType;
+pub use element::Element;
+pub use name::{NAMED, Named, ParseFormatError};
 pub use rounding::Rounding;
+pub use scale::{NAN_BITS, NAN_SCALE, Scale, ScaleRule, TensorScale, UNIT_SCALE, Zero, scale_byte};
 
 /// Packed data is viewed as bytes and half-words in place, which is only right where the low half of a word
 /// comes first in memory (as it does on every GPU).
@@ -37,17 +45,31 @@ compile_error!(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// A BFP block of a size that is not offered.
-    #[error("BFP block size {got} is not one of 8, 16, 32, 64, 128")]
+    /// Blocks of a size that is not offered.
+    #[error("block size {got} is not one of 8, 16, 32, 64, 128")]
     BlockSize {
         /// The size asked for.
         got: u32,
     },
-    /// A BFP code of a width that is not offered.
-    #[error("BFP code width {got} is not in 2..=8 bits (one of them the sign)")]
+    /// A code of sign and magnitude of a width that is not offered.
+    #[error("sign and magnitude of {got} bits is not in 2..=8 bits (one of them the sign)")]
     CodeBits {
         /// The width asked for, in bits.
         got: u32,
+    },
+    /// An element too wide for a code.
+    #[error("codes of {got} bits are more than 16")]
+    CodeWidth {
+        /// The width asked for, in bits.
+        got: u32,
+    },
+    /// A scale for elements that take none, or a second one.
+    #[error(
+        "elements of {bits} bits take a scale only up to 8 bits with a largest value of 1 or more, and only one"
+    )]
+    Unscalable {
+        /// The element's width.
+        bits: u32,
     },
     /// A fixed point format without a sign bit, or of fewer than 2 or more than 32 bits.
     #[error(

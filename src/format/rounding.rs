@@ -92,15 +92,17 @@ pub fn shift_round_nearest(m: u32, sh: u32) -> u32 {
 }
 
 /// `m / 2^sh` rounded up with probability equal to the dropped fraction cut to 16 bits, else down, for `r`
-/// uniform in 0..=65535; `m < 2^24`, `sh >= 16` of any size.
+/// uniform in 0..=65535; `m < 2^24`, `sh >= 9` of any size.
 ///
-/// With t = floor(m / 2^(sh-16)), the quotient followed by the first 16 dropped bits, (t + r) >> 16 carries
-/// into the quotient for exactly (t mod 2^16) of the 65536 values of r. Exact quotients have t mod 2^16 = 0
-/// and never move. From sh = 40 on t is 0, and so is the result; the clamp only keeps the shift below 32.
+/// With t = floor(m / 2^(sh-16)), the quotient followed by the first 16 dropped bits (zeros, where fewer are
+/// dropped), (t + r) >> 16 carries into the quotient for exactly (t mod 2^16) of the 65536 values of r. Exact
+/// quotients have t mod 2^16 = 0 and never move. From sh = 40 on t is 0, and so is the result; the clamp only
+/// keeps the shift below 32. At sh = 9 t is below 2^31, so that adding r never wraps.
 #[inline]
 #[must_use]
 pub fn shift_round_stochastic(m: u32, sh: u32, r: u32) -> u32 {
-    ((m >> sh.saturating_sub(16).min(31)) + (r & 0xffff)) >> 16
+    let t = (m << 16u32.saturating_sub(sh).min(7)) >> sh.saturating_sub(16).min(31);
+    (t + (r & 0xffff)) >> 16
 }
 
 /// `m / 2^sh` rounded toward zero; `m < 2^24`, `sh` of any size (31 already gives 0).
@@ -110,7 +112,7 @@ pub fn shift_truncate(m: u32, sh: u32) -> u32 {
     m >> sh.min(31)
 }
 
-/// The one of the three shifts above that `rounding` names; `sh >= 16`. Only stochastic rounding looks at `r`.
+/// The one of the three shifts above that `rounding` names; `sh >= 9`. Only stochastic rounding looks at `r`.
 #[inline]
 #[must_use]
 pub fn shift_round(m: u32, sh: u32, rounding: Rounding, r: u32) -> u32 {
@@ -136,4 +138,26 @@ pub fn f32_bits_odd(value: f64) -> u32 {
     // Away from zero by the cast: one step back (from Inf to the largest finite value).
     let cut = if back.abs() > value.abs() { bits - 1 } else { bits };
     cut | 1
+}
+
+/// The f32 bits of `q * 2^(p - 150)`, `q < 2^24`, `p >= 1`, with this sign bit: exact where f32 has it, subnormals
+/// included; infinite past f32's range.
+///
+/// With k = floor(log2 q), the exponent field is p + k - 23, and the mantissa is q moved up until its leading bit is
+/// bit 23, then hidden. Where that field would be below 1 the value is a subnormal, in units of 2^-149: q << (p - 1),
+/// below 2^23 because p + k <= 23.
+#[inline]
+#[must_use]
+pub const fn compose(sign: u32, q: u32, p: u32) -> u32 {
+    if q == 0 {
+        return sign;
+    }
+    let k = 31 - q.leading_zeros();
+    if p + k > 277 {
+        sign | 0x7f80_0000
+    } else if p + k > 23 {
+        sign | (p + k - 23) << 23 | ((q << (23 - k)) & 0x007f_ffff)
+    } else {
+        sign | q << (p - 1)
+    }
 }

@@ -1,13 +1,15 @@
 //! Every kernel, a folder each: the operation as a value (`mod.rs`), its specification (`reference.rs`), the CPU
 //! device's kernel (`cpu.rs`), its cases (`cases.rs`), and its methods of [`Device`](crate::Device).
 
-#[cfg(feature = "quant")]
-pub(crate) mod bfp;
 pub(crate) mod ceiling;
 #[cfg(feature = "nn")]
 pub(crate) mod column_sums;
 pub(crate) mod convert;
 pub(crate) mod copy;
+#[cfg(feature = "quant")]
+pub(crate) mod decode;
+#[cfg(feature = "quant")]
+pub(crate) mod encode;
 pub(crate) mod fmac;
 pub(crate) mod matmul;
 #[cfg(feature = "nn")]
@@ -22,13 +24,15 @@ pub(crate) mod spmm;
 #[cfg(feature = "sparse")]
 pub(crate) mod spmv;
 
-#[cfg(feature = "quant")]
-pub use bfp::{BfpDecode, BfpEncode, BfpMatmul};
 pub use ceiling::{Ceiling, CeilingKind};
 #[cfg(feature = "nn")]
 pub use column_sums::ColumnSums;
 pub use convert::{Convert, ConvertOptions};
 pub use copy::Copy;
+#[cfg(feature = "quant")]
+pub use decode::Decode;
+#[cfg(feature = "quant")]
+pub use encode::Encode;
 #[cfg(not(target_arch = "wasm32"))]
 pub use fmac::probe_float_fmac_blocking;
 pub use fmac::{
@@ -96,27 +100,19 @@ pub static ALL: &[Entry] = &[
     },
     #[cfg(feature = "quant")]
     Entry {
-        name: "bfp_encode",
-        table: &bfp::encode::gpu::VARIANTS,
-        cases: bfp::cases::cases,
-        bench: bfp::cases::bench,
-        awkward: bfp::cases::awkward,
+        name: "encode",
+        table: &encode::gpu::VARIANTS,
+        cases: encode::cases::cases,
+        bench: encode::cases::bench,
+        awkward: encode::cases::awkward,
     },
     #[cfg(feature = "quant")]
     Entry {
-        name: "bfp_decode",
-        table: &bfp::decode::gpu::VARIANTS,
-        cases: bfp::cases::cases,
-        bench: bfp::cases::bench,
-        awkward: bfp::cases::awkward,
-    },
-    #[cfg(feature = "quant")]
-    Entry {
-        name: "bfp_matmul",
-        table: &bfp::product::gpu::VARIANTS,
-        cases: bfp::cases::cases,
-        bench: bfp::cases::bench,
-        awkward: bfp::cases::awkward,
+        name: "decode",
+        table: &decode::gpu::VARIANTS,
+        cases: decode::cases::cases,
+        bench: decode::cases::bench,
+        awkward: decode::cases::awkward,
     },
     #[cfg(feature = "sparse")]
     Entry {

@@ -1,16 +1,16 @@
 use super::DType;
 use crate::error::{Error, Result};
-use crate::format::block::BfpFormat;
+use crate::format::Format;
 
 /// The most words that one part of a tensor may span, and the most elements that its extents may count (an extent of
 /// 0 counted as 1, so that no loop over the other extents runs for ever): four TiB, past any device's memory and far
 /// from where sums of sizes in bytes could wrap.
 pub const MAX_WORDS: u64 = 1 << 40;
 
-/// One contiguous piece of memory of a tensor: dense tensors have one, block and sparse ones several.
+/// One contiguous piece of memory of a tensor: dense tensors have one, coded and sparse ones several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The field's name for it: `values`, `codes`, `exponents`, `row_ptr`, `col_idx`.
+    /// The field's name for it: `values`, `codes`, `scales`, `row_ptr`, `col_idx`.
     pub name: &'static str,
     /// Its length in `u32` words.
     pub words: u64,
@@ -29,10 +29,10 @@ pub enum Layout {
         /// Elements from one row to the next, at least the last extent; even for 16-bit elements.
         ld: usize,
     },
-    /// Block floating point along the columns: parts `codes` and `exponents`.
-    Bfp {
-        /// Block size and bits per element.
-        format: BfpFormat,
+    /// Few-bit codes, blocks of scales along the columns: parts `codes`, and `scales` where the format has any.
+    Coded {
+        /// Elements and scales.
+        format: Format,
         /// Rows.
         rows: usize,
         /// Columns (the reduction axis).
@@ -111,7 +111,7 @@ impl Layout {
                     });
                 }
             }
-            Self::Bfp { .. } => limit("elements", elements)?,
+            Self::Coded { .. } => limit("elements", elements)?,
             // The elements of a sparse matrix are those it stores.
             Self::Csr { index, values, .. } => {
                 for (operand, got, types, expected) in [
@@ -134,12 +134,12 @@ impl Layout {
             .try_for_each(|part| limit("words of a part", part.words))
     }
 
-    /// The extents: for block and sparse layouts `[rows, cols]`.
+    /// The extents: for coded and sparse layouts `[rows, cols]`.
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
         match self {
             Self::Dense { shape, .. } => shape.clone(),
-            Self::Bfp { rows, cols, .. } | Self::Csr { rows, cols, .. } => vec![*rows, *cols],
+            Self::Coded { rows, cols, .. } | Self::Csr { rows, cols, .. } => vec![*rows, *cols],
         }
     }
 
@@ -149,7 +149,7 @@ impl Layout {
     pub fn rows(&self) -> usize {
         match self {
             Self::Dense { shape, .. } => shape.split_last().map_or(1, |(_, rest)| product(rest)),
-            Self::Bfp { rows, .. } | Self::Csr { rows, .. } => *rows,
+            Self::Coded { rows, .. } | Self::Csr { rows, .. } => *rows,
         }
     }
 
@@ -158,7 +158,7 @@ impl Layout {
     pub fn cols(&self) -> usize {
         match self {
             Self::Dense { shape, .. } => shape.last().copied().unwrap_or(1),
-            Self::Bfp { cols, .. } | Self::Csr { cols, .. } => *cols,
+            Self::Coded { cols, .. } | Self::Csr { cols, .. } => *cols,
         }
     }
 
@@ -172,16 +172,19 @@ impl Layout {
                     words: (self.rows() as u64).saturating_mul(dtype.words(*ld as u64)),
                 }]
             }
-            Self::Bfp { format, rows, cols } => vec![
-                Part {
+            Self::Coded { format, rows, cols } => {
+                let mut parts = vec![Part {
                     name: "codes",
                     words: (*rows as u64).saturating_mul(format.codes_words_per_row(*cols) as u64),
-                },
-                Part {
-                    name: "exponents",
-                    words: (*rows as u64).saturating_mul(format.exponent_words_per_row(*cols) as u64),
-                },
-            ],
+                }];
+                if format.has_scales() {
+                    parts.push(Part {
+                        name: "scales",
+                        words: format.scales_words(*rows, *cols) as u64,
+                    });
+                }
+                parts
+            }
             Self::Csr {
                 rows,
                 nnz,

@@ -8,7 +8,7 @@ fn shader_libraries_are_valid() {
             include_str!(concat!("../../shaders/lib/", $name, ".wgsl"))
         };
     }
-    let common = [lib!("bf16"), lib!("rounding"), lib!("random"), lib!("block")].concat();
+    let common = [lib!("bf16"), lib!("rounding"), lib!("random"), lib!("element")].concat();
     let flags = naga::valid::ValidationFlags::all();
     let validate = |source: &str| {
         let module =

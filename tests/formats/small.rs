@@ -12,36 +12,36 @@ fn minifloat_codes_round_trip_and_increase() {
         let sign = 1 << (format.bits() - 1);
         let mut last = -1.0;
         for code in 0..=format.max_code() {
-            let u = format.decode(code);
+            let u = format.decode(code, 127);
             assert!(value(u) > last, "{} {code:02x}", format.name());
             last = value(u);
-            assert_eq!(format.decode(code | sign), u | 0x8000_0000);
+            assert_eq!(format.decode(code | sign, 127), u | 0x8000_0000);
             for rounding in ROUNDINGS {
-                assert_eq!(format.encode(u, rounding, 0xffff), code);
-                assert_eq!(format.encode(u | 0x8000_0000, rounding, 0xffff), code | sign);
+                assert_eq!(format.encode(u, 127, rounding, 0xffff), code);
+                assert_eq!(format.encode(u | 0x8000_0000, 127, rounding, 0xffff), code | sign);
             }
             if code < format.max_code() {
                 // Half-way to the next: to the even code. Just below and above: to the nearer.
-                let middle = ((value(u) + value(format.decode(code + 1))) / 2.0) as f32;
-                let to = |u: u32| format.encode(u, Rounding::Nearest, 0);
+                let middle = ((value(u) + value(format.decode(code + 1, 127))) / 2.0) as f32;
+                let to = |u: u32| format.encode(u, 127, Rounding::Nearest, 0);
                 assert_eq!(to(middle.to_bits()), code + (code & 1));
                 assert_eq!(
                     (to(middle.to_bits() - 1), to(middle.to_bits() + 1)),
                     (code, code + 1)
                 );
-                let toward_zero = format.encode(middle.to_bits() + 1, Rounding::TowardZero, 0);
+                let toward_zero = format.encode(middle.to_bits() + 1, 127, Rounding::TowardZero, 0);
                 assert_eq!(toward_zero, code);
             }
         }
     }
-    let fours = |f: Minifloat| (0..8).map(|c| value(f.decode(c))).collect::<Vec<_>>();
+    let fours = |f: Minifloat| (0..8).map(|c| value(f.decode(c, 127))).collect::<Vec<_>>();
     assert_eq!(fours(E2M1), [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]);
-    assert_eq!([E2M3, E3M2].map(|f| value(f.decode(1))), [0.125, 0.0625]);
+    assert_eq!([E2M3, E3M2].map(|f| value(f.decode(1, 127))), [0.125, 0.0625]);
 }
 
 #[test]
 fn minifloat_edges() {
-    let nearest = |f: Minifloat, x: f32| f.encode(x.to_bits(), Rounding::Nearest, 0);
+    let nearest = |f: Minifloat, x: f32| f.encode(x.to_bits(), 127, Rounding::Nearest, 0);
     for (format, top, code, nan) in [
         (E5M2, 57344.0, 0x7b, 0x7e),
         (E4M3, 448.0, 0x7e, 0x7f),
@@ -50,19 +50,22 @@ fn minifloat_edges() {
         (E2M1, 6.0, 0x07, 0x07),
     ] {
         let sign = 1 << (format.bits() - 1);
-        assert_eq!(value(format.decode(code)), f64::from(top));
+        assert_eq!(value(format.decode(code, 127)), f64::from(top));
         for x in [top, top * 1.1, 1e30, f32::MAX, f32::INFINITY] {
             assert_eq!(
                 (nearest(format, x), nearest(format, -x)),
                 (code, code | sign),
                 "{x}"
             );
-            assert_eq!(format.encode(x.to_bits(), Rounding::Stochastic, 0xffff), code);
-            assert_eq!(format.encode(x.to_bits(), Rounding::TowardZero, 0), code);
+            assert_eq!(
+                format.encode(x.to_bits(), 127, Rounding::Stochastic, 0xffff),
+                code
+            );
+            assert_eq!(format.encode(x.to_bits(), 127, Rounding::TowardZero, 0), code);
         }
-        assert_eq!(format.encode(0x7f80_0001, Rounding::Nearest, 0), nan);
+        assert_eq!(format.encode(0x7f80_0001, 127, Rounding::Nearest, 0), nan);
         assert_eq!(
-            format.encode(0xffc0_0000, Rounding::Stochastic, 0xffff),
+            format.encode(0xffc0_0000, 127, Rounding::Stochastic, 0xffff),
             nan | sign
         );
         assert_eq!(
@@ -74,12 +77,18 @@ fn minifloat_edges() {
             (0, sign, sign)
         );
     }
-    assert_eq!([0x7c, 0xfc].map(|c| E5M2.decode(c)), [0x7f80_0000, 0xff80_0000]);
     assert_eq!(
-        [0x7d, 0x7f, 0xfe].map(|c| E5M2.decode(c)),
+        [0x7c, 0xfc].map(|c| E5M2.decode(c, 127)),
+        [0x7f80_0000, 0xff80_0000]
+    );
+    assert_eq!(
+        [0x7d, 0x7f, 0xfe].map(|c| E5M2.decode(c, 127)),
         [0x7fc0_0000, 0x7fc0_0000, 0xffc0_0000]
     );
-    assert_eq!([0x7f, 0xff].map(|c| E4M3.decode(c)), [0x7fc0_0000, 0xffc0_0000]);
+    assert_eq!(
+        [0x7f, 0xff].map(|c| E4M3.decode(c, 127)),
+        [0x7fc0_0000, 0xffc0_0000]
+    );
     assert_eq!(
         [0, 1, 127, 254].map(|b| value(e8m0_decode(b))),
         [pow2(-127), pow2(-126), 1.0, pow2(127)]
@@ -94,7 +103,7 @@ fn minifloat_edges() {
 #[test]
 fn fixed_point_rounds_saturates_and_errs() {
     let q = fixed::Q8_8;
-    let nearest = |f: Fixed, x: f32| f.encode(x.to_bits(), Rounding::Nearest, 0);
+    let nearest = |f: Fixed, x: f32| f.encode(x.to_bits(), 127, Rounding::Nearest, 0);
     assert_eq!(
         [1.5, -1.5, 0.001, -0.002, 2.5 / 256.0, 3.5 / 256.0].map(|x| nearest(q, x)),
         [384, -384, 0, -1, 2, 4]
@@ -108,7 +117,7 @@ fn fixed_point_rounds_saturates_and_errs() {
         [-0.001_f32, -1.0, 0.999, -1e30].map(|x| q.encode_floor(x.to_bits())),
         [-1, -256, 255, -32768]
     );
-    assert_eq!(q.encode((-0.001_f32).to_bits(), Rounding::TowardZero, 0), 0);
+    assert_eq!(q.encode((-0.001_f32).to_bits(), 127, Rounding::TowardZero, 0), 0);
     assert_eq!(
         (nearest(fixed::INT8, -3.0), fixed::INT8.decode(127)),
         (-127, 127.0 / 64.0)
@@ -143,8 +152,16 @@ proptest! {
                 let e = (1 - bias..128).rev().find(|&e| pow2(e) <= x).unwrap_or(1 - bias);
                 let step = pow2(e - mb);
                 for rounding in ROUNDINGS {
-                    let expected = (round_f64(x / step, rounding, r) * step).min(value(format.decode(format.max_code())));
-                    let got = value(format.decode(format.encode(u, rounding, r)));
+                    // Past the largest: infinite where the format has it (but not toward zero), else the largest.
+                    let largest = value(format.decode(format.max_code(), 127));
+                    let rounded = round_f64(x / step, rounding, r) * step;
+                    let infinite = format.overflows() && (x.is_infinite() || rounding != Rounding::TowardZero);
+                    let expected = match rounded > largest {
+                        true if infinite => f64::INFINITY,
+                        true => largest,
+                        false => rounded,
+                    };
+                    let got = value(format.decode(format.encode(u, 127, rounding, r), 127));
                     prop_assert_eq!(got.to_bits(), expected.copysign(value(u)).to_bits(), "{} {:e}", format.name(), x);
                 }
             }
@@ -164,7 +181,7 @@ proptest! {
             let clamp = |q: f64| q.clamp(f64::from(format.min_code()), f64::from(format.max_code()));
             for rounding in ROUNDINGS {
                 let q = if x.is_infinite() { x } else { round_f64(x.abs(), rounding, r).copysign(x) };
-                prop_assert_eq!(f64::from(format.encode(u, rounding, r)), clamp(q), "{} {}", x, rounding);
+                prop_assert_eq!(f64::from(format.encode(u, 127, rounding, r)), clamp(q), "{} {}", x, rounding);
             }
             prop_assert_eq!(f64::from(format.encode_floor(u)), clamp(x.floor()), "{} floor", x);
         }

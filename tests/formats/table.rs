@@ -6,7 +6,7 @@ use fewbit::format::table::formats;
 #[test]
 fn table_holds_the_published_constants() {
     let rows = formats();
-    let row = |name: &str| *rows.iter().find(|r| r.name == name).unwrap();
+    let row = |name: &str| rows.iter().find(|r| r.name == name).unwrap();
     for (name, widths, largest, normal, subnormal) in [
         (
             "f64",
@@ -18,11 +18,8 @@ fn table_holds_the_published_constants() {
         ("f32", (32, 8, 23), f64::from(f32::MAX), pow2(-126), pow2(-149)),
         ("f16", (16, 5, 10), 65504.0, pow2(-14), pow2(-24)),
         ("bf16", (16, 8, 7), 255.0 * pow2(120), pow2(-126), pow2(-133)),
-        ("E5M2", (8, 5, 2), 57344.0, pow2(-14), pow2(-16)),
-        ("E4M3", (8, 4, 3), 448.0, pow2(-6), pow2(-9)),
-        ("E3M2", (6, 3, 2), 28.0, 0.25, 0.0625),
-        ("E2M3", (6, 2, 3), 7.5, 1.0, 0.125),
-        ("E2M1", (4, 2, 1), 6.0, 1.0, 0.5),
+        ("fp8-e5m2", (8, 5, 2), 57344.0, pow2(-14), pow2(-16)),
+        ("fp8-e4m3", (8, 4, 3), 448.0, pow2(-6), pow2(-9)),
     ] {
         let r = row(name);
         assert_eq!(
@@ -36,21 +33,20 @@ fn table_holds_the_published_constants() {
         );
         assert_eq!(r.epsilon, pow2(-widths.2));
     }
-    let e8m0 = row("E8M0");
+    let e8m0 = row("e8m0");
     assert_eq!(
         (e8m0.bits, e8m0.largest, e8m0.smallest_normal),
         (8, pow2(127), Some(pow2(-127)))
     );
     assert_eq!(
-        (row("INT8").largest, row("INT8").smallest_subnormal),
-        (127.0 / 64.0, Some(pow2(-6)))
+        (row("mxint8").largest, row("mxint8").smallest_subnormal),
+        (127.0 * pow2(121), Some(pow2(-133)))
     );
-    assert_eq!((row("Q8.8").largest, row("Q8.8").bits), (32767.0 / 256.0, 16));
+    assert_eq!((row("q8.8").largest, row("q8.8").bits), (32767.0 / 256.0, 16));
     assert_eq!(
-        (row("BFP m=4").largest, row("BFP m=4").epsilon),
+        (row("bfp4-16").largest, row("bfp4-16").epsilon),
         (7.0 * pow2(125), 0.25)
     );
-    assert_eq!(row("BFP m=2").smallest_subnormal, None);
     for r in &rows {
         // What a format says it can hold, it holds; 1 + epsilon is the next value after 1.
         let extremes = [
@@ -60,22 +56,22 @@ fn table_holds_the_published_constants() {
             Some(1.0),
         ];
         for x in extremes.into_iter().flatten() {
-            assert_eq!((r.encode)(x).value, x, "{} {x:e}", r.name);
+            assert_eq!(r.encode(x).value, x, "{} {x:e}", r.name);
         }
-        assert_eq!((r.encode)(1.0 + r.epsilon).value, 1.0 + r.epsilon, "{}", r.name);
+        assert_eq!(r.encode(1.0 + r.epsilon).value, 1.0 + r.epsilon, "{}", r.name);
         assert!(
-            [1.0, 1.0 + r.epsilon].contains(&(r.encode)(1.0 + r.epsilon * 0.6).value),
+            [1.0, 1.0 + r.epsilon].contains(&r.encode(1.0 + r.epsilon * 0.6).value),
             "{}",
             r.name
         );
     }
-    assert_eq!((row("bf16").encode)(-2.5).bits, 0xc020);
-    assert_eq!((row("BFP m=4").encode)(-2.5).bits, 128 << 4 | 0xd);
+    assert_eq!(row("bf16").encode(-2.5).bits, 0xc020);
+    assert_eq!(row("bfp4-16").encode(-2.5).bits, 128 << 4 | 0xd);
     // One rounding, not two: just above the middle between two bf16, far below f32's precision.
     let above = 1.0 + pow2(-8) + pow2(-50);
-    assert_eq!((row("bf16").encode)(above).value, 1.0 + pow2(-7));
-    assert_eq!((row("bf16").encode)(1.0 + pow2(-8)).value, 1.0);
-    assert_eq!((row("bf16").encode)(1e300).value, f64::INFINITY);
-    assert_eq!((row("E4M3").encode)(1e300).value, 448.0);
-    assert_eq!((row("E4M3").encode)(-1e-300).bits, 0x80);
+    assert_eq!(row("bf16").encode(above).value, 1.0 + pow2(-7));
+    assert_eq!(row("bf16").encode(1.0 + pow2(-8)).value, 1.0);
+    assert_eq!(row("bf16").encode(1e300).value, f64::INFINITY);
+    assert_eq!(row("fp8-e4m3").encode(1e300).value, 448.0);
+    assert_eq!(row("fp8-e4m3").encode(-1e-300).bits, 0x80);
 }

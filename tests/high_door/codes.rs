@@ -1,6 +1,6 @@
 //! Exact codes up and down.
 
-use fewbit::format::block::BfpFormat;
+use fewbit::format::{Format, NAMED};
 use fewbit::tensor::{DType, Layout};
 use fewbit::{Device, Error};
 
@@ -48,14 +48,19 @@ fn layouts() -> Vec<(Layout, Vec<(usize, u32)>)> {
         (csr(DType::U32, DType::F32), vec![(4, 32), (5, 32), (5, 32)]),
         (csr(DType::U16, DType::Bf16), vec![(4, 32), (5, 16), (5, 16)]),
     ];
-    for (block, bits) in [(16, 5), (32, 8), (16, 2), (32, 7), (16, 3)] {
-        let format = BfpFormat::new(block, bits).expect("a format");
+    // Every format in use, and some without a name of their own.
+    let unnamed = ["bfp2-16", "bfp3-8", "bfp7-32", "q5.6"].map(|name| name.parse().expect("a format"));
+    for format in NAMED.iter().map(|named| named.format).chain(unnamed) {
         let (rows, cols) = (3, 37);
-        let blocks = rows * format.blocks_per_row(cols);
-        all.push((
-            Layout::Bfp { format, rows, cols },
-            vec![(rows * cols, bits), (blocks, 8)],
-        ));
+        let mut parts = vec![(rows * cols, format.bits())];
+        match (format.head_words(), format.block_size()) {
+            (0, None) => {}
+            (0, Some(_)) => parts.push((rows * format.blocks_per_row(cols), 8)),
+            // The tensor's scale is an f32.
+            (1, None) => parts.push((1, 32)),
+            other => assert_eq!(other, (0, None), "{format}: codes of two widths in one part"),
+        }
+        all.push((Layout::Coded { format, rows, cols }, parts));
     }
     all
 }
@@ -126,8 +131,8 @@ fn widened<T: Into<u64>>(codes: Vec<T>) -> Vec<u64> {
 }
 
 pub(crate) fn codes_that_do_not_fit_are_typed_errors(devices: &[Device]) {
-    let format = BfpFormat::new(16, 5).expect("a format");
-    let block = || Layout::Bfp {
+    let format: Format = "bfp5-16".parse().expect("a format");
+    let block = || Layout::Coded {
         format,
         rows: 1,
         cols: 17,
@@ -168,7 +173,7 @@ pub(crate) fn codes_that_do_not_fit_are_typed_errors(devices: &[Device]) {
             matches!(
                 short,
                 Err(Error::Shape {
-                    operand: "exponents",
+                    operand: "scales",
                     ..
                 })
             ),

@@ -42,7 +42,7 @@ impl Sparse {
                 values,
                 longest_row,
             }),
-            Layout::Dense { .. } | Layout::Bfp { .. } => {
+            Layout::Dense { .. } | Layout::Coded { .. } => {
                 Err(misshapen(op, "a", "a sparse matrix (CSR)", tensor))
             }
         }

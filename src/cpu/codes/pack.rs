@@ -1,9 +1,6 @@
-//! Codes of blocks on the CPU device: one per byte, and packed into one stream a row.
+//! Codes one by one, and packed into one stream a row.
 
-use crate::cpu::random::HALVES;
-
-/// Columns that are encoded or decoded at a time: whole blocks of any size, and whole words of codes of any width.
-pub(super) const PIECE: usize = HALVES;
+use super::PIECE;
 
 /// The width that most formats have: two codes to a byte.
 #[inline(always)]
@@ -69,5 +66,52 @@ pub(super) fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE
             x = (x & stay[i]) | (x & !stay[i]) << ((8 - bits) << i);
         }
         *codes = x.to_le_bytes();
+    }
+}
+
+/// Codes of 9 to 16 bits to one stream that starts on a byte, as much of it as `out` takes.
+pub(super) fn pack_wide(codes: &[u32; PIECE], bits: u32, out: &mut [u8]) {
+    if bits == 16 {
+        for (out, code) in out.chunks_exact_mut(2).zip(codes) {
+            out.copy_from_slice(&(*code as u16).to_le_bytes());
+        }
+        return;
+    }
+    let (mut stream, mut filled) = (0u64, 0);
+    let mut out = out.iter_mut();
+    for &code in codes {
+        stream |= u64::from(code) << filled;
+        filled += bits;
+        while filled >= 8 {
+            if let Some(out) = out.next() {
+                *out = stream as u8;
+            }
+            stream >>= 8;
+            filled -= 8;
+        }
+    }
+    if let (Some(out), true) = (out.next(), filled > 0) {
+        *out = stream as u8;
+    }
+}
+
+/// [`pack_wide`] backwards; what is past the last byte is 0.
+pub(super) fn unpack_wide(packed: &[u8], bits: u32, codes: &mut [u32; PIECE]) {
+    if bits == 16 {
+        for (code, bytes) in codes.iter_mut().zip(packed.as_chunks().0) {
+            *code = u16::from_le_bytes(*bytes).into();
+        }
+        return;
+    }
+    let (mut stream, mut filled) = (0u64, 0);
+    let mut packed = packed.iter();
+    for code in codes {
+        while filled < bits {
+            stream |= u64::from(packed.next().copied().unwrap_or(0)) << filled;
+            filled += 8;
+        }
+        *code = stream as u32 & ((1 << bits) - 1);
+        stream >>= bits;
+        filled -= bits;
     }
 }

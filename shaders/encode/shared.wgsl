@@ -1,42 +1,17 @@
-// f32 or packed bf16 -> block floating point in one dispatch: a group encodes 512 columns of one row, which are
-// whole blocks, whole words of exponents and whole words of codes; each lane eight columns, which lie in one block.
-// Constants: SRC_BF16, STOCHASTIC. src/kernels/bfp/encode/gpu.rs counts the turns of its loops.
+// f32 or packed bf16 -> codes of a format in one dispatch: a group encodes 512 columns of one row, which are whole blocks,
+// whole words of scales and whole words of codes; each lane eight columns, which lie in one block.
+// Constants: SRC_BF16, STOCHASTIC, and those of params.wgsl. src/kernels/encode/gpu.rs counts the turns of its loops.
 
-//!use lib/index.wgsl
-//!use lib/step.wgsl
-//!use lib/block.wgsl
-//!use lib/random.wgsl
+//!use encode/params.wgsl
 //!use $src
-
-struct Params {
-    rows: u32,
-    cols: u32,
-    block: u32,
-    bits: u32,
-    rounding: u32,
-    stream: u32,
-    src_ld: u32, // words from one row to the next
-    codes_ld: u32,
-    exponents_ld: u32,
-    base_lo: u32, // logical index of the first element
-    base_hi: u32,
-    src_offset: u32,
-    codes_offset: u32,
-    exponents_offset: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
-@group(0) @binding(4) var<storage, read_write> exponents: array<u32>;
 
 const LANES: u32 = 64u;
 
-// The largest magnitude of each lane's columns; then, behind a barrier, the exponent byte of its block.
+// The largest magnitude of each lane's columns; then, behind a barrier, the scale of its block.
 var<workgroup> largest: array<u32, LANES>;
 var<workgroup> bytes: array<u32, LANES>;
-// Eight codes of m bits are m bytes: two words of each lane hold them.
-var<workgroup> octets: array<u32, 2u * LANES>;
+// Eight codes of m bits are m bytes: four words of each lane hold them.
+var<workgroup> octets: array<u32, 4u * LANES>;
 
 // The f32 bits of eight columns, 0 past the row's end.
 fn load(row: u32, col: u32) -> array<u32, 8> {
@@ -81,11 +56,14 @@ fn main(
 
     // Blocks are powers of two of lanes, 1 to 16.
     let across = params.block / 8u;
-    let first = lane & ~(across - 1u);
-    for (var i = 0u; i < across; i++) {
-        most = max(most, largest[first + i]);
+    var byte = common_scale();
+    if params.block > 0u {
+        let first = lane & ~(across - 1u);
+        for (var i = 0u; i < across; i++) {
+            most = max(most, largest[first + i]);
+        }
+        byte = block_scale(most);
     }
-    let byte = block_exponent(most);
     bytes[lane] = byte;
 
     var draws: EightDraws;
@@ -99,30 +77,31 @@ fn main(
     let e = draws.high;
     let r = array<u32, 8>(d.x, d.y, d.z, d.w, e.x, e.y, e.z, e.w);
     let m = params.bits;
-    var packed = vec2<u32>();
+    let element = element();
+    var packed = array<u32, 4>();
     for (var i = 0u; i < 8u; i++) {
-        let code = bfp_encode(u[i], byte, m, params.rounding, r[i]);
+        let code = element_encode(u[i], byte, element, params.rounding, r[i]);
         let bit = i * m;
-        if bit < 32u {
-            packed.x |= code << bit;
-            if bit + m > 32u {
-                packed.y |= code >> (32u - bit);
-            }
-        } else {
-            packed.y |= code << (bit - 32u);
+        packed[bit / 32u] |= code << (bit & 31u);
+        if (bit & 31u) + m > 32u {
+            packed[bit / 32u + 1u] |= code >> (32u - (bit & 31u));
         }
     }
-    octets[2u * lane] = packed.x;
-    octets[2u * lane + 1u] = packed.y;
+    octets[4u * lane] = packed[0];
+    octets[4u * lane + 1u] = packed[1];
+    octets[4u * lane + 2u] = packed[2];
+    octets[4u * lane + 3u] = packed[3];
     workgroupBarrier();
 
-    let exponent = chunk * (128u / params.block) + lane;
-    if lane < 128u / params.block && exponent < params.exponents_ld {
-        let at = 4u * lane * across;
-        exponents[params.exponents_offset + row * params.exponents_ld + exponent] = bytes[at]
-            | (bytes[at + across] << 8u)
-            | (bytes[at + 2u * across] << 16u)
-            | (bytes[at + 3u * across] << 24u);
+    if params.block > 0u {
+        let scale = chunk * (128u / params.block) + lane;
+        if lane < 128u / params.block && scale < params.scales_ld {
+            let at = 4u * lane * across;
+            scales[params.scales_offset + row * params.scales_ld + scale] = bytes[at]
+                | (bytes[at + across] << 8u)
+                | (bytes[at + 2u * across] << 16u)
+                | (bytes[at + 3u * across] << 24u);
+        }
     }
     for (var i = lane; i < 16u * m; i += LANES) {
         let to = chunk * 16u * m + i;
@@ -139,5 +118,5 @@ fn main(
 fn code_byte(i: u32) -> u32 {
     let octet = i / params.bits;
     let byte = i % params.bits;
-    return (octets[2u * octet + byte / 4u] >> (8u * (byte & 3u))) & 0xffu;
+    return (octets[4u * octet + byte / 4u] >> (8u * (byte & 3u))) & 0xffu;
 }

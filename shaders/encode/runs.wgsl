@@ -1,37 +1,14 @@
-// f32 or packed bf16 -> block floating point, in two dispatches: `exponents_of`, four blocks per invocation, then
-// `codes_of`, 32 columns (m whole words) per invocation: no two invocations write one word.
-// Constants: GROUP, SRC_BF16, STOCHASTIC. The turns of its loops are counted in src/kernels/bfp/encode/gpu.rs.
+// f32 or packed bf16 -> codes of a format, in two dispatches: `scales_of`, four blocks per invocation, where blocks have
+// scales, then `codes_of`, 32 columns (whole words, as many as a code has bits) per invocation: no two invocations write
+// one word. Constants: GROUP, SRC_BF16, STOCHASTIC, and those of params.wgsl. The turns of its loops are counted in
+// src/kernels/encode/gpu.rs.
 
-//!use lib/index.wgsl
-//!use lib/step.wgsl
-//!use lib/block.wgsl
-//!use lib/random.wgsl
+//!use encode/params.wgsl
 
-struct Params {
-    rows: u32,
-    cols: u32,
-    block: u32,
-    bits: u32,
-    rounding: u32,
-    stream: u32,
-    src_ld: u32, // words from one row to the next
-    codes_ld: u32,
-    exponents_ld: u32,
-    base_lo: u32, // logical index of the first element
-    base_hi: u32,
-    src_offset: u32,
-    codes_offset: u32,
-    exponents_offset: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read> src: array<u32>;
-@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
-@group(0) @binding(4) var<storage, read_write> exponents: array<u32>;
 
 // The f32 bits of an element.
-fn element(row: u32, col: u32) -> u32 {
+fn value(row: u32, col: u32) -> u32 {
     if SRC_BF16 {
         let word = src[params.src_offset + row * params.src_ld + col / 2u];
         return select(word << 16u, word & 0xffff0000u, (col & 1u) == 1u);
@@ -40,28 +17,28 @@ fn element(row: u32, col: u32) -> u32 {
 }
 
 @compute @workgroup_size(GROUP)
-fn exponents_of(
+fn scales_of(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let unit = linear_group(group, groups) * GROUP + lane;
-    let row = unit / params.exponents_ld;
+    let row = unit / params.scales_ld;
     if row >= params.rows {
         return;
     }
-    let word = unit % params.exponents_ld;
+    let word = unit % params.scales_ld;
     var packed = 0u;
     for (var b = 0u; b < 4u; b++) {
         let first = (4u * word + b) * params.block;
         let end = min(first + params.block, params.cols);
         var largest = 0u;
         for (var col = first; col < end; col++) {
-            largest = max(largest, element(row, col) & 0x7fffffffu);
+            largest = max(largest, value(row, col) & 0x7fffffffu);
         }
-        packed |= block_exponent(largest) << (8u * b);
+        packed |= block_scale(largest) << (8u * b);
     }
-    exponents[params.exponents_offset + row * params.exponents_ld + word] = packed;
+    scales[params.scales_offset + row * params.scales_ld + word] = packed;
 }
 
 @compute @workgroup_size(GROUP)
@@ -83,10 +60,14 @@ fn codes_of(
     var word = 0u;
     var offset = 0u;
     var draws = vec4<u32>();
+    var byte = common_scale();
+    let e = element();
     for (var col = first; col < end; col++) {
-        let block = col / params.block;
-        let exponent_word = exponents[params.exponents_offset + row * params.exponents_ld + block / 4u];
-        let byte = (exponent_word >> (8u * (block & 3u))) & 0xffu;
+        if params.block > 0u {
+            let block = col / params.block;
+            let bytes = scales[params.scales_offset + row * params.scales_ld + block / 4u];
+            byte = (bytes >> (8u * (block & 3u))) & 0xffu;
+        }
         var r = 0u;
         if STOCHASTIC {
             let local = row * params.cols + col;
@@ -97,7 +78,7 @@ fn codes_of(
             }
             r = half_word(draws, lo & 7u);
         }
-        let code = bfp_encode(element(row, col), byte, params.bits, params.rounding, r);
+        let code = element_encode(value(row, col), byte, e, params.rounding, r);
         word |= code << offset;
         offset += params.bits;
         if offset >= 32u {

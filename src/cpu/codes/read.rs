@@ -1,0 +1,159 @@
+//! Codes to f32 bits.
+
+use super::pack::{unpack, unpack_pairs, unpack_wide};
+use super::{PIECE, filled, scales_from, spread};
+use crate::cpu::Lanes;
+use crate::format::{Element, Format, NAN_BITS, NAN_SCALE};
+
+/// Reads rows of codes, piece by piece.
+pub(crate) struct Reader {
+    format: Format,
+    common: u8,
+    codes: [u8; PIECE],
+    packed: [u8; PIECE + 8],
+    wide: [u32; PIECE],
+    steps: [f32; PIECE],
+}
+
+impl Reader {
+    /// For codes whose scale, where no block has its own, has this byte.
+    #[inline(always)]
+    pub(crate) fn new(format: Format, common: u8) -> Self {
+        let steps = filled(step(format, common));
+        Self {
+            format,
+            common,
+            codes: [0; PIECE],
+            packed: [0; PIECE + 8],
+            wide: [0; PIECE],
+            steps,
+        }
+    }
+
+    /// The f32 bits of [`PIECE`] columns from `start` on, a multiple of [`Reader::ALIGN`], of a row whose codes and
+    /// scales these are; past the row's end anything.
+    #[inline(always)]
+    pub(crate) fn piece<L: Lanes>(
+        &mut self,
+        lanes: L,
+        codes: &[u8],
+        scales: &[u8],
+        start: usize,
+        values: &mut [u32; PIECE],
+    ) {
+        if self.common == NAN_SCALE {
+            return values.fill(NAN_BITS);
+        }
+        let Self {
+            format,
+            codes: unpacked,
+            packed,
+            wide,
+            steps,
+            ..
+        } = self;
+        let bits = format.bits();
+        let from = codes.get(start / 8 * bits as usize..).unwrap_or_default();
+        let from = &from[..from.len().min(PIECE / 8 * bits as usize)];
+        match bits {
+            8 => unpacked[..from.len()].copy_from_slice(from),
+            4 => unpack_pairs(from, unpacked),
+            2..8 => {
+                packed[..from.len()].copy_from_slice(from);
+                unpack(packed, bits, unpacked);
+            }
+            _ => unpack_wide(from, bits, wide),
+        }
+        let mut bad = false;
+        let scales = scales_from(*format, scales, start);
+        if let Some(size) = format.block_size() {
+            let mut blocks = [0u32; PIECE / 8];
+            for (&byte, block) in scales.iter().zip(&mut blocks) {
+                bad |= byte == NAN_SCALE;
+                *block = step(*format, byte);
+            }
+            spread(lanes, size, &blocks, steps);
+        }
+        if bits <= 8 {
+            decoded(format.element(), unpacked, steps, values);
+        } else {
+            decoded(format.element(), wide, steps, values);
+        }
+        if bad {
+            let size = format.block_size().unwrap_or(8) as usize;
+            for (values, &byte) in values.chunks_mut(size).zip(scales) {
+                if byte == NAN_SCALE {
+                    values.fill(NAN_BITS);
+                }
+            }
+        }
+    }
+
+    /// Columns at multiples of which a piece may start: whole words of codes, whole blocks.
+    pub(crate) const ALIGN: usize = 128;
+}
+
+/// The f32 bits of what a unit of `element` is worth under a scale: 2^(byte - 127 - fraction) of an even grid, a
+/// subnormal where its exponent field would be below 1, and the scale itself of floats.
+#[inline(always)]
+fn step(format: Format, byte: u8) -> u32 {
+    let less = format.element().fraction().unwrap_or(0);
+    let byte = u32::from(byte);
+    match byte > less {
+        true => (byte - less) << 23,
+        false => 1 << (22 + byte).saturating_sub(less),
+    }
+}
+
+/// As [`Element::decode`] of each code: what it stands for times the step, both of them exact, and the product too
+/// (infinite past f32's range), since it is a multiple of the smallest subnormal with at most eight bits, or the step
+/// is no scale.
+#[inline(always)]
+fn decoded<T: Copy + Into<u32>>(
+    element: Element,
+    codes: &[T; PIECE],
+    steps: &[f32; PIECE],
+    values: &mut [u32; PIECE],
+) {
+    let bits = element.bits();
+    let mask = (1u32 << (bits - 1)) - 1;
+    let all = values.iter_mut().zip(codes).zip(steps);
+    match element {
+        Element::SignMagnitude(_) => {
+            for ((value, &code), &step) in all {
+                let code = code.into();
+                let magnitude = (code & mask).cast_signed() as f32 * step;
+                *value = magnitude.to_bits() | (code >> (bits - 1)) << 31;
+            }
+        }
+        Element::Fixed(_) => {
+            for ((value, &code), &step) in all {
+                let code = code.into();
+                let negative = code >> (bits - 1);
+                // Of a negative code c the magnitude is 2^bits - c: its low bits are those of -c.
+                let magnitude = (code ^ 0u32.wrapping_sub(negative)).wrapping_add(negative) & (2 * mask + 1);
+                let magnitude = magnitude.cast_signed() as f32 * step;
+                *value = magnitude.to_bits() | negative << 31;
+            }
+        }
+        Element::Minifloat(float) => {
+            // A normal code's exponent and mantissa are moved to f32's place and the bias is changed. Taken for one of
+            // the first binade, a subnormal code is larger by that binade's first value, which is taken off again.
+            let up = 23 - float.mantissa_bits();
+            let first = (128 - float.bias()) << 23;
+            let (least, max) = (1u32 << float.mantissa_bits(), u32::from(float.max_code()));
+            let infinity = float.infinity().map_or(u32::MAX, u32::from);
+            for ((value, &code), &step) in all {
+                let code = code.into();
+                let rest = code & mask;
+                let subnormal = rest < least;
+                let moved = (rest << up) + if subnormal { first } else { first - (1 << 23) };
+                let less = if subnormal { f32::from_bits(first) } else { 0.0 };
+                let product = ((f32::from_bits(moved) - less) * step).to_bits();
+                let special = if rest == infinity { 0x7f80_0000 } else { NAN_BITS };
+                let magnitude = if rest > max { special } else { product };
+                *value = magnitude | (code >> (bits - 1)) << 31;
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use super::Encode;
+use crate::format::random::{Draw, Generator, stream};
+use crate::format::{Format, NAMED, Rounding};
+use crate::kernels::shared::coded_cases::{bfp, boundaries, formats, stored, values};
+use crate::op::{BenchCase, Case, Effort};
+use crate::tensor::DType::{self, Bf16, F32};
+
+const ROUNDINGS: [Rounding; 3] = [Rounding::Nearest, Rounding::Stochastic, Rounding::TowardZero];
+const DRAW: Draw = Draw {
+    generator: Generator::Threefry,
+    seed: 0x0123_4567_89ab_cdef,
+    stream: stream(5, 2),
+    step: 4,
+};
+
+pub(crate) fn cases(_: Effort) -> Vec<Case> {
+    let quick = Effort::Quick;
+    let mut cases = Vec::new();
+    let columns = [1usize, 7, 31, 33, 129, 257, 8, 64];
+    for (i, format) in bfp().enumerate() {
+        let (rows, cols) = (1 + i % 4, columns[i % columns.len()]);
+        for rounding in ROUNDINGS {
+            let from = if i % 3 == 2 { Bf16 } else { F32 };
+            cases.push(case(quick, op(format, from, rows, cols, rounding, DRAW)));
+        }
+    }
+    let philox = Draw {
+        generator: Generator::Philox,
+        ..DRAW
+    };
+    for (i, format) in formats().into_iter().enumerate() {
+        for (j, rounding) in ROUNDINGS.into_iter().enumerate() {
+            let from = if (i + j) % 3 == 2 { Bf16 } else { F32 };
+            let draw = if i % 2 == 0 { DRAW } else { philox };
+            cases.push(case(
+                quick,
+                op(format, from, 3, columns[(i + j) % columns.len()], rounding, draw),
+            ));
+            cases.push(on_boundaries(quick, op(format, F32, 2, 577, rounding, draw)));
+        }
+        for (rows, cols) in [(0, 5), (5, 0)] {
+            cases.push(case(quick, op(format, F32, rows, cols, Rounding::Nearest, DRAW)));
+        }
+        cases.push(case(
+            Effort::Full,
+            op(format, F32, 1024, 1031, ROUNDINGS[i % 3], DRAW),
+        ));
+    }
+    if let Ok(format) = Format::bfp(16, 4) {
+        cases.push(case(quick, op(format, F32, 9, 100, Rounding::Stochastic, philox)));
+        for rounding in ROUNDINGS {
+            cases.push(case(Effort::Full, op(format, F32, 1024, 1031, rounding, DRAW)));
+        }
+    }
+    // Leading dimensions far wider than the rows; one row whose own is odd.
+    if let Ok(format) = Format::bfp(32, 5) {
+        for from in [F32, Bf16] {
+            for (rows, cols, src_ld) in [(3, 45, 1000), (3, 48, 2050), (1, 45, 45)] {
+                let op = op(format, from, rows, cols, Rounding::Stochastic, DRAW);
+                cases.push(case(quick, Encode { src_ld, ..op }));
+            }
+        }
+    }
+    cases
+}
+
+/// What is measured at size `n`: every format that has a name, to nearest and stochastically.
+pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
+    let each = |format| {
+        [Rounding::Nearest, Rounding::Stochastic]
+            .map(|rounding| ordinary(op(format, F32, n, n, rounding, DRAW)))
+    };
+    let all = NAMED.iter().flat_map(|named| each(named.format));
+    all.map(BenchCase::from).collect()
+}
+
+/// What is measured beside that: an odd shape, a single row, and a tiny matrix.
+pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
+    let Ok(format) = Format::bfp(16, 4) else {
+        return Vec::new();
+    };
+    let shapes = [(n | 1, n.saturating_sub(1) | 1), (1, n), (3, 5)];
+    let each = shapes.map(|(rows, cols)| ordinary(op(format, F32, rows, cols, Rounding::Nearest, DRAW)));
+    each.into_iter().map(BenchCase::from).collect()
+}
+
+fn op(format: Format, from: DType, rows: usize, cols: usize, rounding: Rounding, draw: Draw) -> Encode {
+    Encode {
+        format,
+        from,
+        rows,
+        cols,
+        src_ld: cols.next_multiple_of(2) + 2,
+        rounding,
+        draw,
+    }
+}
+
+fn filled(effort: Effort, op: Encode, fill: impl Fn(usize) -> Vec<u32> + Send + Sync + 'static) -> Case {
+    Case::new(effort, op, move || {
+        let mut operands = vec![stored(&fill(op.rows * op.src_ld), op.from), Vec::new()];
+        if op.format.has_scales() {
+            operands.push(Vec::new());
+        }
+        operands
+    })
+}
+
+/// Blocks of very different sizes, NaN and Inf among them.
+fn case(effort: Effort, op: Encode) -> Case {
+    filled(effort, op, move |count| {
+        values(1, count, (op.rows * op.cols) as u64, true)
+    })
+}
+
+fn on_boundaries(effort: Effort, op: Encode) -> Case {
+    filled(effort, op, |count| boundaries(count, 5))
+}
+
+/// Ordinary values.
+fn ordinary(op: Encode) -> Case {
+    filled(Effort::Full, op, move |count| {
+        values(1, count, (op.rows * op.cols) as u64, false)
+    })
+}
