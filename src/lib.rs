@@ -44,6 +44,9 @@
 //!   [`plan`](op::Op::plan) is bound to buffers the caller owns and records into a pass the caller owns.
 //!   Nothing is submitted, nothing blocks, no callback is set.
 //!
+//! They meet: [`Device::from_buffers`] makes a tensor over a caller's buffers, [`Tensor::as_buffer`] lends one to the
+//! low door, and a [`device::Program`] runs over both.
+//!
 //! # Rooms
 //!
 //! Each module uses those before it, never those after: [`format`](mod@format), [`error`]; [`tensor`]; [`gpu`] and
@@ -82,3 +85,8 @@ pub mod tensor;
 pub use device::{Device, Tensor};
 pub use error::{Error, Result};
 pub use wgpu;
+
+/// Runs the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,15 +2,17 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "high_door/codes.rs"]
+mod codes;
 mod common;
+#[path = "high_door/program.rs"]
+mod program;
 
 use common::{Suite, foreign};
 
-use fewbit::device::Program;
 use fewbit::format::{Rounding, random::Draw};
 use fewbit::gpu::{Gpu, StepValues};
 use fewbit::kernels::{Convert, Copy};
-use fewbit::op::Op as _;
 use fewbit::tensor::{DType, Layout};
 use fewbit::{Device, Error};
 
@@ -37,10 +39,6 @@ const TESTS: &[(&str, Test)] = &[
         foreign_tensors_and_bad_shapes_are_typed_errors,
     ),
     (
-        "a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small",
-        a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small,
-    ),
-    (
         "codes_and_integers_go_up_and_come_back_bit_for_bit",
         codes_and_integers_go_up_and_come_back_bit_for_bit,
     ),
@@ -49,8 +47,38 @@ const TESTS: &[(&str, Test)] = &[
         an_operation_runs_over_words_on_every_device_and_in_every_variant,
     ),
     (
-        "a_buffer_of_another_program_is_refused",
-        a_buffer_of_another_program_is_refused,
+        "a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small",
+        program::a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small,
+    ),
+    (
+        "tensors_and_calls_of_another_program_are_refused",
+        program::tensors_and_calls_of_another_program_are_refused,
+    ),
+    (
+        "a_snapshot_keeps_what_it_held",
+        program::a_snapshot_keeps_what_it_held,
+    ),
+    ("views_share_memory", program::views_share_memory),
+    #[cfg(feature = "sparse")]
+    (
+        "a_call_takes_every_part_of_a_tensor",
+        program::a_call_takes_every_part_of_a_tensor,
+    ),
+    (
+        "parts_of_a_program_run_alone",
+        program::parts_of_a_program_run_alone,
+    ),
+    (
+        "codes_of_every_layout_come_back_bit_for_bit",
+        codes::codes_of_every_layout_come_back_bit_for_bit,
+    ),
+    (
+        "codes_that_do_not_fit_are_typed_errors",
+        codes::codes_that_do_not_fit_are_typed_errors,
+    ),
+    (
+        "writes_replace_contents_and_spare_clones",
+        codes::writes_replace_contents_and_spare_clones,
     ),
 ];
 
@@ -167,61 +195,6 @@ fn foreign_tensors_and_bad_shapes_are_typed_errors(devices: &[Device]) {
     }
 }
 
-fn a_program_gives_the_same_bits_on_every_device_and_with_work_cut_small(devices: &[Device]) {
-    let draw = Draw::default();
-    let op = Convert::contiguous(DType::F32, DType::Bf16, 1000).with_rounding(Rounding::Stochastic, draw);
-    let back = Convert::contiguous(DType::Bf16, DType::F32, 1000);
-    let values: Vec<u32> = (0..1000u32)
-        .map(|i| (1.0 + i as f32 / 1000.0).to_bits())
-        .collect();
-    let mut expected: Option<Vec<u32>> = None;
-    for device in devices {
-        for cap in [None, Some(100)] {
-            if let (Some(gpu), Some(cap)) = (device.as_gpu(), cap) {
-                gpu.set_work_cap(cap);
-            }
-            let mut program = Program::new(device);
-            let x = program.buffer(1000).expect("a buffer");
-            let half = program.buffer(500).expect("a buffer");
-            assert_eq!(program.bytes(), 6000);
-            program.push(op, &[x, half]).expect("encode");
-            program.push(back, &[half, x]).expect("decode");
-            assert!(matches!(
-                program.push(Copy::new(500), &[half, half]),
-                Err(Error::Aliased { .. })
-            ));
-            assert!(matches!(
-                program.push(Copy::new(501), &[half, x]),
-                Err(Error::TooSmall { .. })
-            ));
-            program.write(x, &values).expect("a write");
-            for number in 0..3 {
-                program.run(&StepValues::new(5, number)).expect("a run");
-            }
-            let words = pollster::block_on(async {
-                let read = program.read(half);
-                if let Some(gpu) = device.as_gpu().filter(|gpu| !gpu.is_owned()) {
-                    // Borrowed: somebody must poll while the read waits.
-                    let gpu = gpu.clone();
-                    std::thread::spawn(move || {
-                        for _ in 0..50 {
-                            gpu.wait().expect("a wait");
-                            std::thread::sleep(std::time::Duration::from_millis(20));
-                        }
-                    });
-                }
-                read.await
-            })
-            .expect("words");
-            let words = words.words().to_vec();
-            match &expected {
-                None => expected = Some(words),
-                Some(expected) => assert_eq!(&words, expected, "{} with cap {cap:?}", device.describe()),
-            }
-        }
-    }
-}
-
 fn codes_and_integers_go_up_and_come_back_bit_for_bit(devices: &[Device]) {
     use half::bf16;
     // Signalling NaNs, subnormals and zeros of both signs among them.
@@ -269,16 +242,38 @@ fn an_operation_runs_over_words_on_every_device_and_in_every_variant(devices: &[
     assert_eq!((want[0].len(), want[1].len()), (40, 21));
     assert_eq!(want[0], x);
     assert_eq!(want[1][20], 0xdead_beef, "past the operand nothing is written");
+    let other = StepValues::new(4, 9);
+    let later = Device::reference()
+        .run_words_step_blocking(&op, &[&x, &y], None, &other)
+        .expect("words");
+    assert_ne!(later, want, "another seed and step");
+    let same = Device::reference()
+        .run_words_step_blocking(&op, &[&x, &y], None, &StepValues::new(3, 0))
+        .expect("words");
+    assert_eq!(same, want, "the step values it was made with");
     for device in devices {
-        let mut variants: Vec<Option<&str>> = vec![None];
-        if let Some(gpu) = device.as_gpu() {
-            variants.extend(op.variants(gpu, fewbit::gpu::Offsets::Vec4).into_iter().map(Some));
-            assert!(variants.len() > 1);
+        let names = device.variants(&op).expect("variants");
+        match (device.as_gpu(), device.as_cpu()) {
+            (Some(_), _) => assert!(names.len() > 1, "{names:?}"),
+            (_, Some(cpu)) => assert_eq!(names, [cpu.level().name()]),
+            _ => assert_eq!(names, ["reference"]),
         }
-        for variant in variants {
+        let variants = names.iter().map(|name| Some(name.as_str()));
+        for variant in variants.chain([None]) {
             let got = device.run_words_blocking(&op, &[&x, &y], variant).expect("words");
             assert_eq!(got, want, "{} {variant:?}", device.describe());
+            let got = device
+                .run_words_step_blocking(&op, &[&x, &y], variant, &other)
+                .expect("words");
+            assert_eq!(got, later, "{} {variant:?}", device.describe());
         }
+        let wide = Convert::contiguous(DType::F64, DType::F32, 4);
+        match device.as_gpu() {
+            Some(_) => assert!(matches!(device.variants(&wide), Err(Error::Unsupported { .. }))),
+            None => assert_eq!(device.variants(&wide).expect("variants").len(), 1),
+        }
+        let bad = Convert::contiguous(DType::F32, DType::F32, 4);
+        assert!(matches!(device.variants(&bad), Err(Error::DType { .. })));
         let unknown = device.run_words_blocking(&op, &[&x, &y], Some("nosuch"));
         assert!(
             matches!(unknown, Err(Error::Value { what: "variant", .. })),
@@ -288,27 +283,5 @@ fn an_operation_runs_over_words_on_every_device_and_in_every_variant(devices: &[
         assert!(matches!(short, Err(Error::TooSmall { .. })), "{short:?}");
         let few = device.run_words_blocking(&op, &[&x], None);
         assert!(matches!(few, Err(Error::Operands { .. })), "{few:?}");
-    }
-}
-
-fn a_buffer_of_another_program_is_refused(devices: &[Device]) {
-    for device in devices {
-        let mut one = Program::new(device);
-        let mut other = Program::new(device);
-        let a = one.buffer(4).expect("a buffer");
-        let b = one.buffer(4).expect("a buffer");
-        let foreign = [0, 1].map(|_| other.buffer(4).expect("a buffer"));
-        assert_ne!(a, foreign[0]);
-        let pushed = one.push(Copy::new(4), &[a, foreign[1]]);
-        assert!(
-            matches!(pushed, Err(Error::Value { what: "buffer", .. })),
-            "{pushed:?}"
-        );
-        assert!(one.is_empty());
-        let written = one.write(foreign[0], &[1; 4]);
-        assert!(matches!(written, Err(Error::Value { .. })), "{written:?}");
-        let read = pollster::block_on(one.read(foreign[0]));
-        assert!(matches!(read, Err(Error::Value { .. })), "{read:?}");
-        one.push(Copy::new(4), &[a, b]).expect("its own buffers");
     }
 }

@@ -4,8 +4,12 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "low_door/meet.rs"]
+mod meet;
 #[path = "low_door/outside.rs"]
 mod outside;
+#[path = "low_door/refused.rs"]
+mod refused;
 
 use common::{Suite, foreign, open, open_adapter, opengl_adapter};
 
@@ -19,7 +23,19 @@ use fewbit::{Device, Error, wgpu};
 use outside::a_kernel_from_outside_the_crate_runs;
 
 fn main() {
-    Suite::new()
+    let mut suite = Suite::new();
+    for (name, test) in MEET {
+        suite = suite.gpu(name, *test);
+    }
+    suite
+        .cpu(
+            "devices_that_are_no_gpu_lend_and_borrow_nothing",
+            refused::devices_that_are_no_gpu_lend_and_borrow_nothing,
+        )
+        .gpu_and_opengl(
+            "buffers_of_opengl_make_no_tensor_elsewhere",
+            refused::buffers_of_opengl_make_no_tensor_elsewhere,
+        )
         .gpu(
             "records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions",
             records_into_a_foreign_encoder_at_odd_offsets_with_foreign_leading_dimensions,
@@ -60,6 +76,53 @@ fn main() {
         )
         .run();
 }
+
+const MEET: &[(&str, fn())] = &[
+    (
+        "a_buffer_that_ends_inside_a_vector_is_refused_or_read_word_for_word",
+        meet::a_buffer_that_ends_inside_a_vector_is_refused_or_read_word_for_word,
+    ),
+    (
+        "a_tensor_lies_in_a_callers_buffer_at_any_offset",
+        meet::a_tensor_lies_in_a_callers_buffer_at_any_offset,
+    ),
+    (
+        "every_kernel_keeps_to_its_pieces",
+        meet::every_kernel_keeps_to_its_pieces,
+    ),
+    (
+        "a_clone_never_writes_to_the_callers_buffer",
+        meet::a_clone_never_writes_to_the_callers_buffer,
+    ),
+    (
+        "a_callers_buffer_is_never_pooled_nor_destroyed",
+        meet::a_callers_buffer_is_never_pooled_nor_destroyed,
+    ),
+    (
+        "missing_usages_are_typed_errors_and_lose_nothing",
+        refused::missing_usages_are_typed_errors_and_lose_nothing,
+    ),
+    (
+        "every_bad_piece_is_a_typed_error",
+        refused::every_bad_piece_is_a_typed_error,
+    ),
+    (
+        "buffers_of_another_device_make_no_tensor",
+        refused::buffers_of_another_device_make_no_tensor,
+    ),
+    (
+        "a_lost_device_lends_and_borrows_nothing",
+        refused::a_lost_device_lends_and_borrows_nothing,
+    ),
+    (
+        "a_tensor_is_lent_to_the_low_door",
+        meet::a_tensor_is_lent_to_the_low_door,
+    ),
+    (
+        "a_program_runs_over_a_callers_buffers",
+        meet::a_program_runs_over_a_callers_buffers,
+    ),
+];
 
 fn buffer(device: &wgpu::Device, words: &[u32]) -> wgpu::Buffer {
     use wgpu::util::DeviceExt as _;

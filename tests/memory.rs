@@ -83,7 +83,7 @@ fn tensors_without_memory() {
         let mut shared = full.clone();
         let program = {
             let mut program = Program::new(&device);
-            let id = program.buffer(1 << 20).unwrap();
+            let id = program.zeros(Layout::dense(DType::F32, &shape)).unwrap();
             (program, id)
         };
         within(MIB, || {
@@ -97,8 +97,16 @@ fn tensors_without_memory() {
             let product = device.matmul_into(&full, &full, None, &mut shared, &MatmulOptions::default());
             out_of_memory("make_unique", product);
             out_of_memory("convert", device.convert(&full, DType::Bf16));
-            let read = pollster::block_on(program.0.read(program.1));
-            out_of_memory("Program::read", read);
+            out_of_memory("copy", full.copy());
+            out_of_memory("read_codes", full.read_codes_blocking::<u32>(0));
+            let layout = Layout::dense(DType::F32, &shape);
+            out_of_memory("from_codes", device.from_codes(layout.clone(), &[&words]));
+            out_of_memory("write_codes", full.clone().write_codes(&[&words]));
+            let (mut program, id) = (program.0, program.1);
+            out_of_memory("Program::zeros", program.zeros(layout));
+            let snapshot = program.tensor(id).unwrap();
+            out_of_memory("a snapshot's read", snapshot.read_blocking());
+            out_of_memory("Program::write_words", program.write_words(id, &[&words]));
         });
         // Nothing is lost by a failure.
         assert_eq!(full.read_blocking().unwrap(), values);
@@ -297,7 +305,7 @@ fn shapes_that_wrap_are_limits() {
         assert!(none.read_blocking().unwrap().is_empty());
         let mut program = Program::new(&device);
         for words in [MAX_WORDS + 1, 1 << 62, u64::MAX] {
-            let refused = program.buffer(words);
+            let refused = program.zeros(Layout::dense(DType::U32, &[words as usize]));
             assert!(
                 matches!(refused, Err(Error::Limit { .. })),
                 "{words}: {refused:?}"

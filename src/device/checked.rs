@@ -2,7 +2,7 @@
 
 use super::Device;
 use crate::error::{Error, Result};
-use crate::gpu::StepValues;
+use crate::gpu::{Offsets, StepValues};
 use crate::op::{Comparison, Op};
 use crate::tensor::HostBuffer;
 
@@ -23,7 +23,7 @@ pub(super) fn check_against(
     let arithmetic = match (device.gpu_state(), variant) {
         (Some(_), Some(variant)) => op.arithmetic(variant),
         // The plan that ran: it is kept.
-        (Some(state), None) => op.arithmetic(state.plan(op)?.variant()),
+        (Some(state), None) => op.arithmetic(state.plan(op, Offsets::Vec4)?.variant()),
         (None, _) => device.arithmetic(),
     };
     let verdict = op.compare(&Comparison {

@@ -3,9 +3,12 @@
 //! Work on a GPU is batched into few submits and buffers come from a pool; reading back submits what is
 //! pending. Opening a GPU and reading are `async`, each with a `_blocking` twin where threads may block.
 
+mod borrowed;
 #[cfg(not(target_arch = "wasm32"))]
 mod checked;
+mod codes;
 mod elements;
+pub(crate) mod memory;
 mod program;
 mod run;
 pub(crate) mod storage;
@@ -16,7 +19,8 @@ mod words;
 
 use std::sync::Arc;
 
-pub use program::{BufferId, Program};
+pub use codes::Code;
+pub use program::{CallId, Program, TensorId};
 pub use run::Slot;
 pub use tensor::Tensor;
 pub(crate) use tensor::dense;

@@ -1,53 +1,99 @@
 //! A chain of operations made ready once and run many times: a training step, a model's forward pass.
 
-use std::ops::Range;
+mod run;
+
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-#[cfg(not(target_arch = "wasm32"))]
-use super::checked::check_against;
-use super::storage::{GpuBuffer, GpuState};
-use super::{Device, Kind};
+use super::codes::{Code, lent, pack};
+use super::memory::Memory;
+use super::storage::{GpuBuffer, GpuState, Storage, offsets_of};
+use super::tensor::check_words;
+use super::{Device, Tensor};
 use crate::error::{Error, Result};
-use crate::gpu::{BoundPlan, Operand, StepBuffer, StepValues};
-use crate::op::run::Host;
-#[cfg(not(target_arch = "wasm32"))]
-use crate::op::run::copies;
-use crate::op::{Arg, Args, Op};
-use crate::tensor::HostBuffer;
+use crate::gpu::{BoundPlan, Operand, Plan, StepBuffer, StepValues};
+use crate::op::Op;
+use crate::tensor::Layout;
 
-/// A buffer of a [`Program`]; every other program refuses it.
+/// A tensor of a [`Program`]; every other program refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BufferId {
+pub struct TensorId {
     program: u64,
     index: usize,
 }
 
-/// Buffers and the operations over them, in order. On a GPU every plan is bound once, and a run records the
-/// whole chain without read-back: few submits however long the chain is.
+/// An operation of a [`Program`], to run from or up to; every other program refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId {
+    program: u64,
+    index: usize,
+}
+
+/// Tensors and the operations over them, in order. On a GPU every plan is bound once, and a run records the whole
+/// chain without read-back: few submits however long the chain is.
+///
+/// ```
+/// # fn main() -> fewbit::Result<()> {
+/// use fewbit::device::{Device, Program};
+/// use fewbit::gpu::StepValues;
+/// use fewbit::kernels::{Convert, Matmul};
+/// use fewbit::tensor::{DType, Layout};
+///
+/// let device = Device::cpu();
+/// let mut program = Program::new(&device);
+/// let x = program.zeros(Layout::dense(DType::F32, &[2, 8]))?;
+/// let w = program.adopt(device.from_f32(&[8, 4], &[0.25; 32])?)?;
+/// let y = program.zeros(Layout::dense(DType::F32, &[2, 4]))?;
+/// let half = program.zeros(Layout::dense(DType::Bf16, &[2, 4]))?;
+/// let product = program.call(Matmul::new(2, 4, 8), &[x, w, y])?;
+/// program.call(Convert::new(2, 4, DType::F32, DType::Bf16), &[y, half])?;
+///
+/// program.write_codes(x, &[&[1.5f32.to_bits(); 16]])?;
+/// program.run(&StepValues::default())?;
+/// assert_eq!(program.tensor(half)?.read_blocking()?, [3.0; 8]);
+/// // A part of it alone.
+/// program.run_range(..=product, &StepValues::default())?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Program {
     /// Unique in the process.
     number: u64,
     device: Device,
-    buffers: Vec<Memory>,
+    memories: Vec<Memory>,
+    tensors: Vec<Entry>,
     calls: Vec<Call>,
     steps: Vec<StepBuffer>,
-    scratch: Vec<GpuBuffer>,
 }
 
+/// A tensor: its layout, and where its parts lie.
 #[derive(Debug)]
-enum Memory {
-    Host(HostBuffer),
-    Gpu(GpuBuffer),
+struct Entry {
+    layout: Layout,
+    parts: Vec<Span>,
+}
+
+/// The first words of a memory.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    memory: usize,
+    words: u64,
 }
 
 #[derive(Debug)]
 struct Call {
     op: Box<dyn Op>,
-    operands: Vec<BufferId>,
-    bound: Option<BoundPlan>,
+    operands: Vec<Span>,
+    ready: Option<Ready>,
+}
+
+/// What a call is on a GPU.
+#[derive(Debug)]
+struct Ready {
+    bound: BoundPlan,
+    scratch: Option<GpuBuffer>,
     /// Which step buffer its plan reads.
-    step: Option<usize>,
+    step: usize,
 }
 
 impl Program {
@@ -58,10 +104,10 @@ impl Program {
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             device: device.clone(),
-            buffers: Vec::new(),
+            memories: Vec::new(),
+            tensors: Vec::new(),
             calls: Vec::new(),
             steps: Vec::new(),
-            scratch: Vec::new(),
         }
     }
 
@@ -71,42 +117,157 @@ impl Program {
         &self.device
     }
 
-    /// Adds a buffer of `words` words, zeroed.
+    /// Adds a tensor of zeros.
     ///
     /// # Errors
-    /// Out of memory, or past a limit of the device.
-    pub fn buffer(&mut self, words: u64) -> Result<BufferId> {
-        self.buffers.push(match self.device.gpu_state() {
-            Some(state) => Memory::Gpu(state.allocate(words, true)?),
-            None => Memory::Host(HostBuffer::zeroed(words)?),
-        });
-        Ok(BufferId {
+    /// See [`Device::zeros`].
+    pub fn zeros(&mut self, layout: Layout) -> Result<TensorId> {
+        let tensor = self.device.zeros(layout)?;
+        self.adopt(tensor)
+    }
+
+    /// Adds a tensor that exists. One over a caller's buffers ([`Device::from_buffers`]) is read and written where it
+    /// lies; clones that were made of others keep what they hold.
+    ///
+    /// # Errors
+    /// [`Error::OtherDevice`].
+    pub fn adopt(&mut self, tensor: Tensor) -> Result<TensorId> {
+        if !tensor.device.same(&self.device) {
+            return Err(Error::OtherDevice {
+                op: "program",
+                operand: "tensor",
+            });
+        }
+        let first = self.memories.len();
+        let parts = tensor.layout.parts();
+        let span = |(part, memory)| Span { memory, words: part };
+        let entry = Entry {
+            parts: parts
+                .iter()
+                .map(|part| part.words)
+                .zip(first..)
+                .map(span)
+                .collect(),
+            layout: tensor.layout,
+        };
+        self.memories.extend(tensor.parts);
+        Ok(self.enter(entry))
+    }
+
+    /// Another tensor over the memory of one that is there, for those that take turns. Writing one writes the other.
+    ///
+    /// # Errors
+    /// What [`Layout::check`] finds; [`Error::Operands`] for a layout of other parts, [`Error::TooSmall`] for one that
+    /// does not fit; a tensor of another program.
+    pub fn view(&mut self, id: TensorId, layout: Layout) -> Result<TensorId> {
+        const OP: &str = "view";
+        layout.check()?;
+        let from = self.entry(OP, id)?;
+        let wanted = layout.parts();
+        if from.parts.len() != wanted.len() {
+            return Err(Error::Operands {
+                op: OP,
+                expected: from.parts.len(),
+                got: wanted.len(),
+            });
+        }
+        let mut parts = Vec::with_capacity(wanted.len());
+        for (span, part) in from.parts.iter().zip(wanted) {
+            if part.words > span.words {
+                return Err(Error::TooSmall {
+                    op: OP,
+                    operand: part.name,
+                    needed: part.words * 4,
+                    got: span.words * 4,
+                });
+            }
+            parts.push(Span {
+                words: part.words,
+                ..*span
+            });
+        }
+        Ok(self.enter(Entry { layout, parts }))
+    }
+
+    fn enter(&mut self, entry: Entry) -> TensorId {
+        self.tensors.push(entry);
+        TensorId {
             program: self.number,
-            index: self.buffers.len() - 1,
+            index: self.tensors.len() - 1,
+        }
+    }
+
+    /// A tensor, unless it is another program's.
+    fn entry(&self, op: &'static str, id: TensorId) -> Result<&Entry> {
+        let own = self.tensors.get(id.index).filter(|_| id.program == self.number);
+        own.ok_or_else(|| Error::Value {
+            op,
+            what: "tensor",
+            value: format!("number {} of another program", id.index),
+            expected: "one of this program's tensors",
         })
     }
 
-    /// The place of a buffer, unless it is another program's.
-    fn index(&self, op: &'static str, id: BufferId) -> Result<usize> {
-        if id.program != self.number {
-            return Err(Error::Value {
-                op,
-                what: "buffer",
-                value: format!("number {} of another program", id.index),
-                expected: "one of this program's buffers",
-            });
-        }
-        Ok(id.index)
+    /// A tensor's layout.
+    ///
+    /// # Errors
+    /// A tensor of another program.
+    pub fn layout(&self, id: TensorId) -> Result<&Layout> {
+        Ok(&self.entry("layout", id)?.layout)
     }
 
-    /// Bytes that all its buffers hold (scratch included).
+    /// A tensor with what it holds now, to read or to use elsewhere. It shares the program's memory as a clone does:
+    /// a run that writes it while the clone is there first moves to memory of its own.
+    ///
+    /// # Errors
+    /// A tensor of another program.
+    pub fn tensor(&self, id: TensorId) -> Result<Tensor> {
+        let entry = self.entry("tensor", id)?;
+        let parts = entry.parts.iter().map(|span| self.memories[span.memory].clone());
+        Ok(Tensor {
+            device: self.device.clone(),
+            layout: entry.layout.clone(),
+            parts: parts.collect(),
+        })
+    }
+
+    /// Overwrites a tensor, every part word for word, padding included. See [`Tensor::write_words`].
+    ///
+    /// # Errors
+    /// See there; a tensor of another program.
+    pub fn write_words(&mut self, id: TensorId, parts: &[&[u32]]) -> Result<()> {
+        const OP: &str = "write";
+        let entry = self.entry(OP, id)?;
+        check_words(OP, &entry.layout, parts)?;
+        let spans = entry.parts.clone();
+        self.unshare(spans.iter().map(|span| (OP, "tensor", span.memory)).collect())?;
+        for (span, words) in spans.iter().zip(parts) {
+            self.device.overwrite(&mut self.memories[span.memory], words)?;
+        }
+        Ok(())
+    }
+
+    /// Overwrites a tensor by the exact bits of its elements. See [`Device::from_codes`].
+    ///
+    /// # Errors
+    /// See there, and [`Program::write_words`].
+    pub fn write_codes<C: Code>(&mut self, id: TensorId, parts: &[&[C]]) -> Result<()> {
+        let words = pack("write", self.layout(id)?, parts)?;
+        self.write_words(id, &lent(&words))
+    }
+
+    /// Bytes that all its tensors hold (scratch included).
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let buffers = self.buffers.iter().map(|memory| match memory {
-            Memory::Host(buffer) => buffer.len() as u64 * 4,
-            Memory::Gpu(buffer) => buffer.words * 4,
+        let memories = self.memories.iter().map(|memory| match &**memory {
+            Storage::Host(buffer) => buffer.len() as u64 * 4,
+            Storage::Gpu(buffer) => buffer.words * 4,
         });
-        buffers.sum::<u64>() + self.scratch.iter().map(|buffer| buffer.words * 4).sum::<u64>()
+        let scratch = self
+            .calls
+            .iter()
+            .filter_map(|call| call.ready.as_ref()?.scratch.as_ref());
+        memories.sum::<u64>() + scratch.map(|buffer| buffer.words * 4).sum::<u64>()
     }
 
     /// How many operations it has.
@@ -121,279 +282,182 @@ impl Program {
         self.calls.is_empty()
     }
 
-    /// Appends an operation over buffers, in the operation's order, and makes it ready.
+    /// Appends an operation over tensors, in the operation's order, and makes it ready. Of a tensor with several parts
+    /// every part is an operand, in their order ([`Layout::parts`]). Tensors may be longer than the operation says.
     ///
     /// # Errors
-    /// Whatever the operation's check and plan find; a buffer too small, or of another program; one buffer twice
-    /// where one of the two is written.
-    pub fn push(&mut self, op: impl Op + 'static, operands: &[BufferId]) -> Result<()> {
+    /// Whatever the operation's check and plan find; a tensor too small, or of another program; one memory twice where
+    /// one of the two is written; [`Error::Aliased`] for a caller's buffer that is written while clones share it.
+    pub fn call(&mut self, op: impl Op + 'static, operands: &[TensorId]) -> Result<CallId> {
         op.check()?;
-        let specs = op.operands();
-        if specs.len() != operands.len() {
+        let (name, specs) = (op.name(), op.operands());
+        let mut spans = Vec::with_capacity(specs.len());
+        for id in operands {
+            spans.extend_from_slice(&self.entry(name, *id)?.parts);
+        }
+        if specs.len() != spans.len() {
             return Err(Error::Operands {
-                op: op.name(),
+                op: name,
                 expected: specs.len(),
-                got: operands.len(),
+                got: spans.len(),
             });
         }
-        for (i, (spec, id)) in specs.iter().zip(operands).enumerate() {
-            let got = match self.buffers.get(self.index(op.name(), *id)?) {
-                Some(Memory::Host(buffer)) => buffer.len() as u64 * 4,
-                Some(Memory::Gpu(buffer)) => buffer.words * 4,
-                None => 0,
-            };
-            if got < spec.words * 4 {
-                let needed = spec.words * 4;
+        for (i, (spec, span)) in specs.iter().zip(&spans).enumerate() {
+            if span.words < spec.words {
                 return Err(Error::TooSmall {
-                    op: op.name(),
+                    op: name,
                     operand: spec.name,
-                    needed,
-                    got,
+                    needed: spec.words * 4,
+                    got: span.words * 4,
                 });
             }
-            for (other, other_id) in specs[..i].iter().zip(operands) {
-                if other_id == id && (spec.is_written() || other.is_written()) {
+            for (other, other_span) in specs[..i].iter().zip(&spans) {
+                let written = spec.is_written() || other.is_written();
+                if other_span.memory == span.memory && written {
                     return Err(Error::Aliased {
-                        op: op.name(),
+                        op: name,
                         first: other.name,
                         second: spec.name,
                     });
                 }
             }
         }
-        let (bound, step) = match self.device.gpu_state() {
-            None => (None, None),
-            Some(state) => {
-                let plan = state.plan(&op)?;
-                if plan.scratch_bytes() > 0 {
-                    self.scratch
-                        .push(state.allocate(plan.scratch_bytes() / 4, false)?);
-                }
-                let scratch = match plan.scratch_bytes() {
-                    0 => None,
-                    _ => self.scratch.last().map(|buffer| Operand::whole(&buffer.raw)),
-                };
-                let operands: Vec<_> = operands
-                    .iter()
-                    .filter_map(|id| match self.buffers.get(id.index) {
-                        Some(Memory::Gpu(buffer)) => Some(Operand::new(&buffer.raw, 0, buffer.words * 4)),
-                        _ => None,
-                    })
-                    .collect();
-                let wanted = plan.scalars();
-                let step = match self
-                    .steps
-                    .iter()
-                    .position(|step| step.scalars().starts_with(wanted))
-                {
-                    Some(at) => at,
-                    None => {
-                        self.steps.push(StepBuffer::zeroed(&state.gpu, wanted)?);
-                        self.steps.len() - 1
-                    }
-                };
-                let bound = plan.bind_with(&operands, scratch, self.steps.get(step))?;
-                (Some(bound), Some(step))
-            }
+        self.unshare(written(&op, &spans).collect())?;
+        let device = self.device.clone();
+        let ready = match device.gpu_state() {
+            None => None,
+            Some(state) => Some(self.make_ready(state, &op, &spans)?),
         };
         self.calls.push(Call {
             op: Box::new(op),
-            operands: operands.to_vec(),
-            bound,
-            step,
+            operands: spans,
+            ready,
         });
+        Ok(CallId {
+            program: self.number,
+            index: self.calls.len() - 1,
+        })
+    }
+
+    fn make_ready(&mut self, state: &GpuState, op: &dyn Op, spans: &[Span]) -> Result<Ready> {
+        let plan = state.plan(op, offsets_of(&pieces(&self.memories, spans)))?;
+        let scratch = match plan.scratch_bytes() {
+            0 => None,
+            bytes => Some(state.allocate(bytes / 4, false)?),
+        };
+        let wanted = plan.scalars();
+        let found = self
+            .steps
+            .iter()
+            .position(|step| step.scalars().starts_with(wanted));
+        let step = match found {
+            Some(step) => step,
+            None => {
+                self.steps.push(StepBuffer::zeroed(&state.gpu, wanted)?);
+                self.steps.len() - 1
+            }
+        };
+        let bound = bind(
+            &plan,
+            &self.memories,
+            spans,
+            scratch.as_ref(),
+            self.steps.get(step),
+        )?;
+        Ok(Ready { bound, scratch, step })
+    }
+
+    /// Sees to it that writing these memories, each for an operation's operand, changes no tensor outside the program,
+    /// and binds the calls anew whose memory has moved.
+    fn unshare(&mut self, written: Vec<(&'static str, &'static str, usize)>) -> Result<()> {
+        for (op, operand, memory) in written {
+            if !self.device.unshare(op, operand, &mut self.memories[memory])? {
+                continue;
+            }
+            for call in &mut self.calls {
+                let moved = call.operands.iter().any(|span| span.memory == memory);
+                if let Some(ready) = call.ready.as_mut().filter(|_| moved) {
+                    let (plan, scratch) = (ready.bound.plan().clone(), ready.scratch.as_ref());
+                    let step = self.steps.get(ready.step);
+                    ready.bound = bind(&plan, &self.memories, &call.operands, scratch, step)?;
+                }
+            }
+        }
         Ok(())
     }
 
     /// Runs every operation in order with the values of this step.
     ///
     /// # Errors
-    /// Whatever an operation's run finds; device lost; [`Error::Wrong`] on a checked device.
+    /// Whatever an operation's run finds; device lost; [`Error::Wrong`] on a checked device; [`Error::Aliased`] for a
+    /// caller's buffer that is written while clones share it.
     pub fn run(&mut self, values: &StepValues) -> Result<()> {
-        self.run_range(0..self.calls.len(), values)
+        self.run_calls(0..self.calls.len(), values)
     }
 
-    /// Runs the operations of `range` (cut to those there are): the forward pass of a training step, say.
+    /// Runs the operations from one call to another: `..=last` is a training step's forward pass, say.
     ///
     /// # Errors
-    /// See [`Program::run`].
-    pub fn run_range(&mut self, range: Range<usize>, values: &StepValues) -> Result<()> {
-        let range = range.start..range.end.min(self.calls.len());
+    /// See [`Program::run`]; a call of another program.
+    pub fn run_range(&mut self, range: impl RangeBounds<CallId>, values: &StepValues) -> Result<()> {
+        let index = |id: &CallId| match id.program == self.number {
+            true => Ok(id.index),
+            false => Err(Error::Value {
+                op: "run",
+                what: "call",
+                value: format!("number {} of another program", id.index),
+                expected: "one of this program's calls",
+            }),
+        };
+        let start = match range.start_bound() {
+            Bound::Included(id) => index(id)?,
+            Bound::Excluded(id) => index(id)? + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(id) => index(id)? + 1,
+            Bound::Excluded(id) => index(id)?,
+            Bound::Unbounded => self.calls.len(),
+        };
+        self.run_calls(start..end, values)
+    }
+
+    fn run_calls(&mut self, range: Range<usize>, values: &StepValues) -> Result<()> {
+        let calls = self.calls.get(range.clone()).unwrap_or_default();
+        let outputs = calls.iter().flat_map(|call| written(&*call.op, &call.operands));
+        self.unshare(outputs.collect())?;
         let device = self.device.clone();
         self.run_kind(device.kind(), range, values)
     }
+}
 
-    fn run_kind(&mut self, kind: &Kind, mut range: Range<usize>, values: &StepValues) -> Result<()> {
-        match kind {
-            Kind::Gpu(state) => {
-                self.update_steps(state, &range, values)?;
-                range.try_for_each(|call| self.run_gpu(state, call))
-            }
-            Kind::Cpu(cpu) => range.try_for_each(|call| self.run_host(call, values, Host::Cpu(cpu))),
-            Kind::Reference => range.try_for_each(|call| self.run_host(call, values, Host::Reference)),
-            Kind::Checked(inner) => self.run_checked(inner, range, values),
-        }
-    }
+/// The memories that an operation writes, with the operation and the operand.
+fn written<'a>(
+    op: &'a dyn Op,
+    spans: &'a [Span],
+) -> impl Iterator<Item = (&'static str, &'static str, usize)> + 'a {
+    let pairs = op.operands().into_iter().zip(spans);
+    pairs
+        .filter(|(spec, _)| spec.is_written())
+        .map(|(spec, span)| (op.name(), spec.name, span.memory))
+}
 
-    /// Records the values of this step into the step buffers that the calls of `range` read.
-    fn update_steps(&self, state: &GpuState, range: &Range<usize>, values: &StepValues) -> Result<()> {
-        let calls = self.calls.get(range.clone()).unwrap_or_default();
-        for (at, step) in self.steps.iter().enumerate() {
-            if calls.iter().any(|call| call.step == Some(at)) {
-                state.record(0, |encoder| step.update(encoder, values))?;
-            }
-        }
-        Ok(())
-    }
+/// The pieces of buffers behind operands.
+fn pieces<'a>(memories: &'a [Memory], spans: &[Span]) -> Vec<Operand<'a>> {
+    let piece = |span: &Span| match &*memories[span.memory] {
+        Storage::Gpu(buffer) => Some(buffer.operand(span.words)),
+        Storage::Host(_) => None,
+    };
+    spans.iter().filter_map(piece).collect()
+}
 
-    fn run_gpu(&self, state: &GpuState, call: usize) -> Result<()> {
-        let Some(bound) = self.calls.get(call).and_then(|call| call.bound.as_ref()) else {
-            return Ok(());
-        };
-        for step in 0..bound.plan().steps() {
-            state.record(bound.plan().work(step), |encoder| {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some(bound.plan().op()),
-                    timestamp_writes: None,
-                });
-                bound.record_range(&mut pass, step..step + 1);
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    fn run_host(&mut self, call: usize, values: &StepValues, host: Host<'_>) -> Result<()> {
-        let Self { calls, buffers, .. } = self;
-        let Some(Call { op, operands, .. }) = calls.get(call) else {
-            return Ok(());
-        };
-        let specs = op.operands();
-        // Written buffers are taken out of the list, so that the others can be lent side by side with them.
-        let mut written: Vec<Option<HostBuffer>> = specs
-            .iter()
-            .zip(operands)
-            .map(|(spec, id)| match buffers.get_mut(id.index) {
-                Some(Memory::Host(buffer)) if spec.is_written() => Some(std::mem::take(buffer)),
-                _ => None,
-            })
-            .collect();
-        let args = written
-            .iter_mut()
-            .zip(operands)
-            .map(|(taken, id)| match (taken, buffers.get(id.index)) {
-                (Some(buffer), _) => Arg::Write(buffer.words_mut()),
-                (None, Some(Memory::Host(buffer))) => Arg::Read(buffer.words()),
-                (None, _) => Arg::Read(&[]),
-            })
-            .collect();
-        let outcome = host.run_args(&**op, Args::new(args, values.clone()));
-        for (taken, id) in written.into_iter().zip(operands) {
-            if let (Some(taken), Some(Memory::Host(buffer))) = (taken, buffers.get_mut(id.index)) {
-                *buffer = taken;
-            }
-        }
-        outcome
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn run_checked(&mut self, _: &Device, _: Range<usize>, _: &StepValues) -> Result<()> {
-        let (op, what) = ("program", "a checked device".to_string());
-        Err(Error::Unsupported {
-            op,
-            what,
-            device: "wasm32 (it needs threads that may block)",
-        })
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn run_checked(&mut self, inner: &Device, range: Range<usize>, values: &StepValues) -> Result<()> {
-        if let Some(state) = inner.gpu_state() {
-            self.update_steps(state, &range, values)?;
-        }
-        for call in range {
-            let before = self.operands_of(call)?;
-            let mut want = copies(&before)?;
-            if let Some(call) = self.calls.get(call) {
-                Host::Reference.run(&*call.op, &mut want, values)?;
-            }
-            match inner.kind() {
-                Kind::Gpu(state) => self.run_gpu(state, call)?,
-                Kind::Cpu(cpu) => self.run_host(call, values, Host::Cpu(cpu))?,
-                Kind::Reference => self.run_host(call, values, Host::Reference)?,
-                Kind::Checked(inner) => {
-                    let inner = inner.clone();
-                    self.run_checked(&inner, call..call + 1, values)?;
-                }
-            }
-            let got = self.operands_of(call)?;
-            if let Some(call) = self.calls.get(call) {
-                check_against(inner, &*call.op, &before, &want, &got, values, None)?;
-            }
-        }
-        Ok(())
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn operands_of(&self, call: usize) -> Result<Vec<HostBuffer>> {
-        let operands = self
-            .calls
-            .get(call)
-            .map(|call| call.operands.clone())
-            .unwrap_or_default();
-        operands
-            .into_iter()
-            .map(|id| pollster::block_on(self.read(id)))
-            .collect()
-    }
-
-    /// Overwrites a buffer's first words.
-    ///
-    /// # Errors
-    /// More words than the buffer holds, a buffer of another program, or device lost.
-    pub fn write(&mut self, id: BufferId, words: &[u32]) -> Result<()> {
-        let too_small = |got: u64| Error::TooSmall {
-            op: "write",
-            operand: "buffer",
-            needed: words.len() as u64 * 4,
-            got,
-        };
-        let index = self.index("write", id)?;
-        match (self.buffers.get_mut(index), self.device.gpu_state()) {
-            (Some(Memory::Host(buffer)), _) => {
-                let got = buffer.len() as u64 * 4;
-                let target = buffer
-                    .words_mut()
-                    .get_mut(..words.len())
-                    .ok_or_else(|| too_small(got))?;
-                target.copy_from_slice(words);
-                Ok(())
-            }
-            (Some(Memory::Gpu(buffer)), Some(state)) => {
-                if buffer.words < words.len() as u64 {
-                    return Err(too_small(buffer.words * 4));
-                }
-                state.write(buffer, words)
-            }
-            _ => Err(too_small(0)),
-        }
-    }
-
-    /// The words of a buffer.
-    ///
-    /// # Errors
-    /// A buffer of another program, device lost, or out of memory.
-    pub async fn read(&self, id: BufferId) -> Result<HostBuffer> {
-        let index = self.index("read", id)?;
-        match (self.buffers.get(index), self.device.gpu_state()) {
-            (Some(Memory::Host(buffer)), _) => buffer.try_clone(),
-            (Some(Memory::Gpu(buffer)), Some(state)) => state.read_back(buffer)?.read().await,
-            _ => Err(Error::TooSmall {
-                op: "read",
-                operand: "buffer",
-                needed: 4,
-                got: 0,
-            }),
-        }
-    }
+fn bind(
+    plan: &Plan,
+    memories: &[Memory],
+    spans: &[Span],
+    scratch: Option<&GpuBuffer>,
+    step: Option<&StepBuffer>,
+) -> Result<BoundPlan> {
+    let scratch = scratch.map(|buffer| buffer.operand(buffer.words));
+    plan.bind_with(&pieces(memories, spans), scratch, step)
 }

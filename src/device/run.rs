@@ -1,10 +1,9 @@
 //! Running one operation on a device: the step between tensors and plans.
 
-use std::sync::Arc;
-
 #[cfg(not(target_arch = "wasm32"))]
 use super::checked::check_against;
-use super::storage::{GpuState, Storage};
+use super::memory::Memory;
+use super::storage::{GpuState, Storage, offsets_of};
 use super::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{Operand, StepValues};
@@ -43,14 +42,9 @@ impl Slot<'_> {
         }
     }
 
-    fn storage(&self, op: &dyn Op) -> Result<&Arc<Storage>> {
+    fn memory(&self, op: &dyn Op) -> Result<(&Memory, u64)> {
         let (tensor, part) = self.tensor();
-        let got = part + 1;
-        tensor.parts.get(part).ok_or(Error::Operands {
-            op: op.name(),
-            expected: tensor.parts.len(),
-            got,
-        })
+        tensor.part(op.name(), part)
     }
 }
 
@@ -94,43 +88,17 @@ impl Device {
                 });
             }
         }
-        for slot in slots.iter_mut() {
-            if let Slot::Out(tensor, part) = slot {
-                self.make_unique(tensor, *part)?;
+        for (spec, slot) in specs.iter().zip(slots.iter_mut()) {
+            if let Slot::Out(tensor, part) = slot
+                && let Some(memory) = tensor.parts.get_mut(*part)
+            {
+                self.unshare(op.name(), spec.name, memory)?;
             }
         }
         match self.kind() {
             Kind::Checked(inner) => self.run_checked(inner, op, slots, step),
             kind => run_on(kind, op, slots, step),
         }
-    }
-
-    /// Gives a tensor its own copy of a part that clones share.
-    fn make_unique(&self, tensor: &mut Tensor, part: usize) -> Result<()> {
-        let Some(storage) = tensor.parts.get_mut(part) else {
-            return Ok(());
-        };
-        if Arc::get_mut(storage).is_some() {
-            return Ok(());
-        }
-        *storage = match (&**storage, self.gpu_state()) {
-            (Storage::Host(buffer), _) => Arc::new(Storage::Host(buffer.try_clone()?)),
-            (Storage::Gpu(buffer), Some(state)) => {
-                let copy = state.allocate(buffer.words, false)?;
-                state.record(buffer.words, |encoder| {
-                    encoder.copy_buffer_to_buffer(&buffer.raw, 0, &copy.raw, 0, buffer.words * 4);
-                    Ok(())
-                })?;
-                Arc::new(Storage::Gpu(copy))
-            }
-            (Storage::Gpu(_), None) => {
-                return Err(Error::OtherDevice {
-                    op: "write",
-                    operand: "tensor",
-                });
-            }
-        };
-        Ok(())
     }
 
     #[cfg(target_arch = "wasm32")]
@@ -165,7 +133,11 @@ impl Device {
         Host::Reference.run(op, &mut want, step)?;
         run_on(inner.kind(), op, slots, step)?;
         let got = download(slots)?;
-        check_against(inner, op, &before, &want, &got, step, None)
+        let variant = match inner.gpu_state() {
+            Some(state) => Some(state.plan(op, offsets_of(&operands(op, slots)?))?.variant()),
+            None => None,
+        };
+        check_against(inner, op, &before, &want, &got, step, variant)
     }
 }
 
@@ -196,7 +168,7 @@ fn host_args<'a>(op: &dyn Op, slots: &'a mut [Slot<'_>], step: &StepValues) -> R
                 Some(Storage::Gpu(_)) => return Err(wrong_device()),
                 None => return Err(missing),
             },
-            Slot::Out(tensor, part) => match tensor.parts.get_mut(*part).map(Arc::get_mut) {
+            Slot::Out(tensor, part) => match tensor.parts.get_mut(*part).map(Memory::get_mut) {
                 Some(Some(Storage::Host(buffer))) => Arg::Write(buffer.words_mut()),
                 Some(_) => return Err(wrong_device()),
                 None => return Err(missing),
@@ -206,22 +178,26 @@ fn host_args<'a>(op: &dyn Op, slots: &'a mut [Slot<'_>], step: &StepValues) -> R
     Ok(Args::new(args, step.clone()))
 }
 
-fn run_gpu(state: &GpuState, op: &dyn Op, slots: &[Slot<'_>], step: &StepValues) -> Result<()> {
-    let mut operands = Vec::with_capacity(slots.len());
-    for slot in slots {
-        match &**slot.storage(op)? {
-            Storage::Gpu(buffer) => operands.push(Operand::new(&buffer.raw, 0, buffer.words * 4)),
-            Storage::Host(_) => {
-                return Err(Error::OtherDevice {
-                    op: op.name(),
-                    operand: "tensor",
-                });
-            }
+/// The pieces of buffers behind the slots.
+fn operands<'a>(op: &dyn Op, slots: &'a [Slot<'_>]) -> Result<Vec<Operand<'a>>> {
+    let piece = |slot: &'a Slot<'_>| {
+        let (memory, words) = slot.memory(op)?;
+        match &**memory {
+            Storage::Gpu(buffer) => Ok(buffer.operand(words)),
+            Storage::Host(_) => Err(Error::OtherDevice {
+                op: op.name(),
+                operand: "tensor",
+            }),
         }
-    }
+    };
+    slots.iter().map(piece).collect()
+}
+
+fn run_gpu(state: &GpuState, op: &dyn Op, slots: &[Slot<'_>], step: &StepValues) -> Result<()> {
+    let operands = operands(op, slots)?;
     #[cfg(not(target_arch = "wasm32"))]
     super::tune::lazily(state, op, &operands, step)?;
-    let plan = state.plan(op)?;
+    let plan = state.plan(op, offsets_of(&operands))?;
     let scratch = match plan.scratch_bytes() {
         0 => None,
         bytes => Some(state.allocate(bytes / 4, false)?),

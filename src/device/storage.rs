@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Plan, ReadBack};
+use crate::gpu::{Gpu, Offsets, Operand, Plan, PlanRequest, ReadBack};
 use crate::op::Op;
 use crate::tensor::HostBuffer;
 
@@ -21,17 +21,53 @@ pub(crate) enum Storage {
     Gpu(GpuBuffer),
 }
 
-/// A buffer that goes back to its pool when dropped.
+/// A piece of a buffer: of a pooled one, which goes back to its pool when dropped, or of a caller's.
 #[derive(Debug)]
 pub(crate) struct GpuBuffer {
     pub(crate) raw: wgpu::Buffer,
+    /// Where the piece starts, in bytes: 0 in pooled buffers.
+    pub(crate) offset: u64,
     pub(crate) words: u64,
-    pool: Weak<Mutex<Pool>>,
+    /// A caller's buffer has none.
+    pool: Option<Weak<Mutex<Pool>>>,
+}
+
+impl GpuBuffer {
+    /// A piece of a caller's buffer.
+    pub(super) fn borrowed(piece: Operand<'_>, words: u64) -> Self {
+        Self {
+            raw: piece.buffer.clone(),
+            offset: piece.offset,
+            words,
+            pool: None,
+        }
+    }
+
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.pool.is_none()
+    }
+
+    /// The first `words` words as an operand.
+    pub(super) fn operand(&self, words: u64) -> Operand<'_> {
+        Operand::new(&self.raw, self.offset, words * 4)
+    }
+}
+
+/// What kernels may assume of where these operands start: loads of four words at once need the last ones too.
+pub(super) fn offsets_of(operands: &[Operand<'_>]) -> Offsets {
+    let vec4 = |operand: &Operand<'_>| {
+        let end = (operand.offset + operand.bytes).next_multiple_of(16);
+        operand.offset.is_multiple_of(16) && end <= operand.buffer.size()
+    };
+    match operands.iter().all(vec4) {
+        true => Offsets::Vec4,
+        false => Offsets::Any,
+    }
 }
 
 impl Drop for GpuBuffer {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
+        if let Some(pool) = self.pool.as_ref().and_then(Weak::upgrade) {
             let mut pool = lock(&pool);
             let size = self.raw.size();
             if pool.bytes + size <= pool.cap {
@@ -95,7 +131,8 @@ struct MadeFor {
 #[derive(Debug, Default)]
 struct Plans {
     made_for: MadeFor,
-    by_op: HashMap<Box<dyn Op>, Plan>,
+    /// For operands that start on 16 bytes, and for others.
+    by_op: [HashMap<Box<dyn Op>, Plan>; 2],
 }
 
 /// A GPU device's state: the GPU, its pool, its batch, its plans.
@@ -111,6 +148,23 @@ pub(crate) struct GpuState {
 impl std::fmt::Debug for GpuState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.gpu.fmt(f)
+    }
+}
+
+/// Refuses a buffer that its maker has not given a usage: wgpu would find out when all that is pending is lost.
+fn needs(
+    buffer: &wgpu::Buffer,
+    usage: wgpu::BufferUsages,
+    op: &'static str,
+    name: &'static str,
+) -> Result<()> {
+    match buffer.usage().contains(usage) {
+        true => Ok(()),
+        false => Err(Error::Usage {
+            op,
+            operand: "tensor",
+            usage: name,
+        }),
     }
 }
 
@@ -173,8 +227,9 @@ impl GpuState {
         };
         Ok(GpuBuffer {
             raw,
+            offset: 0,
             words,
-            pool: Arc::downgrade(&self.pool),
+            pool: Some(Arc::downgrade(&self.pool)),
         })
     }
 
@@ -191,12 +246,28 @@ impl GpuState {
         if words.is_empty() {
             return Ok(());
         }
+        needs(&buffer.raw, wgpu::BufferUsages::COPY_DST, "upload", "COPY_DST")?;
         self.flush()?;
+        self.gpu.check_lost("upload")?;
         self.gpu.scoped("upload", words.len() as u64 * 4, || {
             self.gpu
                 .queue()
-                .write_buffer(&buffer.raw, 0, bytemuck::cast_slice(words));
+                .write_buffer(&buffer.raw, buffer.offset, bytemuck::cast_slice(words));
         })
+    }
+
+    /// A buffer of its own with the same words.
+    pub(super) fn duplicate(&self, buffer: &GpuBuffer) -> Result<GpuBuffer> {
+        needs(&buffer.raw, wgpu::BufferUsages::COPY_SRC, "copy", "COPY_SRC")?;
+        let copy = self.allocate(buffer.words, false)?;
+        if buffer.words > 0 {
+            self.record(buffer.words, |encoder| {
+                let bytes = buffer.words * 4;
+                encoder.copy_buffer_to_buffer(&buffer.raw, buffer.offset, &copy.raw, 0, bytes);
+                Ok(())
+            })?;
+        }
+        Ok(copy)
     }
 
     /// Records into the batch; submits it when the work recorded passes the cap.
@@ -230,17 +301,18 @@ impl GpuState {
         }
     }
 
-    /// Records a copy for the host and submits everything.
-    pub(crate) fn read_back(&self, buffer: &GpuBuffer) -> Result<ReadBack> {
+    /// Records a copy of the first `words` words for the host and submits everything.
+    pub(crate) fn read_back(&self, buffer: &GpuBuffer, words: u64) -> Result<ReadBack> {
         let back = self.record(0, |encoder| {
-            ReadBack::record(&self.gpu, encoder, &buffer.raw, 0, buffer.words)
+            ReadBack::record(&self.gpu, encoder, &buffer.raw, buffer.offset, words)
         })?;
         self.flush()?;
         Ok(back)
     }
 
-    /// The plan of an operation, made once.
-    pub(crate) fn plan(&self, op: &dyn Op) -> Result<Plan> {
+    /// The plan of an operation over operands that start at such offsets, made once.
+    pub(crate) fn plan(&self, op: &dyn Op, offsets: Offsets) -> Result<Plan> {
+        let kept = usize::from(offsets.any());
         // A plan is a function of the operation, of the caps, and of what is tuned.
         let made_for = MadeFor {
             work_cap: self.gpu.work_cap(),
@@ -250,19 +322,20 @@ impl GpuState {
         let mut plans = lock(&self.plans);
         if plans.made_for != made_for {
             plans.made_for = made_for;
-            plans.by_op.clear();
+            plans.by_op = Default::default();
         }
-        if let Some(plan) = plans.by_op.get(op) {
+        if let Some(plan) = plans.by_op[kept].get(op) {
             return Ok(plan.clone());
         }
         drop(plans);
-        let plan = op.plan(&self.gpu, &crate::gpu::PlanRequest::default())?;
+        let plan = op.plan(&self.gpu, &PlanRequest::default().offsets(offsets))?;
         let mut plans = lock(&self.plans);
-        if plans.by_op.len() >= PLAN_CAP {
-            plans.by_op.clear();
+        let by_op = &mut plans.by_op[kept];
+        if by_op.len() >= PLAN_CAP {
+            by_op.clear();
         }
         if plans.made_for == made_for {
-            plans.by_op.insert(op.boxed(), plan.clone());
+            plans.by_op[kept].insert(op.boxed(), plan.clone());
         }
         Ok(plan)
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::storage::GpuState;
+use super::storage::{GpuState, offsets_of};
 use crate::error::{Error, Result};
 use crate::gpu::{Access, Offsets, Operand, PlanRequest, StepBuffer, StepValues};
 use crate::op::Op;
@@ -22,10 +22,24 @@ pub(super) fn lazily(
     if !state.lazy_tuning.load(Ordering::Relaxed) {
         return Ok(());
     }
+    // What is found over operands off 16 bytes would be taken for all.
+    if offsets_of(operands).any() {
+        return Ok(());
+    }
     let variants = op.variants(&state.gpu, Offsets::Vec4);
     let mut tuning = state.gpu.tuning();
     let family = op.family();
     if variants.len() < 2 || tuning.get(op.name(), &family).is_some() {
+        return Ok(());
+    }
+    // What is updated is timed on copies, which a caller's buffer may refuse.
+    let copied = |operand: &Operand<'_>| operand.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC);
+    let specs = op.operands();
+    let mut updated = specs
+        .iter()
+        .zip(operands)
+        .filter(|(spec, _)| spec.access == Access::Update);
+    if !updated.all(|(_, operand)| copied(operand)) {
         return Ok(());
     }
     op.check_gpu(&state.gpu)?;

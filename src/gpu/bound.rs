@@ -20,9 +20,10 @@ impl Plan {
     /// buffer that other plans may share.
     ///
     /// # Errors
-    /// Every mismatch is a typed error: the number of operands, one too small, an offset off its multiple, a
-    /// buffer without `STORAGE` usage, one buffer behind an output and another operand, scratch missing, step
-    /// values or a buffer of another GPU (see [`Gpu::from_wgpu`] for those that nobody can tell).
+    /// Every mismatch is a typed error: the number of operands, one too small (for plans with
+    /// [`Offsets::Vec4`](super::Offsets::Vec4) also one whose last 16 bytes the buffer cuts short), an offset off its
+    /// multiple, a buffer without `STORAGE` usage, one buffer behind an output and another operand, scratch missing,
+    /// step values or a buffer of another GPU (see [`Gpu::from_wgpu`] for those that nobody can tell).
     pub fn bind_with(
         &self,
         operands: &[Operand<'_>],
@@ -147,10 +148,24 @@ impl Plan {
                     multiple: element,
                 });
             }
-            // A vec4 view may reach past the operand's last word, never past the buffer.
-            let end = (start + window.words * 4)
-                .next_multiple_of(element)
-                .min(operand.buffer.size());
+            // A vec4 view may reach past the operand's last word, never past the buffer: cut there, it must not lose
+            // words of the operand with the last vector.
+            let end = (start + window.words * 4).next_multiple_of(element);
+            let (name, words) = match window.source {
+                Source::Operand(index) => plan.operands.get(index).map(|spec| (spec.name, spec.words)),
+                Source::Scratch | Source::Absent => None,
+            }
+            .unwrap_or((binding.name, 0));
+            let needed = end.min((operand.offset + words * 4).next_multiple_of(element));
+            if needed > operand.buffer.size() {
+                return Err(Error::TooSmall {
+                    op: plan.op,
+                    operand: name,
+                    needed: needed - operand.offset,
+                    got: operand.buffer.size() - operand.offset,
+                });
+            }
+            let end = end.min(operand.buffer.size());
             let size = (end - aligned) / element * element;
             let limit = limits.max_storage_buffer_binding_size;
             if size > limit {

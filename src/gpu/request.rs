@@ -7,10 +7,12 @@ use super::Gpu;
 /// Where operands start in their buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Offsets {
-    /// At multiples of 16 bytes, so that kernels may load `vec4<u32>`.
+    /// At multiples of 16 bytes, so that kernels may load `vec4<u32>`; the buffers reach to the end of the operand's
+    /// last 16 bytes.
     #[default]
     Vec4,
-    /// At any multiple of 4 bytes: variants with such loads are left out, which costs speed.
+    /// At any multiple of 4 bytes, in buffers that may end with the operand: variants with such loads are left out,
+    /// which costs speed.
     Any,
 }
 

@@ -1,20 +1,21 @@
-//! A multilayer perceptron as one [`Program`]: forward pass, loss, backward pass and update over buffers that
-//! are made once.
+//! A multilayer perceptron as one [`Program`]: forward pass, loss, backward pass and update over tensors
+//! that are made once.
 //!
 //! Layer l maps `[batch, inputs]` to `[batch, outputs]`: `y = relu(x W^T + b)` with W stored `[outputs, inputs]`,
 //! the last layer without the rectifier. Backward, from the last layer down: `dW = dy^T x`, `db` = column sums of
 //! dy, `dx = dy W` masked by the rectifier below, then the fused update of W and b, which therefore comes after
-//! the last use of the old W. All layers share one buffer for dW and one for db, and two for dy, taking turns.
+//! the last use of the old W. All layers share one memory for dW and one for db, and two for dy, taking turns.
 
+use super::gradients::Gradients;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
-use crate::device::{BufferId, Device, Program};
+use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
 use crate::kernels::{ColumnSums, Matmul, ReluGrad, Sgd, SoftmaxCrossEntropy};
-use crate::tensor::{DType, alloc};
+use crate::tensor::{DType, Layout, alloc};
 
 /// What random bits are for: the high byte of their stream, the parameter's number being the rest.
 const INIT: u8 = 1;
@@ -37,9 +38,9 @@ pub struct Parameter {
     pub dtype: DType,
     /// Elements from one row to the next.
     pub ld: usize,
-    pub(super) buffer: BufferId,
-    master: Option<BufferId>,
-    momentum: BufferId,
+    pub(super) values: TensorId,
+    master: Option<TensorId>,
+    momentum: TensorId,
 }
 
 /// Bytes of a network's buffers by their use.
@@ -64,12 +65,12 @@ pub struct MemoryUse {
 pub(super) struct Network {
     pub(super) program: Program,
     pub(super) parameters: Vec<Parameter>,
-    pub(super) input: BufferId,
-    pub(super) labels: BufferId,
-    pub(super) loss: BufferId,
-    pub(super) logits: BufferId,
-    /// How many calls the forward pass has: the first ones.
-    pub(super) forward: usize,
+    pub(super) input: TensorId,
+    pub(super) labels: TensorId,
+    pub(super) loss: TensorId,
+    pub(super) logits: TensorId,
+    /// The last call of the forward pass.
+    forward: CallId,
     memory: MemoryUse,
 }
 
@@ -78,10 +79,6 @@ pub(super) fn ld(dtype: DType, cols: usize) -> usize {
     // Extents that wrap are refused as buffers past every limit.
     cols.checked_next_multiple_of(dtype.row_multiple())
         .unwrap_or(usize::MAX)
-}
-
-fn words(dtype: DType, rows: usize, cols: usize) -> u64 {
-    dtype.words((rows as u64).saturating_mul(ld(dtype, cols) as u64))
 }
 
 /// The type of losses: f64 where everything is.
@@ -99,8 +96,7 @@ impl Network {
         let parameters = parameters(&mut program, &mut memory, recipe, &options.layers)?;
         let data = Data::new(&mut program, &mut memory, recipe, options)?;
         let gradients = Gradients::new(&mut program, &mut memory, recipe, options, &parameters)?;
-        forward(&mut program, recipe, options, &parameters, &data)?;
-        let forward = program.len();
+        let forward = forward(&mut program, recipe, options, &parameters, &data)?;
         backward(&mut program, recipe, options, &parameters, &data, &gradients)?;
         memory.total = program.bytes();
         let mut network = Self {
@@ -133,10 +129,10 @@ impl Network {
             let scale = (2.0 / cols as f64).sqrt();
             let values = normals(draw, rows * cols, scale)?;
             let packed = pack(recipe.weights, rows, cols, |i| values[i])?;
-            self.program.write(parameter.buffer, &packed)?;
+            self.program.write_words(parameter.values, &[&packed])?;
             if let (Some(dtype), Some(master)) = (recipe.master, parameter.master) {
                 let packed = pack(dtype, rows, cols, |i| values[i])?;
-                self.program.write(master, &packed)?;
+                self.program.write_words(master, &[&packed])?;
             }
         }
         Ok(())
@@ -148,14 +144,23 @@ impl Network {
 
     /// Runs the forward pass only.
     pub(super) fn run_forward(&mut self, values: &StepValues) -> Result<()> {
-        self.program.run_range(0..self.forward, values)
+        self.program.run_range(..=self.forward, values)
     }
 }
 
-/// A buffer of the program, counted to its use.
-fn buffer(program: &mut Program, count: &mut u64, words: u64) -> Result<BufferId> {
-    *count += words * 4;
-    program.buffer(words)
+/// A tensor of the program, counted to its use.
+pub(super) fn tensor(
+    program: &mut Program,
+    count: &mut u64,
+    dtype: DType,
+    shape: [usize; 2],
+) -> Result<TensorId> {
+    let layout = Layout::dense(dtype, &shape);
+    // Layouts past every limit are refused before they are counted.
+    let bytes = layout.bytes();
+    let id = program.zeros(layout)?;
+    *count += bytes;
+    Ok(id)
 }
 
 /// Weights and biases, layer by layer, with what their updates keep.
@@ -169,12 +174,11 @@ fn parameters(
     for (layer, pair) in layers.windows(2).enumerate() {
         let &[inputs, outputs] = pair else { continue };
         for (bias, rows, cols) in [(false, outputs, inputs), (true, 1, outputs)] {
-            let weights = words(recipe.weights, rows, cols);
+            let shape = [rows, cols];
             let master = match recipe.master {
-                Some(dtype) => Some(buffer(program, &mut memory.master, words(dtype, rows, cols))?),
+                Some(dtype) => Some(tensor(program, &mut memory.master, dtype, shape)?),
                 None => None,
             };
-            let momentum = words(recipe.momentum, rows, cols);
             parameters.push(Parameter {
                 layer,
                 bias,
@@ -182,9 +186,9 @@ fn parameters(
                 cols,
                 dtype: recipe.weights,
                 ld: ld(recipe.weights, cols),
-                buffer: buffer(program, &mut memory.weights, weights)?,
+                values: tensor(program, &mut memory.weights, recipe.weights, shape)?,
                 master,
-                momentum: buffer(program, &mut memory.optimizer, momentum)?,
+                momentum: tensor(program, &mut memory.optimizer, recipe.momentum, shape)?,
             });
         }
     }
@@ -193,12 +197,12 @@ fn parameters(
 
 /// What flows forward.
 struct Data {
-    input: BufferId,
+    input: TensorId,
     /// The outputs of every layer, the logits last.
-    outputs: Vec<BufferId>,
-    logits: BufferId,
-    labels: BufferId,
-    loss: BufferId,
+    outputs: Vec<TensorId>,
+    logits: TensorId,
+    labels: TensorId,
+    loss: TensorId,
 }
 
 impl Data {
@@ -209,9 +213,8 @@ impl Data {
         options: &TrainOptions,
     ) -> Result<Self> {
         let count = &mut memory.activations;
-        let mut rows = |program: &mut Program, width| {
-            buffer(program, count, words(recipe.activations, options.batch, width))
-        };
+        let (batch, act) = (options.batch, recipe.activations);
+        let mut rows = |program: &mut Program, width| tensor(program, count, act, [batch, width]);
         let input = rows(program, options.layers[0])?;
         let mut outputs = Vec::new();
         let mut logits = input;
@@ -219,54 +222,22 @@ impl Data {
             logits = rows(program, width)?;
             outputs.push(logits);
         }
-        let loss_words = loss_type(recipe).words(options.batch as u64);
+        let loss = loss_type(recipe);
         Ok(Self {
             input,
             outputs,
             logits,
-            labels: buffer(program, &mut memory.activations, options.batch as u64)?,
-            loss: buffer(program, &mut memory.activations, loss_words)?,
+            labels: tensor(program, count, DType::U32, [1, batch])?,
+            loss: tensor(program, count, loss, [1, batch])?,
         })
     }
 
     /// What layer number `layer` reads.
-    fn input_of(&self, layer: usize) -> BufferId {
+    fn input_of(&self, layer: usize) -> TensorId {
         match layer {
             0 => self.input,
             layer => self.outputs[layer - 1],
         }
-    }
-}
-
-/// One buffer serves the gradients of all layers' weights, one those of their biases, and two those of
-/// activations: the one read and the one written.
-struct Gradients {
-    weights: BufferId,
-    bias: BufferId,
-    turns: [BufferId; 2],
-}
-
-impl Gradients {
-    fn new(
-        program: &mut Program,
-        memory: &mut MemoryUse,
-        recipe: &Recipe,
-        options: &TrainOptions,
-        parameters: &[Parameter],
-    ) -> Result<Self> {
-        let outputs = &options.layers[1..];
-        let gradient = |rows, cols| words(recipe.gradients, rows, cols);
-        let largest = |sizes: &mut dyn Iterator<Item = u64>| sizes.max().unwrap_or(0);
-        let weights = parameters.iter().filter(|parameter| !parameter.bias);
-        let weights = largest(&mut weights.map(|p| gradient(p.rows, p.cols)));
-        let bias = largest(&mut outputs.iter().map(|&width| gradient(1, width)));
-        let activations = largest(&mut outputs.iter().map(|&width| gradient(options.batch, width)));
-        let mut make = |words| buffer(program, &mut memory.gradients, words);
-        Ok(Self {
-            weights: make(weights)?,
-            bias: make(bias)?,
-            turns: [make(activations)?, make(activations)?],
-        })
     }
 }
 
@@ -277,8 +248,9 @@ fn forward(
     options: &TrainOptions,
     parameters: &[Parameter],
     data: &Data,
-) -> Result<()> {
+) -> Result<CallId> {
     let layers = &options.layers;
+    let mut last = None;
     let (act, count) = (recipe.activations, layers.len() - 1);
     for layer in 0..count {
         let (inputs, outputs) = (layers[layer], layers[layer + 1]);
@@ -292,10 +264,10 @@ fn forward(
         } else {
             product
         };
-        let operands = [data.input_of(layer), w.buffer, data.outputs[layer], b.buffer];
-        program.push(product, &operands)?;
+        let operands = [data.input_of(layer), w.values, data.outputs[layer], b.values];
+        last = Some(program.call(product, &operands)?);
     }
-    Ok(())
+    last.ok_or_else(|| no_layers(options))
 }
 
 /// The loss, and from the last layer to the first the gradients and the updates.
@@ -310,26 +282,28 @@ fn backward(
     let (layers, batch) = (&options.layers, options.batch);
     let (act, grad) = (recipe.activations, recipe.gradients);
     let count = layers.len() - 1;
-    let turns = gradients.turns;
+    let of_logits = gradients.outputs[count - 1];
     let softmax = SoftmaxCrossEntropy::new(batch, layers[count], act, grad);
-    program.push(softmax, &[data.logits, data.labels, data.loss, turns[0]])?;
+    program.call(softmax, &[data.logits, data.labels, data.loss, of_logits])?;
     for layer in (0..count).rev() {
         let (inputs, outputs) = (layers[layer], layers[layer + 1]);
         let (w, b) = (&parameters[2 * layer], &parameters[2 * layer + 1]);
-        let (dy, dx) = match (count - 1 - layer) % 2 {
-            0 => (turns[0], turns[1]),
-            _ => (turns[1], turns[0]),
-        };
+        let (dy, dw, db) = (
+            gradients.outputs[layer],
+            gradients.weights[layer],
+            gradients.bias[layer],
+        );
         let x = data.input_of(layer);
         let product = Matmul::new(outputs, inputs, batch)
             .types(grad, act, grad)
             .transpose_a();
-        program.push(product, &[dy, x, gradients.weights])?;
+        program.call(product, &[dy, x, dw])?;
         let sums = ColumnSums::new(batch, outputs, grad, grad);
-        program.push(sums, &[dy, gradients.bias])?;
+        program.call(sums, &[dy, db])?;
         if layer > 0 {
             let product = Matmul::new(batch, inputs, outputs).types(grad, recipe.weights, grad);
-            program.push(product, &[dy, w.buffer, dx])?;
+            let dx = gradients.outputs[layer - 1];
+            program.call(product, &[dy, w.values, dx])?;
             // The mask is y > 0: activations and gradients share a type in every recipe.
             let mask = ReluGrad {
                 dtype: grad,
@@ -340,18 +314,15 @@ fn backward(
                 dx_ld: ld(grad, inputs),
                 in_place: true,
             };
-            program.push(mask, &[x, dx])?;
+            program.call(mask, &[x, dx])?;
         }
-        for (id, parameter, gradient) in [
-            (2 * layer, w, gradients.weights),
-            (2 * layer + 1, b, gradients.bias),
-        ] {
+        for (id, parameter, gradient) in [(2 * layer, w, dw), (2 * layer + 1, b, db)] {
             let sgd = sgd(recipe, options, id as u32, parameter.rows, parameter.cols);
-            let (weights, momentum) = (parameter.buffer, parameter.momentum);
+            let (weights, momentum) = (parameter.values, parameter.momentum);
             match parameter.master {
-                Some(master) => program.push(sgd, &[gradient, master, momentum, weights])?,
-                None => program.push(sgd, &[gradient, weights, momentum])?,
-            }
+                Some(master) => program.call(sgd, &[gradient, master, momentum, weights])?,
+                None => program.call(sgd, &[gradient, weights, momentum])?,
+            };
         }
     }
     Ok(())
@@ -370,6 +341,15 @@ fn sgd(recipe: &Recipe, options: &TrainOptions, id: u32, rows: usize, cols: usiz
     }
 }
 
+fn no_layers(options: &TrainOptions) -> Error {
+    Error::Value {
+        op: "train",
+        what: "layers",
+        value: format!("{:?}", options.layers),
+        expected: "two widths or more, none of them 0",
+    }
+}
+
 /// Checks what no operation checks by itself.
 pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     const OP: &str = "train";
@@ -382,8 +362,7 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
         })
     };
     if options.layers.len() < 2 || options.layers.contains(&0) {
-        let layers = format!("{:?}", options.layers);
-        return value("layers", layers, "two widths or more, none of them 0");
+        return Err(no_layers(options));
     }
     if options.batch == 0 {
         return value("batch", "0".to_string(), "at least 1");

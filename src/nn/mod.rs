@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod digits;
+mod gradients;
 mod mlp;
 #[cfg(feature = "io")]
 pub mod mnist;

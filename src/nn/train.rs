@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::data::{Dataset, Split};
 use super::mlp::{self, MemoryUse, Network, Parameter};
 use super::recipe::Recipe;
-use crate::device::Device;
+use crate::device::{Device, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
 use crate::gpu::StepValues;
@@ -81,7 +81,7 @@ pub struct Trainer {
 const OP: &str = "train";
 
 impl Trainer {
-    /// Allocates every buffer, makes every operation ready, and draws the initial weights.
+    /// Allocates every tensor, makes every operation ready, and draws the initial weights.
     ///
     /// # Errors
     /// Options or recipes that make no network; f64 on a GPU; out of memory, or device lost.
@@ -132,7 +132,7 @@ impl Trainer {
     /// # Errors
     /// Device lost, or out of memory.
     pub async fn read_parameter(&self, parameter: &Parameter) -> Result<HostBuffer> {
-        self.network.program.read(parameter.buffer).await
+        self.read(parameter.values).await
     }
 
     /// Trains on every full batch of the training split once, in an order that depends on the seed and the
@@ -204,7 +204,7 @@ impl Trainer {
         for images in order.chunks(self.options.batch) {
             self.upload(split, data.pixels(), images)?;
             self.network.run_forward(&StepValues::default())?;
-            let logits = self.network.program.read(self.network.logits).await?;
+            let logits = self.read(self.network.logits).await?;
             for (row, &image) in images.iter().enumerate() {
                 let start = row * mlp::ld(dtype, classes);
                 let logit =
@@ -261,9 +261,13 @@ impl Trainer {
         })
     }
 
+    async fn read(&self, id: TensorId) -> Result<HostBuffer> {
+        self.network.program.tensor(id)?.read_part(0).await
+    }
+
     /// The mean loss of the batch that was run last.
     async fn loss(&self) -> Result<f64> {
-        let losses = self.network.program.read(self.network.loss).await?;
+        let losses = self.read(self.network.loss).await?;
         let dtype = mlp::loss_type(&self.recipe);
         let batch = self.options.batch;
         let sum: f64 = (0..batch)
@@ -295,12 +299,13 @@ impl Trainer {
     fn upload(&mut self, split: &Split, pixels: usize, images: &[u32]) -> Result<()> {
         let dtype = self.recipe.activations;
         let packed = batch(dtype, &split.images, pixels, images, self.options.batch)?;
-        self.network.program.write(self.network.input, &packed)?;
-        let mut labels = alloc::filled(OP, self.options.batch, u32::MAX)?;
+        self.network.program.write_words(self.network.input, &[&packed])?;
+        let ld = mlp::ld(DType::U32, self.options.batch);
+        let mut labels = alloc::filled(OP, ld, u32::MAX)?;
         for (label, &image) in labels.iter_mut().zip(images) {
             *label = u32::from(split.labels[image as usize]);
         }
-        self.network.program.write(self.network.labels, &labels)
+        self.network.program.write_words(self.network.labels, &[&labels])
     }
 }
 

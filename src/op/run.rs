@@ -76,7 +76,19 @@ pub async fn on_gpu(
     operands: &[HostBuffer],
     offset: usize,
 ) -> Result<Ran> {
-    let (variant, backs) = submit(gpu, op, request, operands, offset)?;
+    on_gpu_step(gpu, op, request, operands, offset, &op.step_values()).await
+}
+
+/// [`on_gpu`] with the values of this step.
+pub(crate) async fn on_gpu_step(
+    gpu: &Gpu,
+    op: &dyn Op,
+    request: &PlanRequest,
+    operands: &[HostBuffer],
+    offset: usize,
+    step: &StepValues,
+) -> Result<Ran> {
+    let (variant, backs) = submit(gpu, op, request, operands, offset, step)?;
     let mut operands = Vec::with_capacity(backs.len());
     for back in backs {
         operands.push(back.read().await?);
@@ -95,7 +107,7 @@ pub fn on_gpu_blocking(
     operands: &[HostBuffer],
     offset: usize,
 ) -> Result<Ran> {
-    let (variant, backs) = submit(gpu, op, request, operands, offset)?;
+    let (variant, backs) = submit(gpu, op, request, operands, offset, &op.step_values())?;
     let operands = backs.into_iter().map(read).collect::<Result<_>>()?;
     Ok(Ran { variant, operands })
 }
@@ -106,6 +118,7 @@ fn submit(
     request: &PlanRequest,
     operands: &[HostBuffer],
     offset: usize,
+    step: &StepValues,
 ) -> Result<(&'static str, Vec<ReadBack>)> {
     let plan = op.plan(gpu, request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
@@ -123,7 +136,7 @@ fn submit(
         .map(|(buffer, words)| Operand::new(buffer, offset as u64 * 4, words.len() as u64 * 4))
         .collect();
     let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
-    let step = StepBuffer::new(gpu, plan.scalars(), &op.step_values())?;
+    let step = StepBuffer::new(gpu, plan.scalars(), step)?;
     let bound = plan.bind_with(&lent, Some(Operand::whole(&scratch)), Some(&step))?;
     let mut encoder = gpu.encoder("run");
     let mut work = 0u64;
