@@ -20,7 +20,7 @@ use fewbit::format::random::Draw;
 use fewbit::gpu::{Offsets, PlanRequest, StepValues};
 use fewbit::kernels::{Decode, MatmulOptions, Spmm, Spmv};
 use fewbit::op::run::on_gpu_blocking;
-use fewbit::op::{Arg, Args, Comparison, Op};
+use fewbit::op::{Arg, Args, Op};
 use fewbit::tensor::{Csr, DType, HostBuffer};
 use fewbit::{Device, Error};
 use proptest::prelude::*;
@@ -41,7 +41,6 @@ fn main() {
             "decoding_leaves_what_lies_past_its_rows",
             decoding_leaves_what_lies_past_its_rows,
         )
-        .cpu()
         .cpu("pruning_equals_a_sort", pruning_equals_a_sort)
         .cpu("csr_round_trips", csr_round_trips)
         .cpu("a_pruned_layer_multiplies_on_the_host", || {

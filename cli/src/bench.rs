@@ -20,8 +20,9 @@ use super::{Common, Stop, device, interrupted};
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// Time only this kernel; or, if none is called that, those whose name contains this text.
-    kernel: Option<String>,
+    /// Time only these kernels; where none is called that, those whose names contain this text.
+    #[arg(value_name = "KERNEL")]
+    kernels: Vec<String>,
     /// Sizes N: matrices of N x N, runs of N * N elements, and odd, single-row and tiny shapes beside them
     /// [default: 512,1024; with --quick 64].
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=32_768))]
@@ -73,17 +74,24 @@ impl BenchArgs {
             .flat_map(bench_cases)
             .chain(sizes().flat_map(awkward_bench_cases))
             .collect();
-        if let Some(kernel) = &self.kernel {
-            retain_kernel(&mut cases, kernel)?;
+        if !self.kernels.is_empty() {
+            retain_kernels(&mut cases, &self.kernels)?;
         }
         cases.sort_by_key(BenchCase::kernel);
         Ok(cases)
     }
 }
 
-/// Cases of the kernel called `text`; or, if there is none, of those whose names contain it.
-pub(super) fn retain_kernel(cases: &mut Vec<BenchCase>, text: &str) -> Result<(), Stop> {
-    let names = chosen(cases.iter().map(BenchCase::kernel), text)?;
+/// Cases of the kernels called by these texts; where there is none, of those whose names contain it.
+pub(super) fn retain_kernels(cases: &mut Vec<BenchCase>, texts: &[String]) -> Result<(), Stop> {
+    let mut names = BTreeSet::new();
+    for text in texts {
+        names.extend(
+            chosen(cases.iter().map(BenchCase::kernel), text)?
+                .into_iter()
+                .map(str::to_string),
+        );
+    }
     cases.retain(|case| names.contains(case.kernel()));
     Ok(())
 }

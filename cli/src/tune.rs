@@ -112,7 +112,7 @@ impl TuneArgs {
             .flat_map(|&size| bench_cases(size as usize))
             .collect();
         if let Some(kernel) = &self.kernel {
-            super::bench::retain_kernel(&mut cases, kernel)?;
+            super::bench::retain_kernels(&mut cases, std::slice::from_ref(kernel))?;
         }
         Ok(cases)
     }

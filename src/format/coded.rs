@@ -209,16 +209,25 @@ impl Format {
         words.saturating_add(self.head_words())
     }
 
+    /// The rule by which the scales of blocks, or the tensor's, are chosen.
+    #[inline]
+    #[must_use]
+    pub const fn rule(self) -> Option<ScaleRule> {
+        match (self.scale, self.tensor_scale) {
+            (Scale::Block { rule, .. }, _) | (Scale::None, TensorScale::PowerOfTwo(rule)) => Some(rule),
+            (Scale::None, TensorScale::None) => None,
+        }
+    }
+
     /// The E8M0 byte of the scale of elements whose largest magnitude has these f32 bits, by the rule of the blocks or
     /// of the tensor.
     #[inline]
     #[must_use]
     pub fn scale_for(self, max_abs_bits: u32) -> u8 {
-        let rule = match (self.scale, self.tensor_scale) {
-            (Scale::Block { rule, .. }, _) | (Scale::None, TensorScale::PowerOfTwo(rule)) => rule,
-            (Scale::None, TensorScale::None) => return UNIT_SCALE,
-        };
-        rule.byte(max_abs_bits, self.element.largest_magnitude())
+        match self.rule() {
+            Some(rule) => rule.byte(max_abs_bits, self.element.largest_magnitude()),
+            None => UNIT_SCALE,
+        }
     }
 
     /// The code of f32 bits `u` under a scale: 0 under [`NAN_SCALE`].

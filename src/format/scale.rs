@@ -75,7 +75,7 @@ impl ScaleRule {
     /// where its exponent is -127 and the element's is 0. It adds none to field 254, or codes would decode to Inf.
     #[inline]
     #[must_use]
-    pub(super) const fn byte(self, max_abs_bits: u32, largest: (u32, u32)) -> u8 {
+    pub const fn byte(self, max_abs_bits: u32, largest: (u32, u32)) -> u8 {
         let (exponent, largest) = largest;
         let field = (max_abs_bits >> 23) & 0xff;
         if field == 255 {

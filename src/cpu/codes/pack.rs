@@ -35,36 +35,51 @@ pub(super) fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
     }
 }
 
-/// [`pack_pairs`] backwards.
+/// [`pack_pairs`] backwards: eight codes of four bytes at a time, apart by halves, quarters and eighths.
 #[inline(always)]
 pub(super) fn unpack_pairs(packed: &[u8], codes: &mut [u8; PIECE]) {
-    for (byte, codes) in packed.iter().zip(codes.as_chunks_mut::<2>().0) {
-        *codes = [byte & 15, byte >> 4];
+    let fours = packed.as_chunks::<4>().0;
+    for (four, codes) in fours.iter().zip(codes.as_chunks_mut::<8>().0) {
+        let x = u64::from(u32::from_le_bytes(*four));
+        let x = (x | x << 16) & 0x0000_ffff_0000_ffff;
+        let x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
+        let x = (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        *codes = x.to_le_bytes();
     }
 }
 
 /// [`pack`] backwards.
 #[inline(always)]
 pub(super) fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE]) {
-    let mut words = [0u64; PIECE / 8];
-    for (i, word) in words.iter_mut().enumerate() {
-        let at = i * bits as usize;
-        *word = packed[at..]
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    // The width is a constant in each arm, and with it every place and shift.
+    match bits {
+        2 => unpack_by::<2>(packed, codes),
+        3 => unpack_by::<3>(packed, codes),
+        4 => unpack_by::<4>(packed, codes),
+        5 => unpack_by::<5>(packed, codes),
+        6 => unpack_by::<6>(packed, codes),
+        // 7: others go another way.
+        _ => unpack_by::<7>(packed, codes),
     }
+}
+
+#[inline(always)]
+fn unpack_by<const BITS: usize>(packed: &[u8; PIECE + 8], codes: &mut [u8; PIECE]) {
     // The codes that stay in the low half at each of the three splits.
-    let stay = [bits, 2 * bits, 4 * bits].map(|width| (1u64 << width) - 1);
-    let stay = [
-        stay[0] * 0x0001_0001_0001_0001,
-        stay[1] * 0x0000_0001_0000_0001,
-        stay[2],
-    ];
-    for (word, codes) in words.iter().zip(codes.as_chunks_mut::<8>().0) {
-        let mut x = word & (u64::MAX >> (64 - 8 * bits));
-        for i in [2, 1, 0] {
-            x = (x & stay[i]) | (x & !stay[i]) << ((8 - bits) << i);
-        }
+    let stay = const {
+        [
+            ((1u64 << BITS) - 1) * 0x0001_0001_0001_0001,
+            ((1u64 << (2 * BITS)) - 1) * 0x0000_0001_0000_0001,
+            (1u64 << (4 * BITS)) - 1,
+        ]
+    };
+    for (i, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&packed[i * BITS..i * BITS + 8]);
+        let mut x = u64::from_le_bytes(bytes) & (u64::MAX >> (64 - 8 * BITS));
+        x = (x & stay[2]) | (x & !stay[2]) << ((8 - BITS) << 2);
+        x = (x & stay[1]) | (x & !stay[1]) << ((8 - BITS) << 1);
+        x = (x & stay[0]) | (x & !stay[0]) << (8 - BITS);
         *codes = x.to_le_bytes();
     }
 }

@@ -102,6 +102,13 @@ fn step(format: Format, byte: u8) -> u32 {
     }
 }
 
+/// An integer below 2^23 as f32: under the exponent of 2^23 its bits are the last ones, and 2^23 is taken off again.
+#[inline(always)]
+fn small_integer(q: u32) -> f32 {
+    const UNIT: f32 = 8_388_608.0;
+    f32::from_bits(UNIT.to_bits() | q) - UNIT
+}
+
 /// As [`Element::decode`] of each code: what it stands for times the step, both of them exact, and the product too
 /// (infinite past f32's range), since it is a multiple of the smallest subnormal with at most eight bits, or the step
 /// is no scale.
@@ -119,7 +126,7 @@ fn decoded<T: Copy + Into<u32>>(
         Element::SignMagnitude(_) => {
             for ((value, &code), &step) in all {
                 let code = code.into();
-                let magnitude = (code & mask).cast_signed() as f32 * step;
+                let magnitude = small_integer(code & mask) * step;
                 *value = magnitude.to_bits() | (code >> (bits - 1)) << 31;
             }
         }
@@ -129,7 +136,7 @@ fn decoded<T: Copy + Into<u32>>(
                 let negative = code >> (bits - 1);
                 // Of a negative code c the magnitude is 2^bits - c: its low bits are those of -c.
                 let magnitude = (code ^ 0u32.wrapping_sub(negative)).wrapping_add(negative) & (2 * mask + 1);
-                let magnitude = magnitude.cast_signed() as f32 * step;
+                let magnitude = small_integer(magnitude) * step;
                 *value = magnitude.to_bits() | negative << 31;
             }
         }

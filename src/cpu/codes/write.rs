@@ -4,7 +4,7 @@ use super::pack::{pack, pack_pairs, pack_wide};
 use super::{PIECE, filled, maxima, spread};
 use crate::cpu::Lanes;
 use crate::format::rounding::shift_round;
-use crate::format::{Element, Format, NAN_SCALE, Rounding};
+use crate::format::{Element, Format, NAN_SCALE, Rounding, ScaleRule};
 
 /// Scales for which every factor of an even grid is a normal f32, whatever the width of a code.
 const SCALED: std::ops::RangeInclusive<u8> = 32..=253;
@@ -107,10 +107,18 @@ impl Writer {
         let mut most = [0u32; PIECE / 8];
         maxima(lanes, size, values, &mut most);
         let scales = &mut scales[start / size as usize..(start + len).div_ceil(size as usize)];
-        for (byte, &max) in scales.iter_mut().zip(&most) {
-            *byte = format.scale_for(max);
-        }
         let element = format.element();
+        let largest = element.largest_magnitude();
+        // The rule is a constant in each arm.
+        let choose = |rule: ScaleRule, scales: &mut [u8]| {
+            for (byte, &max) in scales.iter_mut().zip(&most) {
+                *byte = rule.byte(max, largest);
+            }
+        };
+        match format.rule() {
+            Some(ScaleRule::Up) => choose(ScaleRule::Up, scales),
+            Some(ScaleRule::Floor) | None => choose(ScaleRule::Floor, scales),
+        }
         let mut blocks = [0u32; PIECE / 8];
         let Some(fraction) = element.fraction() else {
             for (&byte, factor) in scales.iter().zip(&mut blocks) {
