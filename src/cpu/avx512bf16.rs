@@ -113,27 +113,37 @@ impl Micro for Pairs<Avx512Bf16> {
     type Acc = f32;
     const MR: usize = 8;
     const NR: usize = 48;
+    const STEP: usize = 16;
 
     #[inline]
-    fn tile(self, a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
+    fn tile(self, a: &[u32], b: &[u32], width: usize, acc: &mut [f32], ld: usize, first: bool) {
         // SAFETY: the token in `self` proves AVX-512 F and AVX512_BF16.
-        unsafe { tile(a, b, acc, ld, first) }
+        unsafe {
+            match width / 16 {
+                1 => tile::<1>(a, b, acc, ld, first),
+                2 => tile::<2>(a, b, acc, ld, first),
+                _ => tile::<3>(a, b, acc, ld, first),
+            }
+        }
     }
 }
 
-/// 8 rows of 3 vectors: 24 of the 32 registers are sums.
+/// 8 rows of 3 vectors: 24 of the 32 registers are sums; fewer vectors for the last columns.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn tile(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
-    const NR: usize = 48;
+fn tile<const V: usize>(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
+    let nr = V * 16;
     let depth = a.len() / 8;
-    assert!(b.len() >= depth * NR && ld >= NR && acc.len() >= 7 * ld + NR);
-    let mut sums = [[_mm512_setzero_ps(); 3]; 8];
+    assert!(b.len() >= depth * nr && ld >= nr && acc.len() >= 7 * ld + nr);
+    let mut sums = [[_mm512_setzero_ps(); V]; 8];
     let (mut pa, mut pb) = (a.as_ptr(), b.as_ptr());
     for _ in 0..depth {
-        // SAFETY: `depth` steps of 8 and 48 words lie inside `a` and `b` (asserted); __m512i and
+        // SAFETY: `depth` steps of 8 and `nr` words lie inside `a` and `b` (asserted); __m512i and
         // __m512bh are 64 bytes in which every bit pattern is valid.
         unsafe {
-            let vb: [__m512bh; 3] = [pairs(pb), pairs(pb.add(16)), pairs(pb.add(32))];
+            let mut vb = [pairs(pb); V];
+            for (j, vb) in vb.iter_mut().enumerate() {
+                *vb = pairs(pb.add(j * 16));
+            }
             for (i, sums) in sums.iter_mut().enumerate() {
                 let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(*pa.add(i).cast()));
                 for (sum, vb) in sums.iter_mut().zip(vb) {
@@ -141,12 +151,12 @@ fn tile(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
                 }
             }
             pa = pa.add(8);
-            pb = pb.add(NR);
+            pb = pb.add(nr);
         }
     }
     for (i, sums) in sums.into_iter().enumerate() {
         for (j, sum) in sums.into_iter().enumerate() {
-            // SAFETY: row `i < 8`, column below 48: inside `acc` (asserted).
+            // SAFETY: row `i < 8`, column below `nr`: inside `acc` (asserted).
             unsafe {
                 let out = acc.as_mut_ptr().add(i * ld + j * 16);
                 _mm512_storeu_ps(

@@ -111,7 +111,7 @@ macro_rules! micro {
             const NR: usize = $nr;
 
             #[inline]
-            fn tile(self, a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
+            fn tile(self, a: &[$real], b: &[$real], _: usize, acc: &mut [$real], ld: usize, first: bool) {
                 let mut sums = [[0.0; $nr]; $mr];
                 let (a, b) = (a.as_chunks::<$mr>().0, b.as_chunks::<$nr>().0);
                 for (a, b) in a.iter().zip(b) {

@@ -101,9 +101,9 @@ fn multiply<M: Micro>(
     first: bool,
 ) {
     for (i, a) in a.chunks_exact(M::MR * steps).enumerate() {
-        for (j, b) in b.chunks_exact(M::NR * steps).enumerate() {
+        for (j, b) in b.chunks(M::NR * steps).enumerate() {
             let acc = &mut acc[i * M::MR * ld + j * M::NR..];
-            micro.tile(a, b, acc, ld, first);
+            micro.tile(a, b, b.len() / steps, acc, ld, first);
         }
     }
 }
@@ -151,7 +151,8 @@ where
     let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
-    let (outer_rows, outer_columns) = (rows.next_multiple_of(M::MR), columns.next_multiple_of(M::NR));
+    let (widths_a, widths_b) = (Widths::of_a::<M>(), Widths::of_b::<M>());
+    let (outer_rows, outer_columns) = (widths_a.padded(rows), widths_b.padded(columns));
     // Shared where more than one tile reads it.
     let share_a = columns > nc;
     let share_b = rows > mc || whole.is_some();
@@ -172,12 +173,12 @@ where
     let run = || {
         match swap {
             false => {
-                blocks.pack_all(cpu, a, rows, M::MR, shared_a);
-                blocks.pack_all(cpu, b, columns, M::NR, shared_b);
+                blocks.pack_all(cpu, a, rows, widths_a, shared_a);
+                blocks.pack_all(cpu, b, columns, widths_b, shared_b);
             }
             true => {
-                blocks.pack_all(cpu, b, rows, M::MR, shared_a);
-                blocks.pack_all(cpu, a, columns, M::NR, shared_b);
+                blocks.pack_all(cpu, b, rows, widths_a, shared_a);
+                blocks.pack_all(cpu, a, columns, widths_b, shared_b);
             }
         }
         let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
@@ -187,7 +188,7 @@ where
             } else {
                 (tile.row, tile.rows, tile.column, tile.columns)
             };
-            let (mp, np) = (mi.next_multiple_of(M::MR), nj.next_multiple_of(M::NR));
+            let (mp, np) = (widths_a.padded(mi), widths_b.padded(nj));
             let own = |shared: bool, len: usize| if shared { 0 } else { len };
             with_scratch(
                 [own(share_a, mp * kc), own(share_b, np * kc), mp * np],
@@ -200,8 +201,8 @@ where
                         } else {
                             let out = &mut own_a[..mp * steps];
                             match swap {
-                                false => pack(cpu, a, M::MR, i..i + mi, k.clone(), out),
-                                true => pack(cpu, b, M::MR, i..i + mi, k.clone(), out),
+                                false => pack(cpu, a, widths_a, i..i + mi, k.clone(), steps, out),
+                                true => pack(cpu, b, widths_a, i..i + mi, k.clone(), steps, out),
                             }
                             &*out
                         };
@@ -210,8 +211,8 @@ where
                         } else {
                             let out = &mut own_b[..np * steps];
                             match swap {
-                                false => pack(cpu, b, M::NR, j..j + nj, k, out),
-                                true => pack(cpu, a, M::NR, j..j + nj, k, out),
+                                false => pack(cpu, b, widths_b, j..j + nj, k, steps, out),
+                                true => pack(cpu, a, widths_b, j..j + nj, k, steps, out),
                             }
                             &*out
                         };
@@ -239,21 +240,64 @@ where
     Ok(())
 }
 
+/// How wide an operand's panels are.
+#[derive(Clone, Copy)]
+pub(crate) struct Widths {
+    /// All but the last.
+    full: usize,
+    /// What the last is a multiple of.
+    step: usize,
+}
+
+impl Widths {
+    pub(crate) const fn of_a<M: Micro>() -> Self {
+        Self {
+            full: M::MR,
+            step: M::MR,
+        }
+    }
+
+    pub(crate) const fn of_b<M: Micro>() -> Self {
+        Self {
+            full: M::NR,
+            step: M::STEP,
+        }
+    }
+
+    /// What `outer` indices take in panels.
+    fn padded(self, outer: usize) -> usize {
+        outer.next_multiple_of(self.step)
+    }
+}
+
+/// Packs `outer` and `k`, which are `steps` elements deep: whole panels, then what is left in one that is narrower.
 fn pack<E, O: Operand<E>>(
     cpu: &Cpu,
     operand: O,
-    w: usize,
+    widths: Widths,
     outer: Range<usize>,
     k: Range<usize>,
+    steps: usize,
     out: &mut [E],
 ) {
-    cpu.run(Pack {
-        operand,
-        w,
-        outer,
-        k,
-        out,
-    });
+    let end = outer.end - outer.len() % widths.full;
+    let (panels, last) = out.split_at_mut((end - outer.start) * steps);
+    let parts = [
+        (widths.full, outer.start..end, panels),
+        (widths.padded(outer.end - end), end..outer.end, last),
+    ];
+    for (w, outer, out) in parts {
+        if !outer.is_empty() {
+            let k = k.clone();
+            cpu.run(Pack {
+                operand,
+                w,
+                outer,
+                k,
+                out,
+            });
+        }
+    }
 }
 
 /// How k is cut: `kc` packed steps of `ku` each per block.
@@ -273,8 +317,8 @@ impl Blocks {
     }
 
     /// Elements of a packed operand.
-    pub(crate) fn len(&self, outer: usize, w: usize) -> usize {
-        outer.next_multiple_of(w) * self.k.div_ceil(self.ku)
+    pub(crate) fn len(&self, outer: usize, widths: Widths) -> usize {
+        widths.padded(outer) * self.k.div_ceil(self.ku)
     }
 
     /// The k of `steps` packed steps from `start` on.
@@ -282,14 +326,14 @@ impl Blocks {
         start * self.ku..self.k.min((start + steps) * self.ku)
     }
 
-    /// Packs a whole operand, `outer` indices in panels of `w`: the panels of the first block of k, then those of
-    /// the next. Nothing, if `out` is empty.
+    /// Packs a whole operand of `outer` indices: the panels of the first block of k, then those of the next. Nothing,
+    /// if `out` is empty.
     pub(crate) fn pack_all<E: Send, O: Operand<E>>(
         &self,
         cpu: &Cpu,
         operand: O,
         outer: usize,
-        w: usize,
+        widths: Widths,
         out: &mut [E],
     ) {
         let depth = self.k.div_ceil(self.ku);
@@ -297,17 +341,17 @@ impl Blocks {
         let mut rest = out;
         for start in (0..depth).step_by(self.kc) {
             let steps = self.kc.min(depth - start);
-            let len = (outer.next_multiple_of(w) * steps).min(rest.len());
+            let len = (widths.padded(outer) * steps).min(rest.len());
             let (block, next) = rest.split_at_mut(len);
             rest = next;
             // Sixteen panels at a time: some hundreds of KiB.
-            for (i, out) in block.chunks_mut(16 * w * steps).enumerate() {
-                let first = 16 * w * i;
-                let last = outer.min(first + 16 * w);
-                items.push((first..last, self.range(start, steps), out));
+            let group = 16 * widths.full;
+            for (i, out) in block.chunks_mut(group * steps).enumerate() {
+                let outer = group * i..outer.min(group * (i + 1));
+                items.push((outer, self.range(start, steps), steps, out));
             }
         }
-        let task = |(outer, k, out)| pack(cpu, operand, w, outer, k, out);
+        let task = |(outer, k, steps, out)| pack(cpu, operand, widths, outer, k, steps, out);
         cpu.for_each(items, task);
     }
 }

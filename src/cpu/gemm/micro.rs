@@ -3,7 +3,7 @@
 /// A register tile: the product of one packed panel of A and one of B.
 ///
 /// A panel holds, for each step of k in turn, `MR` (or `NR`) elements. One element stands for one
-/// k, except for [`Pairs`], where a word holds two.
+/// k, except for [`Pairs`], where a word holds two. The last panel of B may be narrower.
 pub(crate) trait Micro: Copy + Send + Sync {
     /// Element of a packed panel.
     type Elem: bytemuck::Pod + Send + Sync;
@@ -13,10 +13,21 @@ pub(crate) trait Micro: Copy + Send + Sync {
     const MR: usize;
     /// Columns of the tile.
     const NR: usize;
+    /// What the width of B's last panel is a multiple of.
+    const STEP: usize = Self::NR;
 
-    /// acc[MR x NR] = (first ? 0 : acc) + a b, the products of one call summed in ascending k
-    /// from zero before they are added to `acc`, whose rows start `ld` apart.
-    fn tile(self, a: &[Self::Elem], b: &[Self::Elem], acc: &mut [Self::Acc], ld: usize, first: bool);
+    /// acc[MR x width] = (first ? 0 : acc) + a b, the products of one call summed in ascending k
+    /// from zero before they are added to `acc`, whose rows start `ld` apart. `width` is NR or, for a
+    /// last panel, a smaller multiple of STEP.
+    fn tile(
+        self,
+        a: &[Self::Elem],
+        b: &[Self::Elem],
+        width: usize,
+        acc: &mut [Self::Acc],
+        ld: usize,
+        first: bool,
+    );
 }
 
 /// The f32 tile of an instruction set.
