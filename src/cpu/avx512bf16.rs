@@ -2,7 +2,7 @@
 
 use super::avx512::Avx512;
 use super::dispatch::Chains;
-use super::gemm::micro::{Micro, Pairs};
+use super::gemm::micro::{InPlace, Micro, Pairs, Rows};
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX512_BF16 and all that [`Avx512`] stands for.
@@ -114,6 +114,16 @@ impl Micro for Pairs<Avx512Bf16> {
     const MR: usize = 8;
     const NR: usize = 48;
     const STEP: usize = 16;
+    const IN_PLACE: Option<InPlace<Self>> = Some(|_, a, steps, b, acc, ld, first| {
+        // SAFETY: the token that was passed proves AVX-512 F and AVX512_BF16.
+        unsafe {
+            match b.len() / steps / 16 {
+                1 => in_place::<1>(a, steps, b, acc, ld, first),
+                2 => in_place::<2>(a, steps, b, acc, ld, first),
+                _ => in_place::<3>(a, steps, b, acc, ld, first),
+            }
+        }
+    });
 
     #[inline]
     fn tile(self, a: &[u32], b: &[u32], width: usize, acc: &mut [f32], ld: usize, first: bool) {
@@ -128,45 +138,69 @@ impl Micro for Pairs<Avx512Bf16> {
     }
 }
 
-/// 8 rows of 3 vectors: 24 of the 32 registers are sums; fewer vectors for the last columns.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn tile<const V: usize>(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
-    let nr = V * 16;
     let depth = a.len() / 8;
-    assert!(b.len() >= depth * nr && ld >= nr && acc.len() >= 7 * ld + nr);
+    assert!(b.len() >= depth * V * 16 && ld >= V * 16 && acc.len() >= 7 * ld + V * 16);
+    let rows = std::array::from_fn(|i| a.as_ptr().wrapping_add(i));
+    // SAFETY: steps of 8 and of V vectors lie inside `a` and `b`, and the sums inside `acc` (asserted).
+    unsafe { sums::<V, 8>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn in_place<const V: usize>(a: Rows<'_>, depth: usize, b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
+    assert!(b.len() >= depth * V * 16 && ld >= V * 16 && acc.len() >= 7 * ld + V * 16);
+    let rows = a.starts(depth * size_of::<u32>()).map(<*const u8>::cast);
+    // SAFETY: `depth` words lie in each row (`starts` asks), and the rest inside `b` and `acc` (asserted).
+    unsafe { sums::<V, 1>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+}
+
+/// 8 rows of 3 vectors: 24 of the 32 registers are sums; fewer vectors for the last columns. A step of a row is
+/// `ADVANCE` words after the one before.
+///
+/// # Safety
+/// `depth` steps must be readable from each of `rows` on, at any alignment, and as many of V vectors from `b` on; eight
+/// rows of V vectors, `ld` apart, must be readable and writable at `acc`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn sums<const V: usize, const ADVANCE: usize>(
+    rows: [*const u32; 8],
+    b: *const u32,
+    depth: usize,
+    acc: *mut f32,
+    ld: usize,
+    first: bool,
+) {
     let mut sums = [[_mm512_setzero_ps(); V]; 8];
-    let (mut pa, mut pb) = (a.as_ptr(), b.as_ptr());
-    for _ in 0..depth {
-        // SAFETY: `depth` steps of 8 and `nr` words lie inside `a` and `b` (asserted); __m512i and
-        // __m512bh are 64 bytes in which every bit pattern is valid.
+    for step in 0..depth {
+        // SAFETY: readable by the caller's promise; __m512i and __m512bh are 64 bytes in which every bit pattern is
+        // valid.
         unsafe {
-            let mut vb = [pairs(pb); V];
+            let b = b.add(step * V * 16);
+            let mut vb = [pairs(b); V];
             for (j, vb) in vb.iter_mut().enumerate() {
-                *vb = pairs(pb.add(j * 16));
+                *vb = pairs(b.add(j * 16));
             }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(*pa.add(i).cast()));
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let word = row.add(step * ADVANCE).read_unaligned();
+                let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(word.cast_signed()));
                 for (sum, vb) in sums.iter_mut().zip(vb) {
                     *sum = _mm512_dpbf16_ps(*sum, va, vb);
                 }
             }
-            pa = pa.add(8);
-            pb = pb.add(nr);
         }
     }
     for (i, sums) in sums.into_iter().enumerate() {
         for (j, sum) in sums.into_iter().enumerate() {
-            // SAFETY: row `i < 8`, column below `nr`: inside `acc` (asserted).
+            // SAFETY: readable and writable by the caller's promise.
             unsafe {
-                let out = acc.as_mut_ptr().add(i * ld + j * 16);
-                _mm512_storeu_ps(
-                    out,
-                    if first {
-                        sum
-                    } else {
-                        _mm512_add_ps(_mm512_loadu_ps(out), sum)
-                    },
-                );
+                let out = acc.add(i * ld + j * 16);
+                let value = if first {
+                    sum
+                } else {
+                    _mm512_add_ps(_mm512_loadu_ps(out), sum)
+                };
+                _mm512_storeu_ps(out, value);
             }
         }
     }

@@ -4,10 +4,10 @@
 use std::arch::x86_64::*;
 
 use super::Avx512;
-use crate::cpu::gemm::micro::{F32, F64, Micro};
+use crate::cpu::gemm::micro::{F32, F64, InPlace, Micro, Rows};
 
 macro_rules! micro {
-    ($wrapper:ident, $tile:ident, $real:ty, $width:literal,
+    ($wrapper:ident, $tile:ident, $in_place:ident, $sums:ident, $real:ty, $width:literal,
      $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident) => {
         impl Micro for $wrapper<Avx512> {
             type Elem = $real;
@@ -15,6 +15,16 @@ macro_rules! micro {
             const MR: usize = 8;
             const NR: usize = 3 * $width;
             const STEP: usize = $width;
+            const IN_PLACE: Option<InPlace<Self>> = Some(|_, a, steps, b, acc, ld, first| {
+                // SAFETY: the token that was passed proves AVX-512 F.
+                unsafe {
+                    match b.len() / steps / $width {
+                        1 => $in_place::<1>(a, steps, b, acc, ld, first),
+                        2 => $in_place::<2>(a, steps, b, acc, ld, first),
+                        _ => $in_place::<3>(a, steps, b, acc, ld, first),
+                    }
+                }
+            });
 
             #[inline]
             fn tile(self, a: &[$real], b: &[$real], width: usize, acc: &mut [$real], ld: usize, first: bool) {
@@ -31,33 +41,65 @@ macro_rules! micro {
 
         #[target_feature(enable = "avx512f")]
         fn $tile<const V: usize>(a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
-            let nr = V * $width;
             let depth = a.len() / 8;
-            assert!(b.len() >= depth * nr && ld >= nr && acc.len() >= 7 * ld + nr);
+            assert!(b.len() >= depth * V * $width && ld >= V * $width && acc.len() >= 7 * ld + V * $width);
+            let rows = std::array::from_fn(|i| a.as_ptr().wrapping_add(i));
+            // SAFETY: steps of 8 and of V vectors lie inside `a` and `b`, and the sums inside `acc` (asserted).
+            unsafe { $sums::<V, 8>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+        }
+
+        #[target_feature(enable = "avx512f")]
+        fn $in_place<const V: usize>(
+            a: Rows<'_>,
+            depth: usize,
+            b: &[$real],
+            acc: &mut [$real],
+            ld: usize,
+            first: bool,
+        ) {
+            assert!(b.len() >= depth * V * $width && ld >= V * $width && acc.len() >= 7 * ld + V * $width);
+            let rows = a.starts(depth * size_of::<$real>()).map(<*const u8>::cast);
+            // SAFETY: `depth` elements lie in each row (`starts` asks), and the rest inside `b` and `acc` (asserted).
+            unsafe { $sums::<V, 1>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+        }
+
+        /// Eight rows, a step `ADVANCE` elements after the one before.
+        ///
+        /// # Safety
+        /// `depth` steps must be readable from each of `rows` on, at any alignment, and as many of V vectors from `b`
+        /// on; eight rows of V vectors, `ld` apart, must be readable and writable at `acc`.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn $sums<const V: usize, const ADVANCE: usize>(
+            rows: [*const $real; 8],
+            b: *const $real,
+            depth: usize,
+            acc: *mut $real,
+            ld: usize,
+            first: bool,
+        ) {
             let mut sums = [[$zero(); V]; 8];
-            let (mut pa, mut pb) = (a.as_ptr(), b.as_ptr());
-            for _ in 0..depth {
-                // SAFETY: `depth` steps of 8 and `nr` elements lie inside `a` and `b` (asserted).
+            for step in 0..depth {
+                // SAFETY: readable by the caller's promise.
                 unsafe {
+                    let b = b.add(step * V * $width);
                     let mut vb = [$zero(); V];
                     for (j, vb) in vb.iter_mut().enumerate() {
-                        *vb = $load(pb.add(j * $width));
+                        *vb = $load(b.add(j * $width));
                     }
-                    for (i, sums) in sums.iter_mut().enumerate() {
-                        let va = $splat(*pa.add(i));
+                    for (row, sums) in rows.iter().zip(&mut sums) {
+                        let va = $splat(row.add(step * ADVANCE).read_unaligned());
                         for (sum, vb) in sums.iter_mut().zip(vb) {
                             *sum = $fma(va, vb, *sum);
                         }
                     }
-                    pa = pa.add(8);
-                    pb = pb.add(nr);
                 }
             }
             for (i, sums) in sums.into_iter().enumerate() {
                 for (j, sum) in sums.into_iter().enumerate() {
-                    // SAFETY: row `i < 8`, column below `nr`: inside `acc` (asserted).
+                    // SAFETY: readable and writable by the caller's promise.
                     unsafe {
-                        let out = acc.as_mut_ptr().add(i * ld + j * $width);
+                        let out = acc.add(i * ld + j * $width);
                         $store(out, if first { sum } else { $add($load(out), sum) });
                     }
                 }
@@ -69,6 +111,8 @@ macro_rules! micro {
 micro!(
     F32,
     tile_f32,
+    in_place_f32,
+    sums_f32,
     f32,
     16,
     _mm512_setzero_ps,
@@ -81,6 +125,8 @@ micro!(
 micro!(
     F64,
     tile_f64,
+    in_place_f64,
+    sums_f64,
     f64,
     8,
     _mm512_setzero_pd,

@@ -10,7 +10,7 @@
 //! that computes it changes its bits, so the tile's size may follow the number of threads.
 
 use super::memory::grow;
-use super::micro::Micro;
+use super::micro::{InPlace, Micro, Rows};
 use super::pack::{Operand, Pack};
 use super::store::{Finish, FinishTile, tiles};
 use crate::cpu::{Cpu, CpuError};
@@ -89,21 +89,41 @@ fn tile_sides<M: Micro>(rows: usize, columns: usize, threads: usize) -> (usize, 
     (mc, nc)
 }
 
-/// Adds the product of packed panels, `steps` deep, to a tile's sums, rows `ld` apart; to zero if these are its `first`.
+/// The rows of a tile's A, for one block of k.
+enum Left<'a, M: Micro> {
+    /// Packed.
+    Panels(&'a [M::Elem]),
+    /// As they lie.
+    Rows(InPlace<M>, Rows<'a>),
+}
+
+/// Adds the product of `a` and of packed panels of B, `steps` deep, to a tile's sums, rows `ld` apart; to zero if these
+/// are its `first`.
 #[inline(always)]
 fn multiply<M: Micro>(
     micro: M,
-    a: &[M::Elem],
+    a: Left<'_, M>,
     b: &[M::Elem],
     steps: usize,
     acc: &mut [M::Acc],
     ld: usize,
     first: bool,
 ) {
-    for (i, a) in a.chunks_exact(M::MR * steps).enumerate() {
-        for (j, b) in b.chunks(M::NR * steps).enumerate() {
-            let acc = &mut acc[i * M::MR * ld + j * M::NR..];
-            micro.tile(a, b, b.len() / steps, acc, ld, first);
+    match a {
+        Left::Panels(a) => {
+            for (a, acc) in a.chunks_exact(M::MR * steps).zip(acc.chunks_mut(M::MR * ld)) {
+                for (j, b) in b.chunks(M::NR * steps).enumerate() {
+                    micro.tile(a, b, b.len() / steps, &mut acc[j * M::NR..], ld, first);
+                }
+            }
+        }
+        Left::Rows(tile, a) => {
+            for (i, acc) in (0..a.count).step_by(M::MR).zip(acc.chunks_mut(M::MR * ld)) {
+                let a = a.part(i, M::MR, 0);
+                for (j, b) in b.chunks(M::NR * steps).enumerate() {
+                    tile(micro, a, steps, b, &mut acc[j * M::NR..], ld, first);
+                }
+            }
         }
     }
 }
@@ -153,8 +173,12 @@ where
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
     let (widths_a, widths_b) = (Widths::of_a::<M>(), Widths::of_b::<M>());
     let (outer_rows, outer_columns) = (widths_a.padded(rows), widths_b.padded(columns));
-    // Shared where more than one tile reads it.
-    let share_a = columns > nc;
+    let in_place = M::IN_PLACE.and_then(|tile| {
+        let lying = if swap { b.rows(k) } else { a.rows(k) };
+        lying.map(|lying| (tile, lying))
+    });
+    // Shared where it is packed and more than one tile reads it.
+    let share_a = columns > nc && in_place.is_none();
     let share_b = rows > mc || whole.is_some();
     let lens = [
         if share_a { outer_rows * depth } else { 0 },
@@ -190,21 +214,24 @@ where
             };
             let (mp, np) = (widths_a.padded(mi), widths_b.padded(nj));
             let own = |shared: bool, len: usize| if shared { 0 } else { len };
+            let share_a = share_a || in_place.is_some();
             with_scratch(
                 [own(share_a, mp * kc), own(share_b, np * kc), mp * np],
                 |own_a: &mut [M::Elem], own_b, acc: &mut [M::Acc]| {
                     for start in (0..depth).step_by(kc) {
                         let steps = kc.min(depth - start);
                         let k = blocks.range(start, steps);
-                        let pa = if share_a {
-                            &shared_a[outer_rows * start + i * steps..][..mp * steps]
+                        let pa = if let Some((tile, lying)) = in_place {
+                            Left::Rows(tile, lying.part(i, mi, start * size_of::<M::Elem>()))
+                        } else if share_a {
+                            Left::Panels(&shared_a[outer_rows * start + i * steps..][..mp * steps])
                         } else {
                             let out = &mut own_a[..mp * steps];
                             match swap {
                                 false => pack(cpu, a, widths_a, i..i + mi, k.clone(), steps, out),
                                 true => pack(cpu, b, widths_a, i..i + mi, k.clone(), steps, out),
                             }
-                            &*out
+                            Left::Panels(&*out)
                         };
                         let pb = if share_b {
                             &shared_b[outer_columns * start + j * steps..][..np * steps]

@@ -5,6 +5,7 @@
 //! An operand stored with consecutive k adjacent (A as [M, K], B as [N, K]) is transposed on the
 //! way, four rows by eight; the other layout is copied row by row.
 
+use super::micro::Rows;
 use crate::cpu::dispatch::{Kernel, Lanes};
 use crate::format::bf16;
 use std::ops::Range;
@@ -33,6 +34,13 @@ impl<T: Copy> View<'_, T> {
 pub(crate) trait Operand<E>: Copy + Send + Sync {
     /// Fills `out`, one panel of `w` after the other, with `outer` and `k`.
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [E]);
+
+    /// The rows of an operand of `k` products as they lie, where tiles may read them so: then those that take rows
+    /// of A in place do not call [`Operand::pack`]. An operand without this is always packed.
+    fn rows(&self, k: usize) -> Option<Rows<'_>> {
+        let _ = k;
+        None
+    }
 
     /// All of the operand, if it is packed already: then [`Operand::pack`] is not called.
     fn whole(&self) -> Option<&[E]> {
@@ -80,7 +88,25 @@ impl Mixed<'_> {
     }
 }
 
+/// A whole operand as rows, if their k are adjacent.
+fn rows<T: bytemuck::Pod>(view: View<'_, T>) -> Option<Rows<'_>> {
+    let stride = view.ld * size_of::<T>();
+    view.k_adjacent.then(|| Rows {
+        bytes: bytemuck::cast_slice(view.data),
+        stride,
+        count: usize::MAX,
+    })
+}
+
 impl Operand<f32> for Mixed<'_> {
+    fn rows(&self, _: usize) -> Option<Rows<'_>> {
+        match self {
+            Mixed::F32(view) => rows(*view),
+            // Widened while it is packed.
+            Mixed::Bf16(_) => None,
+        }
+    }
+
     #[inline(always)]
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [f32]) {
         match self {
@@ -91,6 +117,10 @@ impl Operand<f32> for Mixed<'_> {
 }
 
 impl Operand<f64> for View<'_, f64> {
+    fn rows(&self, _: usize) -> Option<Rows<'_>> {
+        rows(*self)
+    }
+
     #[inline(always)]
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [f64]) {
         pack(lanes, self, |x| x, w, outer, k, out);
@@ -203,6 +233,11 @@ fn store<E: Copy>(columns: &[[E; 4]; 8], count: usize, panel: &mut [E], w: usize
 }
 
 impl Operand<u32> for PairView<'_> {
+    /// The second half of an odd last pair would be another row's.
+    fn rows(&self, k: usize) -> Option<Rows<'_>> {
+        if k.is_multiple_of(2) { rows(self.0) } else { None }
+    }
+
     #[inline(always)]
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [u32]) {
         let view = self.0;
