@@ -1,6 +1,6 @@
 //! The blocked product: tiles of C in parallel, each packing what it reads.
 //!
-//! A task owns a tile of C of about 256 x 384 and walks over k in blocks, multiplying panel by
+//! A task owns a tile of C of at most 256 x 384 and walks over k in blocks, multiplying panel by
 //! panel. An operand that several tiles read is packed once, for all of them, before they start:
 //! packing it again in every task took a fifth of the time. An operand that one tile alone reads
 //! (A of a product one tile wide, B of a skinny one) is packed by that task, block by block, into
@@ -12,6 +12,7 @@
 use super::memory::grow;
 use super::micro::{InPlace, Micro, Rows};
 use super::pack::{Operand, Pack};
+use super::sides::{Plane, sides};
 use super::store::{Finish, FinishTile, tiles};
 use crate::cpu::{Cpu, CpuError};
 use std::cell::Cell;
@@ -19,8 +20,6 @@ use std::ops::Range;
 
 /// Packed steps of k per block.
 const DEPTH: usize = 256;
-/// Rows and columns of a tile of C aimed at.
-const TILE: [usize; 2] = [256, 384];
 /// Multiply-adds below which a product runs on the calling thread.
 const SMALL: usize = 1 << 16;
 
@@ -64,29 +63,6 @@ where
     );
     SCRATCH.set(scratch);
     result
-}
-
-/// Cuts `len` into equal tiles of about `target`, a multiple of `unit`.
-fn even(len: usize, target: usize, unit: usize) -> usize {
-    let count = len.div_ceil(target);
-    len.div_ceil(count).next_multiple_of(unit)
-}
-
-/// Rows and columns of C's tiles: near [`TILE`], smaller where that gives too few of them for the threads.
-fn tile_sides<M: Micro>(rows: usize, columns: usize, threads: usize) -> (usize, usize) {
-    let mut mc = even(rows, TILE[0], M::MR);
-    let mut nc = even(columns, TILE[1], M::NR);
-    let wanted = if threads > 1 { 4 * threads } else { 1 };
-    while rows.div_ceil(mc) * columns.div_ceil(nc) < wanted && mc * nc > 2 * M::MR * M::NR {
-        if nc >= mc && nc > M::NR {
-            nc = even(columns, nc.div_ceil(2), M::NR).min(nc - M::NR);
-        } else if mc > M::MR {
-            mc = even(rows, mc.div_ceil(2), M::MR).min(mc - M::MR);
-        } else {
-            break;
-        }
-    }
-    (mc, nc)
 }
 
 /// The rows of a tile's A, for one block of k.
@@ -166,17 +142,25 @@ where
         true => cpu.on_this_thread(),
         false => cpu.clone(),
     };
-    let (mc, nc) = tile_sides::<M>(rows, columns, cpu.threads());
+    let in_place = M::IN_PLACE.and_then(|tile| {
+        let lying = if swap { b.rows(k) } else { a.rows(k) };
+        lying.map(|lying| (tile, lying))
+    });
+    let [mc, nc] = sides(&Plane {
+        outer: [rows, columns],
+        // Panels packed before begin at multiples of their width.
+        units: [M::MR, if whole.is_some() { M::NR } else { M::STEP }],
+        steps: [M::MR, M::STEP],
+        packed: [in_place.is_none(), whole.is_none()],
+        k,
+        threads: cpu.threads(),
+    });
     let blocks = Blocks::new(k, ku);
     let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
     let (widths_a, widths_b) = (Widths::of_a::<M>(), Widths::of_b::<M>());
     let (outer_rows, outer_columns) = (widths_a.padded(rows), widths_b.padded(columns));
-    let in_place = M::IN_PLACE.and_then(|tile| {
-        let lying = if swap { b.rows(k) } else { a.rows(k) };
-        lying.map(|lying| (tile, lying))
-    });
     // Shared where it is packed and more than one tile reads it.
     let share_a = columns > nc && in_place.is_none();
     let share_b = rows > mc || whole.is_some();
@@ -197,12 +181,12 @@ where
     let run = || {
         match swap {
             false => {
-                blocks.pack_all(cpu, a, rows, widths_a, shared_a);
-                blocks.pack_all(cpu, b, columns, widths_b, shared_b);
+                blocks.pack_all(cpu, a, (rows, rows), widths_a, shared_a);
+                blocks.pack_all(cpu, b, (columns, nc), widths_b, shared_b);
             }
             true => {
-                blocks.pack_all(cpu, b, rows, widths_a, shared_a);
-                blocks.pack_all(cpu, a, columns, widths_b, shared_b);
+                blocks.pack_all(cpu, b, (rows, rows), widths_a, shared_a);
+                blocks.pack_all(cpu, a, (columns, nc), widths_b, shared_b);
             }
         }
         let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
@@ -353,29 +337,35 @@ impl Blocks {
         start * self.ku..self.k.min((start + steps) * self.ku)
     }
 
-    /// Packs a whole operand of `outer` indices: the panels of the first block of k, then those of the next. Nothing,
-    /// if `out` is empty.
+    /// Packs a whole operand of `outer` indices: the panels of the first block of k, then those of the next. Those of
+    /// each `band` of indices, a multiple of the panels' step, begin with a full one. Nothing, if `out` is empty.
     pub(crate) fn pack_all<E: Send, O: Operand<E>>(
         &self,
         cpu: &Cpu,
         operand: O,
-        outer: usize,
+        (outer, band): (usize, usize),
         widths: Widths,
         out: &mut [E],
     ) {
+        if out.is_empty() {
+            return;
+        }
         let depth = self.k.div_ceil(self.ku);
+        // Sixteen panels at a time at most, some hundreds of KiB, and fewer where threads would have nothing to do.
+        let panels = (outer.div_ceil(widths.full) * depth.div_ceil(self.kc)).div_ceil(2 * cpu.threads());
+        let group = panels.clamp(1, 16) * widths.full;
         let mut items = Vec::new();
         let mut rest = out;
         for start in (0..depth).step_by(self.kc) {
             let steps = self.kc.min(depth - start);
-            let len = (widths.padded(outer) * steps).min(rest.len());
-            let (block, next) = rest.split_at_mut(len);
-            rest = next;
-            // Sixteen panels at a time: some hundreds of KiB.
-            let group = 16 * widths.full;
-            for (i, out) in block.chunks_mut(group * steps).enumerate() {
-                let outer = group * i..outer.min(group * (i + 1));
-                items.push((outer, self.range(start, steps), steps, out));
+            for first in (0..outer).step_by(band) {
+                let end = outer.min(first + band);
+                for first in (first..end).step_by(group) {
+                    let outer = first..end.min(first + group);
+                    let (out, next) = rest.split_at_mut(widths.padded(outer.len()) * steps);
+                    rest = next;
+                    items.push((outer, self.range(start, steps), steps, out));
+                }
             }
         }
         let task = |(outer, k, steps, out)| pack(cpu, operand, widths, outer, k, steps, out);

@@ -6,6 +6,7 @@ pub(crate) mod micro;
 mod operands;
 mod pack;
 mod packed;
+mod sides;
 mod small;
 mod store;
 

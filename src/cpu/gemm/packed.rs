@@ -112,7 +112,7 @@ fn panels<M: Micro, O: Operand<M::Elem>>(
     let blocks = Blocks::new(k, ku);
     let widths = Widths::of_b::<M>();
     let mut panels = super::memory::filled(blocks.len(n, widths), bytemuck::Zeroable::zeroed())?;
-    blocks.pack_all(cpu, operand, n, widths, &mut panels);
+    blocks.pack_all(cpu, operand, (n, n), widths, &mut panels);
     Ok(panels)
 }
 
