@@ -1,5 +1,7 @@
 //! AVX-512 (F, BW, CD, DQ, VL): 512-bit vectors on x86-64.
 
+mod columns;
+mod products;
 mod tiles;
 
 use super::avx2::Avx2;
@@ -32,6 +34,7 @@ impl Sealed for Avx512 {}
 
 impl Lanes for Avx512 {
     const FMA: bool = true;
+    const WIDE: bool = true;
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
@@ -128,6 +131,22 @@ impl Lanes for Avx512 {
     fn dots<V: Value, const S: usize, const U: usize>(self, row: &[V], vectors: &[f32]) -> [f32; S] {
         // Memory bounds it; 256-bit vectors suffice.
         self.half().dots::<V, S, U>(row, vectors)
+    }
+
+    #[inline(always)]
+    fn dots_of_rows<V: Value, const R: usize, const S: usize>(
+        self,
+        rows: [&[V]; R],
+        vectors: &[f32],
+    ) -> [[f32; S]; R] {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { products::dots_of_rows(rows, vectors) }
+    }
+
+    #[inline(always)]
+    fn columns<V: Value, const PAIRS: bool>(self, rows: &[&[V]], out: &mut [u32], stride: usize) {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { columns::columns::<V, PAIRS>(rows, out, stride) }
     }
 
     #[inline(always)]
