@@ -11,6 +11,9 @@ const READING: usize = 8;
 /// Multiply-adds in whose time threads meet.
 const MEETING: usize = 1 << 19;
 
+/// Most tiles whose threads are followed one by one.
+const FOLLOWED: usize = 32;
+
 /// What [`sides`] cuts.
 #[derive(Clone, Copy)]
 pub(super) struct Plane {
@@ -63,24 +66,47 @@ impl Plane {
     /// What tiles of this size take, in multiply-adds of one thread.
     fn time(&self, tile: [usize; 2]) -> usize {
         let counts = [0, 1].map(|side| self.outer[side].div_ceil(tile[side]));
-        let rounds = (counts[0] * counts[1]).div_ceil(self.threads);
-        let mut each = tile[0].saturating_mul(tile[1]) + READING * (tile[0] + tile[1]);
+        // What a tile takes, by its sides.
+        let mut per = [READING; 2];
         let (mut before, mut meets) = (0, false);
         for (side, other) in [(0, 1), (1, 0)] {
             if self.packed[side] && counts[other] == 1 {
-                each += PACKING * tile[side];
+                per[side] += PACKING;
             } else if self.packed[side] {
                 before += PACKING * self.outer[side].div_ceil(self.threads);
                 meets = self.threads > 1;
             }
         }
-        // The last tiles of a row or a column may be smaller: threads that take one tile after the other then end
-        // within a tile of each other, which may be sooner than all rounds of full tiles.
-        let padded = |side: usize| self.outer[side].next_multiple_of(self.steps[side]) as f64;
-        let tiles = padded(0) * padded(1) / (tile[0] * tile[1]) as f64;
-        let share = (tiles * each as f64 / self.threads as f64) as usize;
-        let apart = each - each / self.threads;
-        let time = rounds.saturating_mul(each).min(share.saturating_add(apart));
+        let each = |[rows, columns]: [usize; 2]| {
+            let sides = per[0] * rows + per[1] * columns;
+            rows.saturating_mul(columns).saturating_add(sides)
+        };
+        let last = [0, 1].map(|side| {
+            let left = self.outer[side] - (counts[side] - 1) * tile[side];
+            left.next_multiple_of(self.steps[side])
+        });
+        let number = counts[0] * counts[1];
+        let time = if last == tile || number > FOLLOWED {
+            number.div_ceil(self.threads).saturating_mul(each(tile))
+        } else {
+            // The last tiles of a row or a column are smaller: each is taken by the thread that is ready first.
+            let mut ready = [0; FOLLOWED];
+            let ready = &mut ready[..self.threads.min(FOLLOWED)];
+            for i in 0..number {
+                let at = [i / counts[1], i % counts[1]];
+                let sides = [0, 1].map(|side| {
+                    if at[side] + 1 == counts[side] {
+                        last[side]
+                    } else {
+                        tile[side]
+                    }
+                });
+                if let Some(first) = ready.iter_mut().min() {
+                    *first += each(sides);
+                }
+            }
+            ready.iter().copied().max().unwrap_or(0)
+        };
         let meeting = if meets { MEETING } else { 0 };
         let time = time.saturating_add(before).saturating_mul(self.k);
         time.saturating_add(meeting)
