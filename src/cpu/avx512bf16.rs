@@ -1,6 +1,6 @@
 //! AVX512_BF16: products of bf16 pairs added to f32 sums.
 
-use super::avx512::Avx512;
+use super::avx512::{Avx512, totals};
 use super::dispatch::Chains;
 use super::gemm::micro::{InPlace, Micro, Pairs, Rows};
 use std::arch::x86_64::*;
@@ -51,60 +51,63 @@ impl Avx512Bf16 {
 }
 
 impl Avx512Bf16 {
-    /// Sums of products of `row` with each of the first `S` of `vectors`, which follow one another and are as long
-    /// as `row`. Each sum is kept in `U` registers.
+    /// Sums of products of each of `R` rows with each of the first `S` of `vectors`, which follow one another and are as
+    /// long as a row. The order of a sum depends on the rows' length alone.
     ///
     /// # Panics
-    /// If `vectors` is shorter than `S` rows.
+    /// If the rows' lengths differ, or `vectors` is shorter than `S` of them.
     #[inline]
-    pub(crate) fn dots<const S: usize, const U: usize>(self, row: &[u16], vectors: &[u16]) -> [f32; S] {
+    pub(crate) fn dots_of_rows<const R: usize, const S: usize>(
+        self,
+        rows: [&[u16]; R],
+        vectors: &[u16],
+    ) -> [[f32; S]; R] {
         // SAFETY: `self` proves AVX-512 F and BW, and AVX512_BF16.
-        unsafe { dots::<S, U>(row, vectors) }
+        unsafe { dots_of_rows(rows, vectors) }
     }
 }
 
+/// Each sum in one register; the tail is masked, and adds to the same lanes.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn dots<const S: usize, const U: usize>(row: &[u16], vectors: &[u16]) -> [f32; S] {
-    let k = row.len();
+fn dots_of_rows<const R: usize, const S: usize>(rows: [&[u16]; R], vectors: &[u16]) -> [[f32; S]; R] {
+    let k = rows.first().map_or(0, |row| row.len());
+    assert!(rows.iter().all(|row| row.len() == k), "rows of one length");
     let vectors = &vectors[..S * k];
-    let mut sums = [[_mm512_setzero_ps(); U]; S];
-    let mut start = 0;
-    while start + 32 * U <= k {
-        for u in 0..U {
-            let at = start + 32 * u;
-            // SAFETY: `at + 32 <= k`, so sixteen words are readable in the row and in each of the S vectors.
-            unsafe {
+    let mut sums = [[_mm512_setzero_ps(); S]; R];
+    let mut at = 0;
+    while at + 32 <= k {
+        // SAFETY: `at + 32 <= k`, so sixteen words are readable in each row and in each of the S vectors.
+        unsafe {
+            let mut x = [pairs(vectors.as_ptr().add(at).cast()); S];
+            for (s, x) in x.iter_mut().enumerate() {
+                *x = pairs(vectors.as_ptr().add(s * k + at).cast());
+            }
+            for (row, sums) in rows.iter().zip(&mut sums) {
                 let value = pairs(row.as_ptr().add(at).cast());
-                for (s, sums) in sums.iter_mut().enumerate() {
-                    let x = pairs(vectors.as_ptr().add(s * k + at).cast());
-                    sums[u] = _mm512_dpbf16_ps(sums[u], value, x);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = _mm512_dpbf16_ps(*sum, value, x);
                 }
             }
         }
-        start += 32 * U;
+        at += 32;
     }
-    while start < k {
-        let mask = u32::MAX >> 32usize.saturating_sub(k - start);
+    if at < k {
+        let mask = u32::MAX >> (32 - (k - at));
         // SAFETY: the mask is of elements before k, and what it leaves out is neither read nor other than zero;
         // both types are 64 bytes of any bits.
         unsafe {
-            let value = std::mem::transmute::<__m512i, __m512bh>(_mm512_maskz_loadu_epi16(
-                mask,
-                row.as_ptr().add(start).cast(),
-            ));
-            for (s, sums) in sums.iter_mut().enumerate() {
-                let x = _mm512_maskz_loadu_epi16(mask, vectors.as_ptr().add(s * k + start).cast());
-                sums[0] = _mm512_dpbf16_ps(sums[0], value, std::mem::transmute::<__m512i, __m512bh>(x));
+            let some = |from: *const u16| {
+                std::mem::transmute::<__m512i, __m512bh>(_mm512_maskz_loadu_epi16(mask, from.cast()))
+            };
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let value = some(row.as_ptr().add(at));
+                for (s, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_dpbf16_ps(*sum, value, some(vectors.as_ptr().add(s * k + at)));
+                }
             }
         }
-        start += 32;
     }
-    sums.map(|sums| {
-        let [first, more @ ..] = sums.as_slice() else {
-            return 0.0;
-        };
-        _mm512_reduce_add_ps(more.iter().fold(*first, |sum, more| _mm512_add_ps(sum, *more)))
-    })
+    totals(sums)
 }
 
 impl Micro for Pairs<Avx512Bf16> {

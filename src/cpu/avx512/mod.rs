@@ -4,6 +4,8 @@ mod columns;
 mod products;
 mod tiles;
 
+pub(super) use products::totals;
+
 use super::avx2::Avx2;
 use super::dispatch::{Chains, Index, Kernel, Lanes, Sealed, Value};
 use super::random::{keys, threefry_rounds};

@@ -46,7 +46,36 @@ pub(super) fn dots_of_rows<V: Value, const R: usize, const S: usize>(
             }
         }
     }
-    sums.map(|sums| sums.map(|sum| _mm512_reduce_add_ps(sum)))
+    totals(sums)
+}
+
+/// The sum of each register's lanes, halves first, for four registers side by side.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(in crate::cpu) fn totals<const R: usize, const S: usize>(sums: [[__m512; S]; R]) -> [[f32; S]; R] {
+    const { assert!((R * S).is_multiple_of(4)) };
+    let mut out = [[0.0; S]; R];
+    // Loops, because closures would stay functions of their own: what calls them has not these instructions.
+    for first in (0..R * S).step_by(4) {
+        let mut x = [_mm_setzero_ps(); 4];
+        for (i, x) in x.iter_mut().enumerate() {
+            let sum = sums[(first + i) / S][(first + i) % S];
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sum)));
+            let half = _mm256_add_ps(_mm512_castps512_ps256(sum), high);
+            *x = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
+        }
+        let (ab, cd) = (_mm_unpacklo_ps(x[0], x[1]), _mm_unpacklo_ps(x[2], x[3]));
+        let (up, down) = (_mm_unpackhi_ps(x[0], x[1]), _mm_unpackhi_ps(x[2], x[3]));
+        let even = _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movelh_ps(up, down));
+        let odd = _mm_add_ps(_mm_movehl_ps(cd, ab), _mm_movehl_ps(down, up));
+        let mut four = [0.0; 4];
+        // SAFETY: four values are 16 writable bytes.
+        unsafe { _mm_storeu_ps(four.as_mut_ptr(), _mm_add_ps(even, odd)) }
+        for (i, total) in four.into_iter().enumerate() {
+            out[(first + i) / S][(first + i) % S] = total;
+        }
+    }
+    out
 }
 
 /// Sixteen values as f32.

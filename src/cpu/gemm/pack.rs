@@ -20,12 +20,18 @@ pub(crate) struct View<'a, T> {
 }
 
 impl<T: Copy> View<'_, T> {
+    /// The first k of an outer index, as `convert` makes them.
     #[inline(always)]
-    pub(crate) fn at(&self, outer: usize, k: usize) -> T {
+    pub(crate) fn gather<E>(&self, outer: usize, convert: impl Fn(T) -> E, out: &mut [E]) {
         if self.k_adjacent {
-            self.data[outer * self.ld + k]
+            let row = &self.data[outer * self.ld..][..out.len()];
+            for (out, value) in out.iter_mut().zip(row) {
+                *out = convert(*value);
+            }
         } else {
-            self.data[k * self.ld + outer]
+            for (k, out) in out.iter_mut().enumerate() {
+                *out = convert(self.data[k * self.ld + outer]);
+            }
         }
     }
 }
@@ -76,16 +82,6 @@ pub(crate) struct PairView<'a>(pub(crate) View<'a, u16>);
 pub(crate) enum Mixed<'a> {
     F32(View<'a, f32>),
     Bf16(View<'a, u16>),
-}
-
-impl Mixed<'_> {
-    #[inline(always)]
-    pub(crate) fn at(&self, outer: usize, k: usize) -> f32 {
-        match self {
-            Mixed::F32(view) => view.at(outer, k),
-            Mixed::Bf16(view) => bf16::widen(view.at(outer, k)),
-        }
-    }
 }
 
 /// A whole operand as rows, if their k are adjacent.
