@@ -1,8 +1,8 @@
 //! AVX512_BF16: products of bf16 pairs added to f32 sums.
 
-use super::avx512::Avx512;
+use super::avx512::{Avx512, totals};
 use super::dispatch::Chains;
-use super::gemm::micro::{Micro, Pairs};
+use super::gemm::micro::{InPlace, Micro, Pairs, Rows};
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX512_BF16 and all that [`Avx512`] stands for.
@@ -51,60 +51,63 @@ impl Avx512Bf16 {
 }
 
 impl Avx512Bf16 {
-    /// Sums of products of `row` with each of the first `S` of `vectors`, which follow one another and are as long
-    /// as `row`. Each sum is kept in `U` registers.
+    /// Sums of products of each of `R` rows with each of the first `S` of `vectors`, which follow one another and are as
+    /// long as a row. The order of a sum depends on the rows' length alone.
     ///
     /// # Panics
-    /// If `vectors` is shorter than `S` rows.
+    /// If the rows' lengths differ, or `vectors` is shorter than `S` of them.
     #[inline]
-    pub(crate) fn dots<const S: usize, const U: usize>(self, row: &[u16], vectors: &[u16]) -> [f32; S] {
+    pub(crate) fn dots_of_rows<const R: usize, const S: usize>(
+        self,
+        rows: [&[u16]; R],
+        vectors: &[u16],
+    ) -> [[f32; S]; R] {
         // SAFETY: `self` proves AVX-512 F and BW, and AVX512_BF16.
-        unsafe { dots::<S, U>(row, vectors) }
+        unsafe { dots_of_rows(rows, vectors) }
     }
 }
 
+/// Each sum in one register; the tail is masked, and adds to the same lanes.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn dots<const S: usize, const U: usize>(row: &[u16], vectors: &[u16]) -> [f32; S] {
-    let k = row.len();
+fn dots_of_rows<const R: usize, const S: usize>(rows: [&[u16]; R], vectors: &[u16]) -> [[f32; S]; R] {
+    let k = rows.first().map_or(0, |row| row.len());
+    assert!(rows.iter().all(|row| row.len() == k), "rows of one length");
     let vectors = &vectors[..S * k];
-    let mut sums = [[_mm512_setzero_ps(); U]; S];
-    let mut start = 0;
-    while start + 32 * U <= k {
-        for u in 0..U {
-            let at = start + 32 * u;
-            // SAFETY: `at + 32 <= k`, so sixteen words are readable in the row and in each of the S vectors.
-            unsafe {
+    let mut sums = [[_mm512_setzero_ps(); S]; R];
+    let mut at = 0;
+    while at + 32 <= k {
+        // SAFETY: `at + 32 <= k`, so sixteen words are readable in each row and in each of the S vectors.
+        unsafe {
+            let mut x = [pairs(vectors.as_ptr().add(at).cast()); S];
+            for (s, x) in x.iter_mut().enumerate() {
+                *x = pairs(vectors.as_ptr().add(s * k + at).cast());
+            }
+            for (row, sums) in rows.iter().zip(&mut sums) {
                 let value = pairs(row.as_ptr().add(at).cast());
-                for (s, sums) in sums.iter_mut().enumerate() {
-                    let x = pairs(vectors.as_ptr().add(s * k + at).cast());
-                    sums[u] = _mm512_dpbf16_ps(sums[u], value, x);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = _mm512_dpbf16_ps(*sum, value, x);
                 }
             }
         }
-        start += 32 * U;
+        at += 32;
     }
-    while start < k {
-        let mask = u32::MAX >> 32usize.saturating_sub(k - start);
+    if at < k {
+        let mask = u32::MAX >> (32 - (k - at));
         // SAFETY: the mask is of elements before k, and what it leaves out is neither read nor other than zero;
         // both types are 64 bytes of any bits.
         unsafe {
-            let value = std::mem::transmute::<__m512i, __m512bh>(_mm512_maskz_loadu_epi16(
-                mask,
-                row.as_ptr().add(start).cast(),
-            ));
-            for (s, sums) in sums.iter_mut().enumerate() {
-                let x = _mm512_maskz_loadu_epi16(mask, vectors.as_ptr().add(s * k + start).cast());
-                sums[0] = _mm512_dpbf16_ps(sums[0], value, std::mem::transmute::<__m512i, __m512bh>(x));
+            let some = |from: *const u16| {
+                std::mem::transmute::<__m512i, __m512bh>(_mm512_maskz_loadu_epi16(mask, from.cast()))
+            };
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let value = some(row.as_ptr().add(at));
+                for (s, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_dpbf16_ps(*sum, value, some(vectors.as_ptr().add(s * k + at)));
+                }
             }
         }
-        start += 32;
     }
-    sums.map(|sums| {
-        let [first, more @ ..] = sums.as_slice() else {
-            return 0.0;
-        };
-        _mm512_reduce_add_ps(more.iter().fold(*first, |sum, more| _mm512_add_ps(sum, *more)))
-    })
+    totals(sums)
 }
 
 impl Micro for Pairs<Avx512Bf16> {
@@ -113,50 +116,94 @@ impl Micro for Pairs<Avx512Bf16> {
     type Acc = f32;
     const MR: usize = 8;
     const NR: usize = 48;
+    const STEP: usize = 16;
+    const IN_PLACE: Option<InPlace<Self>> = Some(|_, a, steps, b, acc, ld, first| {
+        // SAFETY: the token that was passed proves AVX-512 F and AVX512_BF16.
+        unsafe {
+            match b.len() / steps / 16 {
+                1 => in_place::<1>(a, steps, b, acc, ld, first),
+                2 => in_place::<2>(a, steps, b, acc, ld, first),
+                _ => in_place::<3>(a, steps, b, acc, ld, first),
+            }
+        }
+    });
 
     #[inline]
-    fn tile(self, a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
+    fn tile(self, a: &[u32], b: &[u32], width: usize, acc: &mut [f32], ld: usize, first: bool) {
         // SAFETY: the token in `self` proves AVX-512 F and AVX512_BF16.
-        unsafe { tile(a, b, acc, ld, first) }
+        unsafe {
+            match width / 16 {
+                1 => tile::<1>(a, b, acc, ld, first),
+                2 => tile::<2>(a, b, acc, ld, first),
+                _ => tile::<3>(a, b, acc, ld, first),
+            }
+        }
     }
 }
 
-/// 8 rows of 3 vectors: 24 of the 32 registers are sums.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn tile(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
-    const NR: usize = 48;
+fn tile<const V: usize>(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
     let depth = a.len() / 8;
-    assert!(b.len() >= depth * NR && ld >= NR && acc.len() >= 7 * ld + NR);
-    let mut sums = [[_mm512_setzero_ps(); 3]; 8];
-    let (mut pa, mut pb) = (a.as_ptr(), b.as_ptr());
-    for _ in 0..depth {
-        // SAFETY: `depth` steps of 8 and 48 words lie inside `a` and `b` (asserted); __m512i and
-        // __m512bh are 64 bytes in which every bit pattern is valid.
+    assert!(b.len() >= depth * V * 16 && ld >= V * 16 && acc.len() >= 7 * ld + V * 16);
+    let rows = std::array::from_fn(|i| a.as_ptr().wrapping_add(i));
+    // SAFETY: steps of 8 and of V vectors lie inside `a` and `b`, and the sums inside `acc` (asserted).
+    unsafe { sums::<V, 8>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn in_place<const V: usize>(a: Rows<'_>, depth: usize, b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
+    assert!(b.len() >= depth * V * 16 && ld >= V * 16 && acc.len() >= 7 * ld + V * 16);
+    let rows = a.starts(depth * size_of::<u32>()).map(<*const u8>::cast);
+    // SAFETY: `depth` words lie in each row (`starts` asks), and the rest inside `b` and `acc` (asserted).
+    unsafe { sums::<V, 1>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+}
+
+/// 8 rows of 3 vectors: 24 of the 32 registers are sums; fewer vectors for the last columns. A step of a row is
+/// `ADVANCE` words after the one before.
+///
+/// # Safety
+/// `depth` steps must be readable from each of `rows` on, at any alignment, and as many of V vectors from `b` on; eight
+/// rows of V vectors, `ld` apart, must be readable and writable at `acc`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn sums<const V: usize, const ADVANCE: usize>(
+    rows: [*const u32; 8],
+    b: *const u32,
+    depth: usize,
+    acc: *mut f32,
+    ld: usize,
+    first: bool,
+) {
+    let mut sums = [[_mm512_setzero_ps(); V]; 8];
+    for step in 0..depth {
+        // SAFETY: readable by the caller's promise; __m512i and __m512bh are 64 bytes in which every bit pattern is
+        // valid.
         unsafe {
-            let vb: [__m512bh; 3] = [pairs(pb), pairs(pb.add(16)), pairs(pb.add(32))];
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(*pa.add(i).cast()));
+            let b = b.add(step * V * 16);
+            let mut vb = [pairs(b); V];
+            for (j, vb) in vb.iter_mut().enumerate() {
+                *vb = pairs(b.add(j * 16));
+            }
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let word = row.add(step * ADVANCE).read_unaligned();
+                let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(word.cast_signed()));
                 for (sum, vb) in sums.iter_mut().zip(vb) {
                     *sum = _mm512_dpbf16_ps(*sum, va, vb);
                 }
             }
-            pa = pa.add(8);
-            pb = pb.add(NR);
         }
     }
     for (i, sums) in sums.into_iter().enumerate() {
         for (j, sum) in sums.into_iter().enumerate() {
-            // SAFETY: row `i < 8`, column below 48: inside `acc` (asserted).
+            // SAFETY: readable and writable by the caller's promise.
             unsafe {
-                let out = acc.as_mut_ptr().add(i * ld + j * 16);
-                _mm512_storeu_ps(
-                    out,
-                    if first {
-                        sum
-                    } else {
-                        _mm512_add_ps(_mm512_loadu_ps(out), sum)
-                    },
-                );
+                let out = acc.add(i * ld + j * 16);
+                let value = if first {
+                    sum
+                } else {
+                    _mm512_add_ps(_mm512_loadu_ps(out), sum)
+                };
+                _mm512_storeu_ps(out, value);
             }
         }
     }

@@ -68,6 +68,9 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
     /// Whether [`Lanes::mul_add`] rounds once (a fused multiply-add).
     const FMA: bool;
 
+    /// Whether vectors are so wide that [`Lanes::columns`] and [`Lanes::dots_of_rows`] are the fast way.
+    const WIDE: bool = false;
+
     /// Runs `kernel` compiled for this level.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
 
@@ -130,6 +133,31 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
     #[inline(always)]
     fn dots<V: Value, const S: usize, const U: usize>(self, row: &[V], vectors: &[f32]) -> [f32; S] {
         portable::dots(self, row, vectors)
+    }
+
+    /// Sums of products of each of `R` rows with each of the first `S` of `vectors`, which follow one another and are as
+    /// long as a row. Where [`Lanes::WIDE`], the order of a sum depends on the rows' length alone.
+    ///
+    /// # Panics
+    /// If the rows' lengths differ, or `vectors` is shorter than `S` of them.
+    #[inline(always)]
+    fn dots_of_rows<V: Value, const R: usize, const S: usize>(
+        self,
+        rows: [&[V]; R],
+        vectors: &[f32],
+    ) -> [[f32; S]; R] {
+        rows.map(|row| self.dots::<V, S, 1>(row, vectors))
+    }
+
+    /// Writes at most sixteen rows as columns: word i of row r becomes `out[i * stride + r]`, and where there is no row
+    /// r below sixteen, zero. A word is an f32; a bf16 widened; or, if `PAIRS`, two bf16, the first in the low half and
+    /// the second of an odd last one zero.
+    ///
+    /// # Panics
+    /// If there are more rows, their lengths differ, or `out` is too short.
+    #[inline(always)]
+    fn columns<V: Value, const PAIRS: bool>(self, rows: &[&[V]], out: &mut [u32], stride: usize) {
+        portable::columns::<V, PAIRS>(rows, out, stride);
     }
 
     /// `steps` times `x <- x * factor + summand`, in every lane of sixteen independent chains: the rate of

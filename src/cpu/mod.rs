@@ -13,11 +13,13 @@
 //! contract; `u` is 2^-24, and 2^-23 with subnormals flushed where `dpbf16` is used (both operands
 //! bf16 at [`Level::Avx512Bf16`]).
 //!
-//! `unsafe` lives in one module per instruction set (`avx2`, `avx512`, `avx512bf16`, `neon`) and
-//! nowhere else in this room.
+//! `unsafe` lives in one module per instruction set (`avx2`, `avx512`, `avx512bf16`, `neon`), in one line of `crew`,
+//! which lends a caller's loop to other threads, and nowhere else in this room.
 
 pub(crate) mod chunks;
 pub(crate) mod codes;
+#[cfg(feature = "cpu")]
+mod crew;
 pub mod dispatch;
 pub(crate) mod gemm;
 pub mod parallel;

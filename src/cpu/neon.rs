@@ -40,7 +40,7 @@ macro_rules! micro {
             const NR: usize = 2 * $width;
 
             #[inline]
-            fn tile(self, a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
+            fn tile(self, a: &[$real], b: &[$real], _: usize, acc: &mut [$real], ld: usize, first: bool) {
                 // SAFETY: the token in `self` proves NEON.
                 unsafe { $tile(a, b, acc, ld, first) }
             }

@@ -5,15 +5,20 @@
 //! sixty-four. Without the `cpu` feature the same loops run in order on the calling thread.
 
 use super::Cpu;
+#[cfg(feature = "cpu")]
+use super::crew;
 use crate::format::Rounding;
 use std::ops::Range;
+#[cfg(feature = "cpu")]
+use std::sync::{Mutex, PoisonError};
 
 /// Where a [`Cpu`]'s loops run.
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
     /// On the calling thread.
     Sequential,
-    /// On rayon's global pool, or on the pool the caller is already inside.
+    /// On the calling thread and its helpers, as many as rayon's global pool has threads; on that pool where they
+    /// help somebody else; or on the pool the caller is already inside.
     #[cfg(feature = "cpu")]
     Global,
     /// On a pool of our own with a fixed number of threads.
@@ -64,6 +69,14 @@ fn start_global() -> bool {
     }
 }
 
+/// The threads that work on a loop of the calling one, itself among them; none if it is one of a rayon pool, or if
+/// helpers cannot be started. rayon's global pool has been started.
+#[cfg(feature = "cpu")]
+fn helped() -> Option<usize> {
+    let threads = rayon::current_num_threads();
+    (rayon::current_thread_index().is_none() && crew::is_there(threads)).then_some(threads)
+}
+
 impl Cpu {
     /// Number of threads that loops of this device may use.
     pub fn threads(&self) -> usize {
@@ -100,13 +113,15 @@ impl Cpu {
         }
     }
 
-    /// Runs `f` on one of this device's threads: loops inside it then follow one another without this thread
-    /// being put to sleep and woken by each, some 20 us a time.
+    /// Runs `f` where its loops follow one another without this thread being put to sleep and woken by each, some 20 us
+    /// a time: on this thread, if it has helpers, else on one of the device's.
     pub(crate) fn inside<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Pool::Sequential => f(),
             #[cfg(feature = "cpu")]
             Pool::Global if !has_pool() => f(),
+            #[cfg(feature = "cpu")]
+            Pool::Global if helped().is_some() => f(),
             #[cfg(feature = "cpu")]
             Pool::Global => rayon::scope(|_| f()),
             #[cfg(feature = "cpu")]
@@ -126,8 +141,20 @@ impl Cpu {
             #[cfg(feature = "cpu")]
             Pool::Global => {
                 use rayon::prelude::*;
-                // One item per job: items are coarse, and the last ones should be spread evenly.
-                items.into_par_iter().with_max_len(1).for_each(&f);
+                let parts = items.len();
+                let items = Mutex::new(items.into_iter());
+                let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let work = || {
+                    // One item at a time: they are coarse, and the last ones should be spread evenly.
+                    while let Some(item) = next() {
+                        f(item);
+                    }
+                };
+                if !helped().is_some_and(|threads| crew::run(threads, parts, &work)) {
+                    let items = items.into_inner().unwrap_or_else(PoisonError::into_inner);
+                    let items: Vec<T> = items.collect();
+                    items.into_par_iter().with_max_len(1).for_each(&f);
+                }
             }
             #[cfg(feature = "cpu")]
             Pool::Own(pool) => pool.install(|| {

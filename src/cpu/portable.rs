@@ -39,6 +39,25 @@ pub(crate) fn transpose4x8(rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
     out
 }
 
+/// See [`Lanes::columns`].
+#[inline(always)]
+pub(crate) fn columns<V: Value, const PAIRS: bool>(rows: &[&[V]], out: &mut [u32], stride: usize) {
+    let len = rows.first().map_or(0, |row| row.len());
+    let each = if PAIRS { 2 } else { 1 };
+    assert!(rows.len() <= 16, "{} rows", rows.len());
+    for i in 0..len.div_ceil(each) {
+        let column = &mut out[i * stride..][..16];
+        column.fill(0);
+        for (word, row) in column.iter_mut().zip(rows) {
+            let high = |at: usize| row.get(at).map_or(0, |value| value.widen().to_bits() >> 16);
+            *word = match PAIRS {
+                true => high(2 * i) | high(2 * i + 1) << 16,
+                false => row[i].widen().to_bits(),
+            };
+        }
+    }
+}
+
 /// Partial sums of a sparse row: enough to hide the latency of the loads and of the additions.
 const PARTIAL: usize = 8;
 
@@ -111,7 +130,7 @@ macro_rules! micro {
             const NR: usize = $nr;
 
             #[inline]
-            fn tile(self, a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
+            fn tile(self, a: &[$real], b: &[$real], _: usize, acc: &mut [$real], ld: usize, first: bool) {
                 let mut sums = [[0.0; $nr]; $mr];
                 let (a, b) = (a.as_chunks::<$mr>().0, b.as_chunks::<$nr>().0);
                 for (a, b) in a.iter().zip(b) {

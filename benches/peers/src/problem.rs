@@ -110,6 +110,24 @@ const CASES: &[Case] = {
         matmul("matmul bf16 128x1024x1024", [128, 1024, 1024], true, Default),
         kept("matmul bf16 kept 1024x1024x1024", [1024; 3], true, Default),
         kept("matmul bf16 kept 128x1024x1024", [128, 1024, 1024], true, Default),
+        // Inference and small batches of training; sizes that no tile divides; a product that ends before threads wake.
+        matmul("matmul f32 8x1024x1024", [8, 1024, 1024], false, Default),
+        matmul("matmul bf16 8x1024x1024", [8, 1024, 1024], true, Default),
+        kept("matmul bf16 kept 8x1024x1024", [8, 1024, 1024], true, Default),
+        matmul("matmul f32 32x1024x1024", [32, 1024, 1024], false, Default),
+        matmul("matmul bf16 32x1024x1024", [32, 1024, 1024], true, Default),
+        kept("matmul bf16 kept 32x1024x1024", [32, 1024, 1024], true, Default),
+        matmul("matmul f32 256x1024x1024", [256, 1024, 1024], false, Default),
+        matmul("matmul bf16 256x1024x1024", [256, 1024, 1024], true, Default),
+        kept("matmul bf16 kept 256x1024x1024", [256, 1024, 1024], true, Default),
+        matmul("matmul f32 333x257x501", [333, 257, 501], false, Default),
+        matmul("matmul bf16 333x257x501", [333, 257, 501], true, Default),
+        matmul("matmul f32 2000x72x333", [2000, 72, 333], false, Default),
+        matmul("matmul bf16 2000x72x333", [2000, 72, 333], true, Default),
+        matmul("matmul f32 256x256x256", [256; 3], false, Default),
+        matmul("matmul bf16 256x256x256", [256; 3], true, Default),
+        matmul("matvec f32 1024x1024", [1, 1024, 1024], false, Default),
+        matmul("matvec bf16 1024x1024", [1, 1024, 1024], true, Default),
         matmul("matvec f32 4096x4096", [1, 4096, 4096], false, Default),
         matmul("matvec bf16 4096x4096", [1, 4096, 4096], true, Default),
         spmv(
@@ -258,16 +276,18 @@ impl Problem {
     /// fewbit's operation and its operands' words, the result's last or, for a product, third.
     pub fn operation(&self) -> (Box<dyn Op>, Vec<Vec<u32>>) {
         let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
-        let packed = |values: &[f32]| -> Vec<u32> {
+        // Rows of bf16 begin on a word each.
+        let packed = |values: &[f32], row: usize| -> Vec<u32> {
             let half = |value: Option<&f32>| value.map_or(0, |value| value.to_bits() >> 16);
             values
-                .chunks(2)
+                .chunks(row)
+                .flat_map(|row| row.chunks(2))
                 .map(|pair| half(pair.first()) | (half(pair.get(1)) << 16))
                 .collect()
         };
-        let floats = |values: &[f32]| {
+        let floats = |values: &[f32], row: usize| {
             if self.case.bf16 {
-                packed(values)
+                packed(values, row)
             } else {
                 bits(values)
             }
@@ -276,8 +296,9 @@ impl Problem {
         match (&self.data, self.case.shape) {
             (Data::Dense { a, b }, Shape::Matmul { m, n, k }) => {
                 let op = Matmul::new(m, n, k).types(dtype, dtype, F32).transpose_b();
-                let op = op.ld(k, k, n);
-                (Box::new(op), vec![floats(a), floats(b), vec![0; m * n]])
+                let ld = if self.case.bf16 { k.next_multiple_of(2) } else { k };
+                let op = op.ld(ld, ld, n);
+                (Box::new(op), vec![floats(a, k), floats(b, k), vec![0; m * n]])
             }
             (
                 Data::Sparse {
@@ -303,13 +324,25 @@ impl Problem {
                     (op.b_ld, op.c_ld) = (n, n);
                     op.longest_row = row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max();
                     let result = vec![0; rows * n];
-                    let words = vec![row_ptr.clone(), columns, floats(values), floats(x), result];
+                    let words = vec![
+                        row_ptr.clone(),
+                        columns,
+                        floats(values, values.len()),
+                        floats(x, n),
+                        result,
+                    ];
                     return (Box::new(op), words);
                 }
                 let types = [if narrow { U16 } else { U32 }, dtype, F32];
                 let mut op = Spmv::new(rows, cols, col_idx.len(), types);
                 op.longest_row = row_ptr.windows(2).map(|ends| (ends[1] - ends[0]) as usize).max();
-                let words = vec![row_ptr.clone(), columns, floats(values), bits(x), vec![0; rows]];
+                let words = vec![
+                    row_ptr.clone(),
+                    columns,
+                    floats(values, values.len()),
+                    bits(x),
+                    vec![0; rows],
+                ];
                 (Box::new(op), words)
             }
             _ => unreachable!("data and shape are made together"),

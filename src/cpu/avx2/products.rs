@@ -14,34 +14,60 @@ pub(super) fn sparse_dot<V: Value, I: Index>(
     columns: &[I],
     x: &[f32],
 ) -> Option<f32> {
-    // Indices are compared as signed 32-bit integers and scaled by the gather.
-    let bound = match i32::try_from(x.len()) {
-        Ok(bound) => _mm256_set1_epi32(bound),
-        Err(_) => return portable::sparse_dot(lanes, values, columns, x),
+    let Some(last) = x.len().checked_sub(1) else {
+        return portable::sparse_dot(lanes, values, columns, x);
     };
     let len = values.len().min(columns.len());
     let mut sum = _mm256_setzero_ps();
     let mut k = 0;
     while k + 8 <= len {
-        // SAFETY: `k + 8 <= len`, so eight values and eight indices are readable; `pick8` runs only where every
-        // index is in 0..x.len() (a u32 above i32::MAX is negative here).
-        unsafe {
-            let value = load8(values.as_ptr().add(k));
-            let index = if I::NARROW {
-                _mm256_cvtepu16_epi32(_mm_loadu_si128(columns.as_ptr().add(k).cast()))
-            } else {
-                _mm256_loadu_si256(columns.as_ptr().add(k).cast())
-            };
-            let below = _mm256_andnot_si256(_mm256_srai_epi32::<31>(index), _mm256_cmpgt_epi32(bound, index));
-            if _mm256_movemask_epi8(below) != -1 {
-                return None;
-            }
-            sum = _mm256_fmadd_ps(value, pick8(x.as_ptr(), columns.as_ptr().add(k)), sum);
+        // So many at a time that they are still in the first-level cache when they are used.
+        let end = (k + CHECKED).min(len / 8 * 8);
+        if !within(&columns[k..end], last) {
+            return None;
         }
-        k += 8;
+        while k < end {
+            // SAFETY: `k + 8 <= len`, so eight values and eight indices are readable, and these are at most `last`.
+            unsafe {
+                let value = load8(values.as_ptr().add(k));
+                sum = _mm256_fmadd_ps(value, pick8(x.as_ptr(), columns.as_ptr().add(k)), sum);
+            }
+            k += 8;
+        }
     }
     let tail = portable::sparse_dot(lanes, &values[k..len], &columns[k..len], x)?;
     Some(sum8(sum) + tail)
+}
+
+/// Indices that are checked before any is used.
+const CHECKED: usize = 1024;
+
+/// Whether all indices, a multiple of eight, are at most `last`. By the largest in each lane: a comparison for every
+/// eight would be a seventh of a product's time.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn within<I: Index>(indices: &[I], last: usize) -> bool {
+    debug_assert!(indices.len().is_multiple_of(8));
+    // A limit above every index takes what `I` has at most: no lane exceeds it.
+    if I::NARROW {
+        let last = u16::try_from(last).unwrap_or(u16::MAX).cast_signed();
+        let last = _mm_set1_epi16(last);
+        let mut most = last;
+        for eight in indices.chunks_exact(8) {
+            // SAFETY: eight indices of sixteen bits are sixteen readable bytes.
+            most = _mm_max_epu16(most, unsafe { _mm_loadu_si128(eight.as_ptr().cast()) });
+        }
+        _mm_movemask_epi8(_mm_cmpeq_epi16(most, last)) == 0xffff
+    } else {
+        let last = u32::try_from(last).unwrap_or(u32::MAX).cast_signed();
+        let last = _mm256_set1_epi32(last);
+        let mut most = last;
+        for eight in indices.chunks_exact(8) {
+            // SAFETY: eight indices of 32 bits are 32 readable bytes.
+            most = _mm256_max_epu32(most, unsafe { _mm256_loadu_si256(eight.as_ptr().cast()) });
+        }
+        _mm256_movemask_epi8(_mm256_cmpeq_epi32(most, last)) == -1
+    }
 }
 
 /// The values of `x` at eight indices, one load each: gather instructions take twice as long on AMD's processors.

@@ -15,7 +15,7 @@ macro_rules! micro {
             const NR: usize = $vectors * $width;
 
             #[inline]
-            fn tile(self, a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
+            fn tile(self, a: &[$real], b: &[$real], _: usize, acc: &mut [$real], ld: usize, first: bool) {
                 // SAFETY: the token in `self` proves AVX2 and FMA.
                 unsafe { $tile(a, b, acc, ld, first) }
             }

@@ -1,6 +1,6 @@
 //! The blocked product: tiles of C in parallel, each packing what it reads.
 //!
-//! A task owns a tile of C of about 256 x 384 and walks over k in blocks, multiplying panel by
+//! A task owns a tile of C of at most 256 x 384 and walks over k in blocks, multiplying panel by
 //! panel. An operand that several tiles read is packed once, for all of them, before they start:
 //! packing it again in every task took a fifth of the time. An operand that one tile alone reads
 //! (A of a product one tile wide, B of a skinny one) is packed by that task, block by block, into
@@ -10,8 +10,9 @@
 //! that computes it changes its bits, so the tile's size may follow the number of threads.
 
 use super::memory::grow;
-use super::micro::Micro;
+use super::micro::{InPlace, Micro, Rows};
 use super::pack::{Operand, Pack};
+use super::sides::{Plane, sides};
 use super::store::{Finish, FinishTile, tiles};
 use crate::cpu::{Cpu, CpuError};
 use std::cell::Cell;
@@ -19,8 +20,6 @@ use std::ops::Range;
 
 /// Packed steps of k per block.
 const DEPTH: usize = 256;
-/// Rows and columns of a tile of C aimed at.
-const TILE: [usize; 2] = [256, 384];
 /// Multiply-adds below which a product runs on the calling thread.
 const SMALL: usize = 1 << 16;
 
@@ -66,44 +65,41 @@ where
     result
 }
 
-/// Cuts `len` into equal tiles of about `target`, a multiple of `unit`.
-fn even(len: usize, target: usize, unit: usize) -> usize {
-    let count = len.div_ceil(target);
-    len.div_ceil(count).next_multiple_of(unit)
+/// The rows of a tile's A, for one block of k.
+enum Left<'a, M: Micro> {
+    /// Packed.
+    Panels(&'a [M::Elem]),
+    /// As they lie.
+    Rows(InPlace<M>, Rows<'a>),
 }
 
-/// Rows and columns of C's tiles: near [`TILE`], smaller where that gives too few of them for the threads.
-fn tile_sides<M: Micro>(rows: usize, columns: usize, threads: usize) -> (usize, usize) {
-    let mut mc = even(rows, TILE[0], M::MR);
-    let mut nc = even(columns, TILE[1], M::NR);
-    let wanted = if threads > 1 { 4 * threads } else { 1 };
-    while rows.div_ceil(mc) * columns.div_ceil(nc) < wanted && mc * nc > 2 * M::MR * M::NR {
-        if nc >= mc && nc > M::NR {
-            nc = even(columns, nc.div_ceil(2), M::NR).min(nc - M::NR);
-        } else if mc > M::MR {
-            mc = even(rows, mc.div_ceil(2), M::MR).min(mc - M::MR);
-        } else {
-            break;
-        }
-    }
-    (mc, nc)
-}
-
-/// Adds the product of packed panels, `steps` deep, to a tile's sums, rows `ld` apart; to zero if these are its `first`.
+/// Adds the product of `a` and of packed panels of B, `steps` deep, to a tile's sums, rows `ld` apart; to zero if these
+/// are its `first`.
 #[inline(always)]
 fn multiply<M: Micro>(
     micro: M,
-    a: &[M::Elem],
+    a: Left<'_, M>,
     b: &[M::Elem],
     steps: usize,
     acc: &mut [M::Acc],
     ld: usize,
     first: bool,
 ) {
-    for (i, a) in a.chunks_exact(M::MR * steps).enumerate() {
-        for (j, b) in b.chunks_exact(M::NR * steps).enumerate() {
-            let acc = &mut acc[i * M::MR * ld + j * M::NR..];
-            micro.tile(a, b, acc, ld, first);
+    match a {
+        Left::Panels(a) => {
+            for (a, acc) in a.chunks_exact(M::MR * steps).zip(acc.chunks_mut(M::MR * ld)) {
+                for (j, b) in b.chunks(M::NR * steps).enumerate() {
+                    micro.tile(a, b, b.len() / steps, &mut acc[j * M::NR..], ld, first);
+                }
+            }
+        }
+        Left::Rows(tile, a) => {
+            for (i, acc) in (0..a.count).step_by(M::MR).zip(acc.chunks_mut(M::MR * ld)) {
+                let a = a.part(i, M::MR, 0);
+                for (j, b) in b.chunks(M::NR * steps).enumerate() {
+                    tile(micro, a, steps, b, &mut acc[j * M::NR..], ld, first);
+                }
+            }
         }
     }
 }
@@ -146,14 +142,27 @@ where
         true => cpu.on_this_thread(),
         false => cpu.clone(),
     };
-    let (mc, nc) = tile_sides::<M>(rows, columns, cpu.threads());
+    let in_place = M::IN_PLACE.and_then(|tile| {
+        let lying = if swap { b.rows(k) } else { a.rows(k) };
+        lying.map(|lying| (tile, lying))
+    });
+    let [mc, nc] = sides(&Plane {
+        outer: [rows, columns],
+        // Panels packed before begin at multiples of their width.
+        units: [M::MR, if whole.is_some() { M::NR } else { M::STEP }],
+        steps: [M::MR, M::STEP],
+        packed: [in_place.is_none(), whole.is_none()],
+        k,
+        threads: cpu.threads(),
+    });
     let blocks = Blocks::new(k, ku);
     let (depth, kc) = (k.div_ceil(ku), blocks.kc);
     let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
-    let (outer_rows, outer_columns) = (rows.next_multiple_of(M::MR), columns.next_multiple_of(M::NR));
-    // Shared where more than one tile reads it.
-    let share_a = columns > nc;
+    let (widths_a, widths_b) = (Widths::of_a::<M>(), Widths::of_b::<M>());
+    let (outer_rows, outer_columns) = (widths_a.padded(rows), widths_b.padded(columns));
+    // Shared where it is packed and more than one tile reads it.
+    let share_a = columns > nc && in_place.is_none();
     let share_b = rows > mc || whole.is_some();
     let lens = [
         if share_a { outer_rows * depth } else { 0 },
@@ -172,12 +181,12 @@ where
     let run = || {
         match swap {
             false => {
-                blocks.pack_all(cpu, a, rows, M::MR, shared_a);
-                blocks.pack_all(cpu, b, columns, M::NR, shared_b);
+                blocks.pack_all(cpu, a, (rows, rows), widths_a, shared_a);
+                blocks.pack_all(cpu, b, (columns, nc), widths_b, shared_b);
             }
             true => {
-                blocks.pack_all(cpu, b, rows, M::MR, shared_a);
-                blocks.pack_all(cpu, a, columns, M::NR, shared_b);
+                blocks.pack_all(cpu, b, (rows, rows), widths_a, shared_a);
+                blocks.pack_all(cpu, a, (columns, nc), widths_b, shared_b);
             }
         }
         let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
@@ -187,31 +196,34 @@ where
             } else {
                 (tile.row, tile.rows, tile.column, tile.columns)
             };
-            let (mp, np) = (mi.next_multiple_of(M::MR), nj.next_multiple_of(M::NR));
+            let (mp, np) = (widths_a.padded(mi), widths_b.padded(nj));
             let own = |shared: bool, len: usize| if shared { 0 } else { len };
+            let share_a = share_a || in_place.is_some();
             with_scratch(
                 [own(share_a, mp * kc), own(share_b, np * kc), mp * np],
                 |own_a: &mut [M::Elem], own_b, acc: &mut [M::Acc]| {
                     for start in (0..depth).step_by(kc) {
                         let steps = kc.min(depth - start);
                         let k = blocks.range(start, steps);
-                        let pa = if share_a {
-                            &shared_a[outer_rows * start + i * steps..][..mp * steps]
+                        let pa = if let Some((tile, lying)) = in_place {
+                            Left::Rows(tile, lying.part(i, mi, start * size_of::<M::Elem>()))
+                        } else if share_a {
+                            Left::Panels(&shared_a[outer_rows * start + i * steps..][..mp * steps])
                         } else {
                             let out = &mut own_a[..mp * steps];
                             match swap {
-                                false => pack(cpu, a, M::MR, i..i + mi, k.clone(), out),
-                                true => pack(cpu, b, M::MR, i..i + mi, k.clone(), out),
+                                false => pack(cpu, a, widths_a, i..i + mi, k.clone(), steps, out),
+                                true => pack(cpu, b, widths_a, i..i + mi, k.clone(), steps, out),
                             }
-                            &*out
+                            Left::Panels(&*out)
                         };
                         let pb = if share_b {
                             &shared_b[outer_columns * start + j * steps..][..np * steps]
                         } else {
                             let out = &mut own_b[..np * steps];
                             match swap {
-                                false => pack(cpu, b, M::NR, j..j + nj, k, out),
-                                true => pack(cpu, a, M::NR, j..j + nj, k, out),
+                                false => pack(cpu, b, widths_b, j..j + nj, k, steps, out),
+                                true => pack(cpu, a, widths_b, j..j + nj, k, steps, out),
                             }
                             &*out
                         };
@@ -239,21 +251,64 @@ where
     Ok(())
 }
 
+/// How wide an operand's panels are.
+#[derive(Clone, Copy)]
+pub(crate) struct Widths {
+    /// All but the last.
+    full: usize,
+    /// What the last is a multiple of.
+    step: usize,
+}
+
+impl Widths {
+    pub(crate) const fn of_a<M: Micro>() -> Self {
+        Self {
+            full: M::MR,
+            step: M::MR,
+        }
+    }
+
+    pub(crate) const fn of_b<M: Micro>() -> Self {
+        Self {
+            full: M::NR,
+            step: M::STEP,
+        }
+    }
+
+    /// What `outer` indices take in panels.
+    fn padded(self, outer: usize) -> usize {
+        outer.next_multiple_of(self.step)
+    }
+}
+
+/// Packs `outer` and `k`, which are `steps` elements deep: whole panels, then what is left in one that is narrower.
 fn pack<E, O: Operand<E>>(
     cpu: &Cpu,
     operand: O,
-    w: usize,
+    widths: Widths,
     outer: Range<usize>,
     k: Range<usize>,
+    steps: usize,
     out: &mut [E],
 ) {
-    cpu.run(Pack {
-        operand,
-        w,
-        outer,
-        k,
-        out,
-    });
+    let end = outer.end - outer.len() % widths.full;
+    let (panels, last) = out.split_at_mut((end - outer.start) * steps);
+    let parts = [
+        (widths.full, outer.start..end, panels),
+        (widths.padded(outer.end - end), end..outer.end, last),
+    ];
+    for (w, outer, out) in parts {
+        if !outer.is_empty() {
+            let k = k.clone();
+            cpu.run(Pack {
+                operand,
+                w,
+                outer,
+                k,
+                out,
+            });
+        }
+    }
 }
 
 /// How k is cut: `kc` packed steps of `ku` each per block.
@@ -273,8 +328,8 @@ impl Blocks {
     }
 
     /// Elements of a packed operand.
-    pub(crate) fn len(&self, outer: usize, w: usize) -> usize {
-        outer.next_multiple_of(w) * self.k.div_ceil(self.ku)
+    pub(crate) fn len(&self, outer: usize, widths: Widths) -> usize {
+        widths.padded(outer) * self.k.div_ceil(self.ku)
     }
 
     /// The k of `steps` packed steps from `start` on.
@@ -282,32 +337,38 @@ impl Blocks {
         start * self.ku..self.k.min((start + steps) * self.ku)
     }
 
-    /// Packs a whole operand, `outer` indices in panels of `w`: the panels of the first block of k, then those of
-    /// the next. Nothing, if `out` is empty.
+    /// Packs a whole operand of `outer` indices: the panels of the first block of k, then those of the next. Those of
+    /// each `band` of indices, a multiple of the panels' step, begin with a full one. Nothing, if `out` is empty.
     pub(crate) fn pack_all<E: Send, O: Operand<E>>(
         &self,
         cpu: &Cpu,
         operand: O,
-        outer: usize,
-        w: usize,
+        (outer, band): (usize, usize),
+        widths: Widths,
         out: &mut [E],
     ) {
+        if out.is_empty() {
+            return;
+        }
         let depth = self.k.div_ceil(self.ku);
+        // Sixteen panels at a time at most, some hundreds of KiB, and fewer where threads would have nothing to do.
+        let panels = (outer.div_ceil(widths.full) * depth.div_ceil(self.kc)).div_ceil(2 * cpu.threads());
+        let group = panels.clamp(1, 16) * widths.full;
         let mut items = Vec::new();
         let mut rest = out;
         for start in (0..depth).step_by(self.kc) {
             let steps = self.kc.min(depth - start);
-            let len = (outer.next_multiple_of(w) * steps).min(rest.len());
-            let (block, next) = rest.split_at_mut(len);
-            rest = next;
-            // Sixteen panels at a time: some hundreds of KiB.
-            for (i, out) in block.chunks_mut(16 * w * steps).enumerate() {
-                let first = 16 * w * i;
-                let last = outer.min(first + 16 * w);
-                items.push((first..last, self.range(start, steps), out));
+            for first in (0..outer).step_by(band) {
+                let end = outer.min(first + band);
+                for first in (first..end).step_by(group) {
+                    let outer = first..end.min(first + group);
+                    let (out, next) = rest.split_at_mut(widths.padded(outer.len()) * steps);
+                    rest = next;
+                    items.push((outer, self.range(start, steps), steps, out));
+                }
             }
         }
-        let task = |(outer, k, out)| pack(cpu, operand, w, outer, k, out);
+        let task = |(outer, k, steps, out)| pack(cpu, operand, widths, outer, k, steps, out);
         cpu.for_each(items, task);
     }
 }

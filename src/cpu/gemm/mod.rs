@@ -7,6 +7,7 @@ pub(crate) mod micro;
 mod operands;
 mod pack;
 mod packed;
+mod sides;
 mod small;
 mod store;
 
@@ -166,8 +167,9 @@ impl Kernel for Gather<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
         for (outer, row) in self.out.chunks_exact_mut(self.k).enumerate() {
-            for (k, out) in row.iter_mut().enumerate() {
-                *out = self.from.at(outer, k);
+            match self.from {
+                Mixed::F32(view) => view.gather(outer, |value| value, row),
+                Mixed::Bf16(view) => view.gather(outer, bf16::widen, row),
             }
         }
     }
@@ -209,9 +211,7 @@ fn product<F: Finish<f32>>(
         {
             let mut rows = filled(count * k, 0)?;
             for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
-                for (k, out) in row.iter_mut().enumerate() {
-                    *out = vectors.at(outer, k);
-                }
+                vectors.gather(outer, |half| half, row);
             }
             return small::few_pairs(cpu, isa, &rows, k, w, outer, transposed, bias, finish, c, ldc);
         }

@@ -3,8 +3,9 @@
 //! A and B are treated alike. Each has an *outer* index (rows of A, columns of B) and k; a panel
 //! holds `w` consecutive outer indices for a range of k, k outermost, zero past the operand's end.
 //! An operand stored with consecutive k adjacent (A as [M, K], B as [N, K]) is transposed on the
-//! way, four rows by eight; the other layout is copied row by row.
+//! way, four rows by eight or sixteen by sixteen; the other layout is copied row by row.
 
+use super::micro::Rows;
 use crate::cpu::dispatch::{Kernel, Lanes};
 use crate::format::bf16;
 use std::ops::Range;
@@ -19,12 +20,18 @@ pub(crate) struct View<'a, T> {
 }
 
 impl<T: Copy> View<'_, T> {
+    /// The first k of an outer index, as `convert` makes them.
     #[inline(always)]
-    pub(crate) fn at(&self, outer: usize, k: usize) -> T {
+    pub(crate) fn gather<E>(&self, outer: usize, convert: impl Fn(T) -> E, out: &mut [E]) {
         if self.k_adjacent {
-            self.data[outer * self.ld + k]
+            let row = &self.data[outer * self.ld..][..out.len()];
+            for (out, value) in out.iter_mut().zip(row) {
+                *out = convert(*value);
+            }
         } else {
-            self.data[k * self.ld + outer]
+            for (k, out) in out.iter_mut().enumerate() {
+                *out = convert(self.data[k * self.ld + outer]);
+            }
         }
     }
 }
@@ -33,6 +40,13 @@ impl<T: Copy> View<'_, T> {
 pub(crate) trait Operand<E>: Copy + Send + Sync {
     /// Fills `out`, one panel of `w` after the other, with `outer` and `k`.
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [E]);
+
+    /// The rows of an operand of `k` products as they lie, where tiles may read them so: then those that take rows
+    /// of A in place do not call [`Operand::pack`]. An operand without this is always packed.
+    fn rows(&self, k: usize) -> Option<Rows<'_>> {
+        let _ = k;
+        None
+    }
 
     /// All of the operand, if it is packed already: then [`Operand::pack`] is not called.
     fn whole(&self) -> Option<&[E]> {
@@ -70,30 +84,42 @@ pub(crate) enum Mixed<'a> {
     Bf16(View<'a, u16>),
 }
 
-impl Mixed<'_> {
-    #[inline(always)]
-    pub(crate) fn at(&self, outer: usize, k: usize) -> f32 {
-        match self {
-            Mixed::F32(view) => view.at(outer, k),
-            Mixed::Bf16(view) => bf16::widen(view.at(outer, k)),
-        }
-    }
+/// A whole operand as rows, if their k are adjacent.
+fn rows<T: bytemuck::Pod>(view: View<'_, T>) -> Option<Rows<'_>> {
+    let stride = view.ld * size_of::<T>();
+    view.k_adjacent.then(|| Rows {
+        bytes: bytemuck::cast_slice(view.data),
+        stride,
+        count: usize::MAX,
+    })
 }
 
 impl Operand<f32> for Mixed<'_> {
+    fn rows(&self, _: usize) -> Option<Rows<'_>> {
+        match self {
+            Mixed::F32(view) => rows(*view),
+            // Widened while it is packed.
+            Mixed::Bf16(_) => None,
+        }
+    }
+
     #[inline(always)]
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [f32]) {
         match self {
-            Mixed::F32(view) => pack(lanes, view, |x| x, w, outer, k, out),
-            Mixed::Bf16(view) => pack(lanes, view, bf16::widen, w, outer, k, out),
+            Mixed::F32(view) => pack(lanes, view, w, outer, k, out),
+            Mixed::Bf16(view) => pack(lanes, view, w, outer, k, out),
         }
     }
 }
 
 impl Operand<f64> for View<'_, f64> {
+    fn rows(&self, _: usize) -> Option<Rows<'_>> {
+        rows(*self)
+    }
+
     #[inline(always)]
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [f64]) {
-        pack(lanes, self, |x| x, w, outer, k, out);
+        pack(lanes, self, w, outer, k, out);
     }
 }
 
@@ -129,11 +155,59 @@ impl Block for f64 {
     }
 }
 
+/// Elements as they are stored, and as panels of `E` have them.
+trait Stored<E>: Copy {
+    fn convert(self) -> E;
+
+    /// [`Lanes::columns`] of sixteen rows at most, where that is the fast way; false where it is not.
+    #[inline(always)]
+    fn columns<L: Lanes>(lanes: L, rows: &[&[Self]], out: &mut [E], stride: usize) -> bool {
+        let _ = (lanes, rows, out, stride);
+        false
+    }
+}
+
+impl Stored<f32> for f32 {
+    #[inline(always)]
+    fn convert(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn columns<L: Lanes>(lanes: L, rows: &[&[f32]], out: &mut [f32], stride: usize) -> bool {
+        if L::WIDE {
+            lanes.columns::<f32, false>(rows, bytemuck::cast_slice_mut(out), stride);
+        }
+        L::WIDE
+    }
+}
+
+impl Stored<f32> for u16 {
+    #[inline(always)]
+    fn convert(self) -> f32 {
+        bf16::widen(self)
+    }
+
+    #[inline(always)]
+    fn columns<L: Lanes>(lanes: L, rows: &[&[u16]], out: &mut [f32], stride: usize) -> bool {
+        if L::WIDE {
+            lanes.columns::<u16, false>(rows, bytemuck::cast_slice_mut(out), stride);
+        }
+        L::WIDE
+    }
+}
+
+impl Stored<f64> for f64 {
+    #[inline(always)]
+    fn convert(self) -> f64 {
+        self
+    }
+}
+
 #[inline(always)]
-fn pack<L: Lanes, T: Copy, E: Block>(
+fn pack<L: Lanes, T: Stored<E>, E: Block>(
     lanes: L,
     view: View<'_, T>,
-    convert: impl Fn(T) -> E,
     w: usize,
     outer: Range<usize>,
     k: Range<usize>,
@@ -146,7 +220,7 @@ fn pack<L: Lanes, T: Copy, E: Block>(
             for (source, panel) in row.chunks(w).zip(out.chunks_exact_mut(w * depth)) {
                 let target = &mut panel[step * w..][..w];
                 for (target, source) in target.iter_mut().zip(source) {
-                    *target = convert(*source);
+                    *target = source.convert();
                 }
                 target[source.len()..].fill(E::default());
             }
@@ -157,6 +231,14 @@ fn pack<L: Lanes, T: Copy, E: Block>(
     for (p, panel) in out.chunks_exact_mut(w * depth).enumerate() {
         let first = outer.start + p * w;
         let valid = outer.end.saturating_sub(first).min(w);
+        if sixteens(
+            w,
+            valid,
+            |r| row(first + r),
+            |rows, r| T::columns(lanes, rows, &mut panel[r..], w),
+        ) {
+            continue;
+        }
         for r in (0..valid).step_by(4) {
             let count = (valid - r).min(4);
             // Rows past the end repeat the first: they are transposed along and not stored.
@@ -166,7 +248,7 @@ fn pack<L: Lanes, T: Copy, E: Block>(
                 let mut block = [[E::default(); 8]; 4];
                 for (block, row) in block.iter_mut().zip(rows) {
                     for (to, from) in block.iter_mut().zip(&row[step..step + 8]) {
-                        *to = convert(*from);
+                        *to = from.convert();
                     }
                 }
                 let columns = E::transpose(lanes, block);
@@ -175,7 +257,7 @@ fn pack<L: Lanes, T: Copy, E: Block>(
             }
             for step in step..depth {
                 for (i, row) in rows[..count].iter().enumerate() {
-                    panel[step * w + r + i] = convert(row[step]);
+                    panel[step * w + r + i] = row[step].convert();
                 }
             }
         }
@@ -185,6 +267,25 @@ fn pack<L: Lanes, T: Copy, E: Block>(
             }
         }
     }
+}
+
+/// Calls `columns` for each sixteen of a panel's `valid` rows, with the first one's number; whether that was all that
+/// the panel needs.
+#[inline(always)]
+fn sixteens<'a, T: 'a>(
+    w: usize,
+    valid: usize,
+    row: impl Fn(usize) -> &'a [T],
+    mut columns: impl FnMut(&[&'a [T]], usize) -> bool,
+) -> bool {
+    if !w.is_multiple_of(16) || valid.next_multiple_of(16) != w {
+        return false;
+    }
+    (0..w).step_by(16).all(|r| {
+        let count = (valid - r).min(16);
+        let rows: [&[T]; 16] = std::array::from_fn(|i| row(r + if i < count { i } else { 0 }));
+        columns(&rows[..count], r)
+    })
 }
 
 /// Writes the first `count` of each column's elements, columns `w` apart.
@@ -203,6 +304,11 @@ fn store<E: Copy>(columns: &[[E; 4]; 8], count: usize, panel: &mut [E], w: usize
 }
 
 impl Operand<u32> for PairView<'_> {
+    /// The second half of an odd last pair would be another row's.
+    fn rows(&self, k: usize) -> Option<Rows<'_>> {
+        if k.is_multiple_of(2) { rows(self.0) } else { None }
+    }
+
     #[inline(always)]
     fn pack<L: Lanes>(self, lanes: L, w: usize, outer: Range<usize>, k: Range<usize>, out: &mut [u32]) {
         let view = self.0;
@@ -239,6 +345,19 @@ impl Operand<u32> for PairView<'_> {
         for (p, panel) in out.chunks_exact_mut(w * depth).enumerate() {
             let first = outer.start + p * w;
             let valid = outer.end.saturating_sub(first).min(w);
+            if L::WIDE
+                && sixteens(
+                    w,
+                    valid,
+                    |r| row(first + r),
+                    |rows, r| {
+                        lanes.columns::<u16, true>(rows, &mut panel[r..], w);
+                        true
+                    },
+                )
+            {
+                continue;
+            }
             for r in (0..valid).step_by(4) {
                 let count = (valid - r).min(4);
                 let rows: [&[u16]; 4] =

@@ -1,6 +1,6 @@
 //! Weights packed once and kept.
 
-use super::blocked::Blocks;
+use super::blocked::{Blocks, Widths};
 use super::coded::Values;
 #[cfg(target_arch = "x86_64")]
 use super::micro::Pairs;
@@ -114,8 +114,9 @@ fn panels<M: Micro, O: Operand<M::Elem>>(
     n: usize,
 ) -> Result<Vec<M::Elem>, CpuError> {
     let blocks = Blocks::new(k, ku);
-    let mut panels = super::memory::filled(blocks.len(n, M::NR), bytemuck::Zeroable::zeroed())?;
-    blocks.pack_all(cpu, operand, n, M::NR, &mut panels);
+    let widths = Widths::of_b::<M>();
+    let mut panels = super::memory::filled(blocks.len(n, widths), bytemuck::Zeroable::zeroed())?;
+    blocks.pack_all(cpu, operand, (n, n), widths, &mut panels);
     Ok(panels)
 }
 

@@ -74,22 +74,11 @@ pub(crate) fn few_pairs<F: Finish<f32>>(
     ldc: usize,
 ) -> Result<(), CpuError> {
     let shape = (vectors.len() / k, outer, k);
+    let row = |o: usize| &w.data[o * w.ld..][..k];
     let sums = |range: Range<usize>, acc: &mut [f32]| {
-        let ld = range.len();
-        for (j, o) in range.enumerate() {
-            let row = &w.data[o * w.ld..][..k];
-            let (fours, rest) = vectors.split_at(vectors.len() / (4 * k) * 4 * k);
-            let mut acc = acc[j..].iter_mut().step_by(ld);
-            for vectors in fours.chunks_exact(4 * k) {
-                // The sums first: past the last one no place is taken.
-                for (sum, acc) in isa.dots::<4, 2>(row, vectors).into_iter().zip(acc.by_ref()) {
-                    *acc = sum;
-                }
-            }
-            for (acc, vector) in acc.zip(rest.chunks_exact(k)) {
-                [*acc] = isa.dots::<1, 8>(row, vector);
-            }
-        }
+        let one = |rows: [&[u16]; 8], vector: &[u16]| isa.dots_of_rows::<8, 1>(rows, vector);
+        let four = |rows: [&[u16]; 4], vectors: &[u16]| isa.dots_of_rows::<4, 4>(rows, vectors);
+        by_eights(range, vectors, k, acc, row, one, four);
     };
     chunks(cpu, shape, true, transposed, bias, finish, c, ldc, sums)
 }
@@ -170,6 +159,12 @@ impl<T: Value> Kernel for Chunk<'_, T> {
         if !w.k_adjacent {
             return axpy(lanes, vectors, k, w, range, acc);
         }
+        if L::WIDE {
+            let row = |o: usize| &w.data[o * w.ld..][..k];
+            let one = |rows: [&[T]; 8], vector: &[f32]| lanes.dots_of_rows::<T, 8, 1>(rows, vector);
+            let four = |rows: [&[T]; 4], vectors: &[f32]| lanes.dots_of_rows::<T, 4, 4>(rows, vectors);
+            return by_eights(range, vectors, k, acc, row, one, four);
+        }
         for (j, o) in range.enumerate() {
             let row = &w.data[o * w.ld..][..k];
             let mut i = 0;
@@ -189,6 +184,46 @@ impl<T: Value> Kernel for Chunk<'_, T> {
                 acc[i * ld + j] = sum;
                 i += 1;
                 vectors = &vectors[k..];
+            }
+        }
+    }
+}
+
+/// Sums of rows of the matrix with every vector, eight rows at a time: each half of the eight meets four vectors at
+/// once, until fewer than four are left, which meet all eight one by one. So a row is loaded once for four vectors, and
+/// a vector once for four rows or eight. Rows past the last are the last once more.
+#[inline(always)]
+fn by_eights<'a, T: 'a, X>(
+    range: Range<usize>,
+    vectors: &[X],
+    k: usize,
+    acc: &mut [f32],
+    row: impl Fn(usize) -> &'a [T],
+    one: impl Fn([&'a [T]; 8], &[X]) -> [[f32; 1]; 8],
+    four: impl Fn([&'a [T]; 4], &[X]) -> [[f32; 4]; 4],
+) {
+    let ld = range.len();
+    let (fours, rest) = vectors.split_at(vectors.len() / (4 * k) * 4 * k);
+    for first in (0..ld).step_by(8) {
+        let rows: [&[T]; 8] = std::array::from_fn(|i| row(range.start + (first + i).min(ld - 1)));
+        let mut lines = acc.chunks_exact_mut(ld);
+        for vectors in fours.chunks_exact(4 * k) {
+            let mut lines: [_; 4] = std::array::from_fn(|_| lines.next());
+            for (half, rows) in rows.as_chunks::<4>().0.iter().enumerate() {
+                if first + 4 * half < ld {
+                    let sums = four(*rows, vectors);
+                    for (i, sums) in sums.iter().enumerate().take(ld - first - 4 * half) {
+                        for (line, sum) in lines.iter_mut().flatten().zip(sums) {
+                            line[first + 4 * half + i] = *sum;
+                        }
+                    }
+                }
+            }
+        }
+        for (vector, line) in rest.chunks_exact(k).zip(lines) {
+            let sums = one(rows, vector);
+            for (sum, [value]) in line[first..].iter_mut().zip(sums) {
+                *sum = value;
             }
         }
     }

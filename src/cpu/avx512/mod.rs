@@ -1,8 +1,13 @@
 //! AVX-512 (F, BW, CD, DQ, VL): 512-bit vectors on x86-64.
 
+mod columns;
+mod products;
+mod tiles;
+
+pub(super) use products::totals;
+
 use super::avx2::Avx2;
 use super::dispatch::{Chains, Index, Kernel, Lanes, Sealed, Value};
-use super::gemm::micro::{F32, F64, Micro};
 use super::random::{keys, threefry_rounds};
 use std::arch::x86_64::*;
 
@@ -31,6 +36,7 @@ impl Sealed for Avx512 {}
 
 impl Lanes for Avx512 {
     const FMA: bool = true;
+    const WIDE: bool = true;
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
@@ -127,6 +133,22 @@ impl Lanes for Avx512 {
     fn dots<V: Value, const S: usize, const U: usize>(self, row: &[V], vectors: &[f32]) -> [f32; S] {
         // Memory bounds it; 256-bit vectors suffice.
         self.half().dots::<V, S, U>(row, vectors)
+    }
+
+    #[inline(always)]
+    fn dots_of_rows<V: Value, const R: usize, const S: usize>(
+        self,
+        rows: [&[V]; R],
+        vectors: &[f32],
+    ) -> [[f32; S]; R] {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { products::dots_of_rows(rows, vectors) }
+    }
+
+    #[inline(always)]
+    fn columns<V: Value, const PAIRS: bool>(self, rows: &[&[V]], out: &mut [u32], stride: usize) {
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { columns::columns::<V, PAIRS>(rows, out, stride) }
     }
 
     #[inline(always)]
@@ -245,79 +267,3 @@ fn threefry_in_order<const N: usize, const SETS: usize>(
         }
     }
 }
-
-macro_rules! micro {
-    ($wrapper:ident, $tile:ident, $real:ty, $width:literal,
-     $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident) => {
-        impl Micro for $wrapper<Avx512> {
-            type Elem = $real;
-            type Acc = $real;
-            const MR: usize = 8;
-            const NR: usize = 3 * $width;
-
-            #[inline]
-            fn tile(self, a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
-                // SAFETY: the token in `self` proves AVX-512 F.
-                unsafe { $tile(a, b, acc, ld, first) }
-            }
-        }
-
-        /// 8 rows of 3 vectors: 24 of the 32 registers are sums.
-        #[target_feature(enable = "avx512f")]
-        fn $tile(a: &[$real], b: &[$real], acc: &mut [$real], ld: usize, first: bool) {
-            const NR: usize = 3 * $width;
-            let depth = a.len() / 8;
-            assert!(b.len() >= depth * NR && ld >= NR && acc.len() >= 7 * ld + NR);
-            let mut sums = [[$zero(); 3]; 8];
-            let (mut pa, mut pb) = (a.as_ptr(), b.as_ptr());
-            for _ in 0..depth {
-                // SAFETY: `depth` steps of 8 and NR elements lie inside `a` and `b` (asserted).
-                unsafe {
-                    let vb = [$load(pb), $load(pb.add($width)), $load(pb.add(2 * $width))];
-                    for (i, sums) in sums.iter_mut().enumerate() {
-                        let va = $splat(*pa.add(i));
-                        for (sum, vb) in sums.iter_mut().zip(vb) {
-                            *sum = $fma(va, vb, *sum);
-                        }
-                    }
-                    pa = pa.add(8);
-                    pb = pb.add(NR);
-                }
-            }
-            for (i, sums) in sums.into_iter().enumerate() {
-                for (j, sum) in sums.into_iter().enumerate() {
-                    // SAFETY: row `i < 8`, column below NR: inside `acc` (asserted).
-                    unsafe {
-                        let out = acc.as_mut_ptr().add(i * ld + j * $width);
-                        $store(out, if first { sum } else { $add($load(out), sum) });
-                    }
-                }
-            }
-        }
-    };
-}
-
-micro!(
-    F32,
-    tile_f32,
-    f32,
-    16,
-    _mm512_setzero_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_set1_ps,
-    _mm512_fmadd_ps,
-    _mm512_add_ps
-);
-micro!(
-    F64,
-    tile_f64,
-    f64,
-    8,
-    _mm512_setzero_pd,
-    _mm512_loadu_pd,
-    _mm512_storeu_pd,
-    _mm512_set1_pd,
-    _mm512_fmadd_pd,
-    _mm512_add_pd
-);
