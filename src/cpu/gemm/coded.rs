@@ -1,11 +1,13 @@
-//! Operands of few-bit codes: what they stand for is packed, in bf16 where every value is one and the level multiplies
-//! pairs of them, else in f32.
+//! Operands of few-bit codes: products are of what they stand for, in bf16 where every value is one and the level
+//! multiplies pairs of them, else in f32. A matrix that many rows meet is decoded as a whole, rows in parallel; one that
+//! few vectors meet a few rows at a time, which stay in the cache until they are multiplied.
 
-use super::memory::filled;
+use super::memory::grow;
 use super::operands::{Data, Source};
 use crate::cpu::codes::{PIECE, Reader};
 use crate::cpu::{Cpu, CpuError, Kernel, Lanes};
 use crate::format::{Format, UNIT_SCALE, scale_byte};
+use std::cell::Cell;
 
 /// Rows of codes along k, one after the other, with their scales.
 #[derive(Clone, Copy, Debug)]
@@ -51,29 +53,69 @@ impl<'a> CodedRows<'a> {
         self.format.fits_bf16()
     }
 
-    /// The first `rows` rows' values.
-    fn values<T: Value>(&self, cpu: &Cpu, rows: usize) -> Result<Vec<T>, CpuError> {
-        let mut values = filled(rows.saturating_mul(self.cols), T::default())?;
-        let rows_per_task = (1usize << 15).div_ceil(self.cols.max(1));
-        let (words, scale_words) = (
-            self.format.codes_words_per_row(self.cols),
-            self.format.scale_words_per_row(self.cols),
-        );
-        cpu.chunks_mut(&mut values, rows_per_task * self.cols.max(1), |task, out| {
-            let first = task * rows_per_task;
-            cpu.run(Rows {
-                from: *self,
-                codes: &self.codes[first * words..],
-                scales: &self.scales[first * scale_words..],
-                out,
-            });
+    /// What the rows from `first` on stand for, as many as `out` holds, on this thread.
+    pub(super) fn decode<T: Value>(&self, cpu: &Cpu, first: usize, out: &mut [T]) {
+        let words = self.format.codes_words_per_row(self.cols);
+        let scale_words = self.format.scale_words_per_row(self.cols);
+        cpu.run(Rows {
+            from: *self,
+            codes: &self.codes[first * words..],
+            scales: &self.scales[first * scale_words..],
+            out,
         });
-        Ok(values)
+    }
+
+    /// What all of `out`'s rows stand for, rows in parallel.
+    fn decode_all<T: Value>(&self, cpu: &Cpu, out: &mut [T]) {
+        let cols = self.cols.max(1);
+        let rows_per_task = (1usize << 15).div_ceil(cols);
+        cpu.chunks_mut(out, rows_per_task * cols, |task, out| {
+            self.decode(cpu, task * rows_per_task, out);
+        });
+    }
+}
+
+thread_local! {
+    /// Values of operands, kept from product to product by the threads that start them or work on them: fresh memory
+    /// costs more than decoding into it.
+    static KEPT: [Cell<Vec<u64>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
+}
+
+/// More words of values than this are given back after a product: 64 MiB.
+const MOST_KEPT: usize = 1 << 23;
+
+/// Lends memory of this thread for `len` values with unspecified contents.
+pub(super) fn with_kept<T: Value, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> Result<R, CpuError> {
+    let mut kept = Kept::new(0, len * size_of::<T>())?;
+    Ok(f(&mut bytemuck::cast_slice_mut(&mut kept.words)[..len]))
+}
+
+/// One of this thread's two pieces of kept memory, which it goes back to.
+struct Kept {
+    words: Vec<u64>,
+    place: usize,
+}
+
+impl Kept {
+    fn new(place: usize, bytes: usize) -> Result<Self, CpuError> {
+        // Taken, not borrowed: should this thread come back here, it finds an empty vector.
+        let mut words = KEPT.with(|kept| kept[place].take());
+        grow(&mut words, bytes.div_ceil(8), 0)?;
+        Ok(Self { words, place })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.words.len() <= MOST_KEPT {
+            let words = std::mem::take(&mut self.words);
+            KEPT.with(|kept| kept[self.place].set(words));
+        }
     }
 }
 
 /// What codes are decoded into.
-trait Value: Copy + Default + Send + Sync {
+pub(super) trait Value: bytemuck::Pod + Send + Sync {
     fn of(bits: u32) -> Self;
 }
 
@@ -124,30 +166,39 @@ impl<T: Value> Kernel for Rows<'_, '_, T> {
 }
 
 /// An operand's values where it is of codes.
-pub(super) enum Values {
-    F32(Vec<f32>),
-    Bf16(Vec<u16>),
+pub(super) struct Values {
+    kept: Kept,
+    len: usize,
+    pairs: bool,
 }
 
 impl Values {
-    /// Of an operand with `rows` stored rows; `pairs` says whether products of bf16 pairs may follow.
+    /// Of an operand with `rows` stored rows; `pairs` says whether products of bf16 pairs may follow. Left operands
+    /// have place 0, right ones 1.
     pub(super) fn of(
         cpu: &Cpu,
         source: &Source<'_>,
         rows: usize,
         pairs: bool,
+        place: usize,
     ) -> Result<Option<Self>, CpuError> {
-        match &source.data {
-            Data::Coded(codes) if pairs => Ok(Some(Self::Bf16(codes.values(cpu, rows)?))),
-            Data::Coded(codes) => Ok(Some(Self::F32(codes.values(cpu, rows)?))),
-            Data::F32(_) | Data::Bf16(_) => Ok(None),
+        let Data::Coded(codes) = &source.data else {
+            return Ok(None);
+        };
+        let len = rows.saturating_mul(codes.cols);
+        let bytes = len.saturating_mul(if pairs { 2 } else { 4 });
+        let mut kept = Kept::new(place, bytes)?;
+        match pairs {
+            true => codes.decode_all::<u16>(cpu, &mut bytemuck::cast_slice_mut(&mut kept.words)[..len]),
+            false => codes.decode_all::<f32>(cpu, &mut bytemuck::cast_slice_mut(&mut kept.words)[..len]),
         }
+        Ok(Some(Self { kept, len, pairs }))
     }
 
     pub(super) fn data(&self) -> Data<'_> {
-        match self {
-            Self::F32(values) => Data::F32(values),
-            Self::Bf16(values) => Data::Bf16(values),
+        match self.pairs {
+            true => Data::Bf16(&bytemuck::cast_slice(&self.kept.words)[..self.len]),
+            false => Data::F32(&bytemuck::cast_slice(&self.kept.words)[..self.len]),
         }
     }
 }

@@ -130,12 +130,18 @@ fn gemm_any(
     let (left, right);
     let (mut a, mut b) = (a, b);
     if alpha != 0.0 {
-        left = Values::of(cpu, &a, m, pairs)?;
-        if let Some(values) = &left {
-            a = a.with(values.data());
+        // Of a product with few vectors the matrix is decoded as it is read.
+        let few = m.min(n) <= small::FEW && matches!(b, Right::Stored(_));
+        if !few || m <= n {
+            left = Values::of(cpu, &a, m, pairs, 0)?;
+            if let Some(values) = &left {
+                a = a.with(values.data());
+            }
         }
-        if let Right::Stored(stored) = b {
-            right = Values::of(cpu, &stored, n, pairs)?;
+        if let Right::Stored(stored) = b
+            && (!few || n < m)
+        {
+            right = Values::of(cpu, &stored, n, pairs, 1)?;
             if let Some(values) = &right {
                 b = Right::Stored(stored.with(values.data()));
             }
@@ -204,6 +210,22 @@ fn product<F: Finish<f32>>(
         } else {
             (va, m, vb, n)
         };
+        let codes = match if transposed { a.data } else { b.data } {
+            Data::Coded(codes) => Some(codes),
+            Data::F32(_) | Data::Bf16(_) => None,
+        };
+        #[cfg(target_arch = "x86_64")]
+        if let (Isa::Avx512Bf16(isa), Mixed::Bf16(vectors), Some(codes)) = (cpu.isa, vectors, codes)
+            && codes.fits_bf16()
+        {
+            let mut rows = filled(count * k, 0)?;
+            for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
+                vectors.gather(outer, |half| half, row);
+            }
+            return small::few_coded_pairs(
+                cpu, isa, &rows, k, codes, outer, transposed, bias, finish, c, ldc,
+            );
+        }
         #[cfg(target_arch = "x86_64")]
         if let (Isa::Avx512Bf16(isa), Mixed::Bf16(vectors), Mixed::Bf16(w)) = (cpu.isa, vectors, w)
             && w.k_adjacent
@@ -221,6 +243,11 @@ fn product<F: Finish<f32>>(
             k,
             out: &mut rows,
         });
+        if let Some(codes) = codes {
+            return small::few_coded(
+                cpu, &rows, count, k, codes, outer, transposed, bias, finish, c, ldc,
+            );
+        }
         return small::few(cpu, &rows, count, k, w, outer, transposed, bias, finish, c, ldc);
     }
     let p = Product {

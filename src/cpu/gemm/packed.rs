@@ -54,7 +54,7 @@ impl PackedB {
     pub fn new(cpu: &Cpu, b: Source<'_>, k: usize, n: usize, left: Left) -> Result<Self, CpuError> {
         b.check("B", k, n)?;
         let pairs = matches!(cpu.level(), Level::Avx512Bf16) && left == Left::Bf16 && b.fits_bf16();
-        let values = Values::of(cpu, &b, n, pairs)?;
+        let values = Values::of(cpu, &b, n, pairs, 1)?;
         let b = values.as_ref().map_or(b, |values| b.with(values.data()));
         let view = b.view(b.transposed);
         let panels = match (cpu.isa, view) {

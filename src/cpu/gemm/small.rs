@@ -4,6 +4,7 @@
 //! Chunks along the matrix' outer index run in parallel. Sums are f32 and their order depends on
 //! the shape and the level alone.
 
+use super::coded::{CodedRows, with_kept};
 use super::pack::{Mixed, View};
 use super::store::{Finish, FinishTile, tiles};
 #[cfg(target_arch = "x86_64")]
@@ -11,6 +12,7 @@ use crate::cpu::avx512bf16::Avx512Bf16;
 use crate::cpu::dispatch::{Kernel, Lanes, Value};
 use crate::cpu::{Cpu, CpuError};
 use std::ops::Range;
+use std::sync::Mutex;
 
 /// Largest number of vectors taken here.
 pub(crate) const FEW: usize = 8;
@@ -81,6 +83,96 @@ pub(crate) fn few_pairs<F: Finish<f32>>(
         by_eights(range, vectors, k, acc, row, one, four);
     };
     chunks(cpu, shape, true, transposed, bias, finish, c, ldc, sums)
+}
+
+/// [`few`] of a matrix of codes, of which a chunk's rows are decoded before they are multiplied.
+pub(crate) fn few_coded<F: Finish<f32>>(
+    cpu: &Cpu,
+    vectors: &[f32],
+    count: usize,
+    k: usize,
+    codes: CodedRows<'_>,
+    outer: usize,
+    transposed: bool,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) -> Result<(), CpuError> {
+    let shape = (count, outer, k);
+    let sums = |range: Range<usize>, acc: &mut [f32]| {
+        with_kept(range.len() * k, |data: &mut [f32]| {
+            codes.decode(cpu, range.start, data);
+            let w = View {
+                data: &*data,
+                ld: k,
+                k_adjacent: true,
+            };
+            let range = 0..range.len();
+            cpu.run(Chunk {
+                vectors,
+                k,
+                w,
+                range,
+                acc,
+            });
+        })
+    };
+    tried(cpu, shape, transposed, bias, finish, c, ldc, sums)
+}
+
+/// [`few_pairs`] of a matrix of codes.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn few_coded_pairs<F: Finish<f32>>(
+    cpu: &Cpu,
+    isa: Avx512Bf16,
+    vectors: &[u16],
+    k: usize,
+    codes: CodedRows<'_>,
+    outer: usize,
+    transposed: bool,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) -> Result<(), CpuError> {
+    let shape = (vectors.len() / k, outer, k);
+    let sums = |range: Range<usize>, acc: &mut [f32]| {
+        with_kept(range.len() * k, |data: &mut [u16]| {
+            codes.decode(cpu, range.start, data);
+            let row = |o: usize| &data[o * k..][..k];
+            let one = |rows: [&[u16]; 8], vector: &[u16]| isa.dots_of_rows::<8, 1>(rows, vector);
+            let four = |rows: [&[u16]; 4], vectors: &[u16]| isa.dots_of_rows::<4, 4>(rows, vectors);
+            by_eights(0..range.len(), vectors, k, acc, row, one, four);
+        })
+    };
+    tried(cpu, shape, transposed, bias, finish, c, ldc, sums)
+}
+
+/// [`chunks`] of sums that may run out of memory: C then holds what it held, or what is finished of the product.
+fn tried<F: Finish<f32>>(
+    cpu: &Cpu,
+    shape: (usize, usize, usize),
+    transposed: bool,
+    bias: &[f32],
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+    sums: impl Fn(Range<usize>, &mut [f32]) -> Result<(), CpuError> + Sync,
+) -> Result<(), CpuError> {
+    let failed = Mutex::new(None);
+    let run = |range: Range<usize>, acc: &mut [f32]| {
+        if let Err(error) = sums(range, acc)
+            && let Ok(mut failed) = failed.lock()
+        {
+            *failed = Some(error);
+        }
+    };
+    chunks(cpu, shape, true, transposed, bias, finish, c, ldc, run)?;
+    match failed.into_inner() {
+        Ok(Some(error)) => Err(error),
+        Ok(None) | Err(_) => Ok(()),
+    }
 }
 
 /// Runs `sums` over chunks of outer indices, and finishes what it leaves: for each of the vectors a row of sums.
