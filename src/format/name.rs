@@ -11,7 +11,7 @@ use std::str::FromStr;
 use super::coded::Format;
 use super::element::Element;
 use super::fixed::{Fixed, INT8};
-use super::minifloat::{E2M1, E3M2, E4M3, E5M2, F16, Minifloat};
+use super::minifloat::{E2M1, E2M3, E3M2, E4M3, E5M2, F16, Minifloat};
 use super::scale::{Scale, ScaleRule, TensorScale};
 use super::{FormatError, fixed};
 
@@ -113,6 +113,7 @@ pub static NAMED: &[Named] = &[
         "weights and activations in 8 bits: the safe choice",
     ),
     mx("mxfp6-e3m2", E3M2, "6 bits where blocks hold outliers"),
+    mx("mxfp6-e2m3", E2M3, "6 bits where blocks are alike"),
     mx("mxfp4", E2M1, "weights in 4 bits, the smallest standard format"),
     bfp("bfp8-16", 8, "8 bits, products in integers"),
     bfp("bfp5-16", 5, "training in 5 bits (FAST's 4-bit mantissas)"),
