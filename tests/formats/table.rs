@@ -2,6 +2,7 @@
 
 use super::pow2;
 use fewbit::format::table::formats;
+use fewbit::format::{Format, FormatError, NAMED, ParseFormatError};
 
 #[test]
 fn table_holds_the_published_constants() {
@@ -74,4 +75,59 @@ fn table_holds_the_published_constants() {
     assert_eq!(row("bf16").encode(1e300).value, f64::INFINITY);
     assert_eq!(row("fp8-e4m3").encode(1e300).value, 448.0);
     assert_eq!(row("fp8-e4m3").encode(-1e-300).bits, 0x80);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it reads a file")]
+fn the_readme_has_the_table() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for row in formats() {
+        let sqnr = row.sqnr().map_or("-".to_string(), |sqnr| format!("{sqnr:.1}"));
+        let line = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}` | ", row.name)));
+        let cells: Vec<_> = line
+            .unwrap_or_else(|| panic!("no row {}", row.name))
+            .split(" | ")
+            .collect();
+        assert_eq!(cells[1], row.bits_per_value.to_string(), "{}", row.name);
+        assert_eq!(cells[4..], [sqnr, format!("{} |", row.what_for)], "{}", row.name);
+    }
+}
+
+#[test]
+fn names_and_formats_agree() {
+    for named in NAMED {
+        assert_eq!(named.name.parse::<Format>(), Ok(named.format));
+        assert_eq!(named.format.to_string(), named.name);
+    }
+    for name in [
+        "fp6-e2m3-16",
+        "mxfp8-e4m3-up",
+        "q4.4",
+        "int8-8-up",
+        "bfp6-tensor",
+        "fp4-e2m1-tensor-floor",
+        "bfp2-128",
+    ] {
+        let format: Format = name.parse().unwrap();
+        assert_eq!(format.to_string().parse(), Ok(format), "{name}");
+    }
+    assert_eq!("MXFP4".parse::<Format>(), "fp4-e2m1-32".parse());
+    for (name, near) in [("mxfp5", "mxfp4"), ("bpf5-16", "bfp5-16"), ("", "f16")] {
+        let Err(ParseFormatError::Unknown { nearest, .. }) = name.parse::<Format>() else {
+            panic!("{name}");
+        };
+        assert!(nearest.contains(near), "{name}: {nearest}");
+    }
+    for (name, error) in [
+        ("bfp5-24", FormatError::BlockSize { got: 24 }),
+        ("bfp5-0", FormatError::BlockSize { got: 0 }),
+        ("bfp9-16", FormatError::CodeBits { got: 9 }),
+        ("bfp1-16", FormatError::CodeBits { got: 1 }),
+        ("f16-32", FormatError::Unscalable { bits: 16 }),
+        ("q16.8", FormatError::CodeWidth { got: 24 }),
+    ] {
+        assert_eq!(name.parse::<Format>(), Err(ParseFormatError::Format(error)));
+    }
 }
