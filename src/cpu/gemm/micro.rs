@@ -44,6 +44,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) bytes: &'a [u8],
     /// Bytes from one row to the next.
     pub(crate) stride: usize,
+    /// Bytes of a row: those of whole elements, but for an odd last half of a pair.
+    pub(crate) width: usize,
     pub(crate) count: usize,
 }
 
@@ -54,6 +56,7 @@ impl<'a> Rows<'a> {
         Rows {
             bytes: &self.bytes[first * self.stride + skip..],
             stride: self.stride,
+            width: self.width - skip,
             count: most.min(self.count - first),
         }
     }
