@@ -66,6 +66,10 @@ impl<'a> Rows<'a> {
     /// # Panics
     /// If there is no row, or one has fewer than `len` bytes.
     #[inline(always)]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "only x86-64 has tiles that read rows in place today")
+    )]
     pub(crate) fn starts<const N: usize>(&self, len: usize) -> [*const u8; N] {
         let last = self.count - 1;
         std::array::from_fn(|i| self.bytes[i.min(last) * self.stride..][..len].as_ptr())
