@@ -147,29 +147,34 @@ fn tile<const V: usize>(a: &[u32], b: &[u32], acc: &mut [f32], ld: usize, first:
     assert!(b.len() >= depth * V * 16 && ld >= V * 16 && acc.len() >= 7 * ld + V * 16);
     let rows = std::array::from_fn(|i| a.as_ptr().wrapping_add(i));
     // SAFETY: steps of 8 and of V vectors lie inside `a` and `b`, and the sums inside `acc` (asserted).
-    unsafe { sums::<V, 8>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+    unsafe { sums::<V, 8>(rows, b.as_ptr(), depth, false, acc.as_mut_ptr(), ld, first) }
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn in_place<const V: usize>(a: Rows<'_>, depth: usize, b: &[u32], acc: &mut [f32], ld: usize, first: bool) {
     assert!(b.len() >= depth * V * 16 && ld >= V * 16 && acc.len() >= 7 * ld + V * 16);
-    let rows = a.starts(depth * size_of::<u32>()).map(<*const u8>::cast);
-    // SAFETY: `depth` words lie in each row (`starts` asks), and the rest inside `b` and `acc` (asserted).
-    unsafe { sums::<V, 1>(rows, b.as_ptr(), depth, acc.as_mut_ptr(), ld, first) }
+    let len = a.width.min(depth * size_of::<u32>());
+    // An odd last half is half a word: what follows it is another row's.
+    let (whole, odd) = (len / size_of::<u32>(), !len.is_multiple_of(size_of::<u32>()));
+    let rows = a.starts(len).map(<*const u8>::cast);
+    // SAFETY: so many words lie in each row, and half a word after them if it is odd (`starts` asks for all of that);
+    // they are `depth` at most, and so much of `b` and `acc` is there (asserted).
+    unsafe { sums::<V, 1>(rows, b.as_ptr(), whole, odd, acc.as_mut_ptr(), ld, first) }
 }
 
 /// 8 rows of 3 vectors: 24 of the 32 registers are sums; fewer vectors for the last columns. A step of a row is
-/// `ADVANCE` words after the one before.
+/// `ADVANCE` words after the one before; `odd`: after the last comes one whose second half counts as zero.
 ///
 /// # Safety
-/// `depth` steps must be readable from each of `rows` on, at any alignment, and as many of V vectors from `b` on; eight
-/// rows of V vectors, `ld` apart, must be readable and writable at `acc`.
+/// `depth` steps, and half a word more if `odd`, must be readable from each of `rows` on, at any alignment, and as many
+/// steps of V vectors from `b` on; eight rows of V vectors, `ld` apart, must be readable and writable at `acc`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn sums<const V: usize, const ADVANCE: usize>(
     rows: [*const u32; 8],
     b: *const u32,
     depth: usize,
+    odd: bool,
     acc: *mut f32,
     ld: usize,
     first: bool,
@@ -189,6 +194,19 @@ unsafe fn sums<const V: usize, const ADVANCE: usize>(
                 let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(word.cast_signed()));
                 for (sum, vb) in sums.iter_mut().zip(vb) {
                     *sum = _mm512_dpbf16_ps(*sum, va, vb);
+                }
+            }
+        }
+    }
+    if odd {
+        // SAFETY: as above.
+        unsafe {
+            let b = b.add(depth * V * 16);
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let half = row.add(depth * ADVANCE).cast::<u16>().read_unaligned();
+                let va: __m512bh = std::mem::transmute(_mm512_set1_epi32(i32::from(half)));
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_dpbf16_ps(*sum, va, pairs(b.add(j * 16)));
                 }
             }
         }

@@ -133,19 +133,48 @@ where
     F: Finish<M::Acc>,
 {
     let &Product { m, n, k, a, b, bias } = product;
-    // The wide side of the register tile goes along C's longer side when the other would leave
-    // most of it empty: C^T = B^T A^T has the same sums.
-    let whole = b.whole();
-    let swap = n < M::NR && m > n && whole.is_none();
-    let (rows, columns) = if swap { (n, m) } else { (m, n) };
     let cpu = &match m.saturating_mul(n).saturating_mul(k) < SMALL {
         true => cpu.on_this_thread(),
         false => cpu.clone(),
     };
-    let in_place = M::IN_PLACE.and_then(|tile| {
-        let lying = if swap { b.rows(k) } else { a.rows(k) };
-        lying.map(|lying| (tile, lying))
-    });
+    // The wide side of the register tile goes along C's longer side when the other would leave
+    // most of it empty: C^T = B^T A^T has the same sums.
+    if n < M::NR && m > n && b.whole().is_none() {
+        let (m, n, a, b) = (n, m, b, a);
+        let product = Product { m, n, k, a, b, bias };
+        return oriented(cpu, micro, ku, &product, true, finish, c, ldc);
+    }
+    oriented(cpu, micro, ku, product, false, finish, c, ldc)
+}
+
+/// Runs a product whose rows are C's columns if it is `turned`.
+fn oriented<M, OA, OB, F>(
+    cpu: &Cpu,
+    micro: M,
+    ku: usize,
+    product: &Product<'_, M::Acc, OA, OB>,
+    turned: bool,
+    finish: &F,
+    c: &mut [F::Out],
+    ldc: usize,
+) -> Result<(), CpuError>
+where
+    M: Micro,
+    M::Acc: Default,
+    OA: Operand<M::Elem>,
+    OB: Operand<M::Elem>,
+    F: Finish<M::Acc>,
+{
+    let &Product {
+        m: rows,
+        n: columns,
+        k,
+        a,
+        b,
+        bias,
+    } = product;
+    let whole = b.whole();
+    let in_place = M::IN_PLACE.and_then(|tile| a.rows(k).map(|lying| (tile, lying)));
     let [mc, nc] = sides(&Plane {
         outer: [rows, columns],
         // Panels packed before begin at multiples of their width.
@@ -157,7 +186,10 @@ where
     });
     let blocks = Blocks::new(k, ku);
     let (depth, kc) = (k.div_ceil(ku), blocks.kc);
-    let (tile_rows, tile_columns) = if swap { (nc, mc) } else { (mc, nc) };
+    let (m, n, tile_rows, tile_columns) = match turned {
+        false => (rows, columns, mc, nc),
+        true => (columns, rows, nc, mc),
+    };
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
     let (widths_a, widths_b) = (Widths::of_a::<M>(), Widths::of_b::<M>());
     let (outer_rows, outer_columns) = (widths_a.padded(rows), widths_b.padded(columns));
@@ -179,19 +211,11 @@ where
     let shared_a: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_a)[..lens[0]];
     let shared_b: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_b)[..lens[1]];
     let run = || {
-        match swap {
-            false => {
-                blocks.pack_all(cpu, a, (rows, rows), widths_a, shared_a);
-                blocks.pack_all(cpu, b, (columns, nc), widths_b, shared_b);
-            }
-            true => {
-                blocks.pack_all(cpu, b, (rows, rows), widths_a, shared_a);
-                blocks.pack_all(cpu, a, (columns, nc), widths_b, shared_b);
-            }
-        }
+        blocks.pack_all(cpu, a, (rows, rows), widths_a, shared_a);
+        blocks.pack_all(cpu, b, (columns, nc), widths_b, shared_b);
         let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
         let task = |mut tile: super::store::Tile<'_, F::Out>| {
-            let (i, mi, j, nj) = if swap {
+            let (i, mi, j, nj) = if turned {
                 (tile.column, tile.columns, tile.row, tile.rows)
             } else {
                 (tile.row, tile.rows, tile.column, tile.columns)
@@ -211,20 +235,14 @@ where
                             Left::Panels(&shared_a[outer_rows * start + i * steps..][..mp * steps])
                         } else {
                             let out = &mut own_a[..mp * steps];
-                            match swap {
-                                false => pack(cpu, a, widths_a, i..i + mi, k.clone(), steps, out),
-                                true => pack(cpu, b, widths_a, i..i + mi, k.clone(), steps, out),
-                            }
+                            pack(cpu, a, widths_a, i..i + mi, k.clone(), steps, out);
                             Left::Panels(&*out)
                         };
                         let pb = if share_b {
                             &shared_b[outer_columns * start + j * steps..][..np * steps]
                         } else {
                             let out = &mut own_b[..np * steps];
-                            match swap {
-                                false => pack(cpu, b, widths_b, j..j + nj, k, steps, out),
-                                true => pack(cpu, a, widths_b, j..j + nj, k, steps, out),
-                            }
+                            pack(cpu, b, widths_b, j..j + nj, k, steps, out);
                             &*out
                         };
                         multiply(micro, pa, pb, steps, acc, np, start == 0);
@@ -235,7 +253,7 @@ where
                         tile,
                         acc,
                         ld: np,
-                        transposed: swap,
+                        transposed: turned,
                         bias,
                         n,
                     });

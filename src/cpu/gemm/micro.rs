@@ -44,6 +44,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) bytes: &'a [u8],
     /// Bytes from one row to the next.
     pub(crate) stride: usize,
+    /// Bytes of a row: those of whole elements, but for an odd last half of a pair.
+    pub(crate) width: usize,
     pub(crate) count: usize,
 }
 
@@ -54,6 +56,7 @@ impl<'a> Rows<'a> {
         Rows {
             bytes: &self.bytes[first * self.stride + skip..],
             stride: self.stride,
+            width: self.width - skip,
             count: most.min(self.count - first),
         }
     }
@@ -63,6 +66,10 @@ impl<'a> Rows<'a> {
     /// # Panics
     /// If there is no row, or one has fewer than `len` bytes.
     #[inline(always)]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "only x86-64 has tiles that read rows in place today")
+    )]
     pub(crate) fn starts<const N: usize>(&self, len: usize) -> [*const u8; N] {
         let last = self.count - 1;
         std::array::from_fn(|i| self.bytes[i.min(last) * self.stride..][..len].as_ptr())

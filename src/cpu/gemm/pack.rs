@@ -85,19 +85,20 @@ pub(crate) enum Mixed<'a> {
 }
 
 /// A whole operand as rows, if their k are adjacent.
-fn rows<T: bytemuck::Pod>(view: View<'_, T>) -> Option<Rows<'_>> {
+fn rows<T: bytemuck::Pod>(view: View<'_, T>, k: usize) -> Option<Rows<'_>> {
     let stride = view.ld * size_of::<T>();
     view.k_adjacent.then(|| Rows {
         bytes: bytemuck::cast_slice(view.data),
         stride,
+        width: k * size_of::<T>(),
         count: usize::MAX,
     })
 }
 
 impl Operand<f32> for Mixed<'_> {
-    fn rows(&self, _: usize) -> Option<Rows<'_>> {
+    fn rows(&self, k: usize) -> Option<Rows<'_>> {
         match self {
-            Mixed::F32(view) => rows(*view),
+            Mixed::F32(view) => rows(*view, k),
             // Widened while it is packed.
             Mixed::Bf16(_) => None,
         }
@@ -113,8 +114,8 @@ impl Operand<f32> for Mixed<'_> {
 }
 
 impl Operand<f64> for View<'_, f64> {
-    fn rows(&self, _: usize) -> Option<Rows<'_>> {
-        rows(*self)
+    fn rows(&self, k: usize) -> Option<Rows<'_>> {
+        rows(*self, k)
     }
 
     #[inline(always)]
@@ -304,9 +305,8 @@ fn store<E: Copy>(columns: &[[E; 4]; 8], count: usize, panel: &mut [E], w: usize
 }
 
 impl Operand<u32> for PairView<'_> {
-    /// The second half of an odd last pair would be another row's.
     fn rows(&self, k: usize) -> Option<Rows<'_>> {
-        if k.is_multiple_of(2) { rows(self.0) } else { None }
+        rows(self.0, k)
     }
 
     #[inline(always)]
