@@ -85,8 +85,9 @@ impl Case {
                     got: words.len() as u64 * 4,
                 });
             }
-            // Another in each operand: a kernel that copies one operand's sentinels to another's is found.
-            buffer.words_mut().fill(SENTINEL ^ (at << 4));
+            buffer.words_mut().fill(SENTINEL);
+            // Others behind each operand: a kernel that copies one operand's guard words to another's is found.
+            buffer.words_mut()[spec.words as usize..].fill(SENTINEL ^ (at << 4));
             let len = words.len().min(spec.words as usize);
             buffer.words_mut()[..len].copy_from_slice(&words[..len]);
         }

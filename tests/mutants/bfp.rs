@@ -1,7 +1,7 @@
 //! Mutants of shaders/bfp/, and of the library files that these shaders alone use.
 
 use super::Kind::{Carry, Edge, Formula, Index, LastK, Nan, Padding, Rounding, Stride, Tie};
-use super::{Shader, shader};
+use super::{HUGE, Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -46,7 +46,7 @@ pub(super) const SHADERS: &[Shader] = &[
     shader(
         "bfp/encode_shared.wgsl",
         &[
-            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
             Carry.of("packed.y |= code >> (32u - bit);", ""),
             Edge.of("four < vec4<u32>(params.cols)", "four <= vec4<u32>(params.cols)"),
             Edge.of("exponent < params.exponents_ld", "exponent <= params.exponents_ld"),
@@ -60,7 +60,7 @@ pub(super) const SHADERS: &[Shader] = &[
         "bfp/encode_runs.wgsl",
         &[
             Carry.of("code >> (params.bits - offset), 0u", "0u, 0u"),
-            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
             Edge.of("min(first + params.block, params.cols)", "first + params.block"),
             Edge.of("col < end; col++) {\n            largest", "col + 1u < end; col++) {\n            largest"),
             Padding.of("    if offset > 0u {", "    if offset > 8u {"),

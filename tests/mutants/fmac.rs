@@ -1,7 +1,7 @@
 //! Mutants of shaders/fmac/, and of the library file that these shaders alone use.
 
 use super::Kind::{Carry, Edge, Formula, Index, LastK, Nan, Padding, Rounding, Stride, Tie};
-use super::{Shader, shader};
+use super::{HUGE, Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -68,7 +68,7 @@ pub(super) const SHADERS: &[Shader] = &[
     shader(
         "fmac/fmac.wgsl",
         &[
-            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
             Edge.of(
                 "fmac_ordinary_sums(acc) && fmac_ordinary_factors(factor) && ",
                 "fmac_ordinary_factors(factor) && ",
@@ -122,8 +122,8 @@ pub(super) const SHADERS: &[Shader] = &[
         "fmac/product.wgsl",
         &[
             Rounding.of("select(total, rounded, ends != 0u)", "rounded"),
-            Carry.of("select(0u, 1u, lo < local)", "0u"),
-            Carry.of("select(0u, 1u, n3 < lo)", "0u"),
+            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, n3 < lo)", "0u").unreached(HUGE),
             Carry.of("params.chunk - params.first_k % params.chunk", "params.chunk"),
             Carry.of("(params.flags & FIRST) == 0u", "(params.flags & FIRST) == 2u"),
             LastK.of("(last && k + i + 1u == params.k)", "(last && k + i == params.k)"),
@@ -141,7 +141,6 @@ pub(super) const SHADERS: &[Shader] = &[
                 "<= vec4<u32>(left));\n}\n\n// Four elements",
             ),
             Edge.of("min(3u, rows - 1u)", "min(2u, rows - 1u)"),
-            Edge.of("min(1u, cols - 1u)", "min(1u, cols)"),
             Edge.of("(params.n + 3u) / 4u", "(params.n + 2u) / 4u"),
             Edge.of("batch >= params.batch", "batch > params.batch"),
             Edge.of("min(params.rows - row0, 4u)", "4u"),
@@ -151,7 +150,6 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("(place.k & 1u) == 1u", "(place.k & 1u) == 0u"),
             Index.of("params.first_k + k, ends)", "k, ends)"),
             Index.of("params.first_k + params.k, 1u)", "params.k, 1u)"),
-            Index.of("batch * params.c_rows + row0", "batch * params.rows + row0"),
             Index.of("row * params.n, place.k", "row * params.c_ld * 2u, place.k"),
             Index.of("y.s6, low(w.w3), ends & 64u", "y.s6, low(w.w2), ends & 64u"),
             Stride.of(

@@ -1,7 +1,7 @@
 //! Mutants of shaders/softmax_cross_entropy/.
 
 use super::Kind::{Carry, Edge, Formula, Index, LastK, Padding, Rounding, Stride};
-use super::{Shader, shader};
+use super::{HUGE, Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -12,7 +12,7 @@ pub(super) const SHADERS: &[Shader] = &[
                 "select(0.0, 1.0, col + 1u == label)",
             ),
             Formula.of("* params.scale", "+ params.scale"),
-            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
             Index.of("col == first || (lo & 7u) == 0u", "col == first"),
             Index.of("col == first || (lo & 7u) == 0u", "(lo & 7u) == 0u"),
             Index.of("half_word(block, lo & 7u)", "half_word(block, col & 7u)"),
@@ -60,17 +60,10 @@ pub(super) const SHADERS: &[Shader] = &[
                 "var col = 1u; col < params.end - params.first",
                 "var col = 1u; col + 1u < params.end - params.first",
             ),
-            Edge.of(
-                "label >= params.first && label < params.end",
-                "label >= params.first",
-            ),
+            // Without `label < params.end`, or with `<=`, the part that has the label writes last: the same.
             Edge.of(
                 "label >= params.first && label < params.end",
                 "label > params.first && label < params.end",
-            ),
-            Edge.of(
-                "label >= params.first && label < params.end",
-                "label >= params.first && label <= params.end",
             ),
             Edge.of("+ row] < params.classes", "+ row] <= params.classes"),
             Index.of("logit(start, label - params.first)", "logit(start, label)"),

@@ -1,7 +1,7 @@
 //! Mutants of shaders/spmm/.
 
 use super::Kind::{Carry, Edge, Index, LastK, Nan, Padding, Rounding, Stride};
-use super::{Shader, shader};
+use super::{HINT, Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -37,7 +37,7 @@ pub(super) const SHADERS: &[Shader] = &[
                 "partials[at + col] = bitcast<u32>(v[j - col])",
             ),
             Nan.of("ends.y - ends.x > params.most", "ends.y - ends.x >= params.most"),
-            Nan.of("ends.y - ends.x > params.most", "false"),
+            Nan.of("ends.y - ends.x > params.most", "false").unreached(HINT),
             Stride.of(
                 "params.partials_offset + row * n",
                 "params.partials_offset + row * params.c_ld",
@@ -57,7 +57,6 @@ pub(super) const SHADERS: &[Shader] = &[
             Edge.of("(params.n + 8u * ACROSS - 1u)", "params.n"),
             Edge.of("row >= params.rows ||", "row > params.rows ||"),
             Edge.of("|| col >= params.n", "|| col > params.n"),
-            Index.of("unit % tiles * ACROSS", "unit % tiles * GROUP"),
             Stride.of("unit / tiles * (GROUP / ACROSS)", "unit / tiles * GROUP"),
             Index.of("csr_value(entry)", "csr_value(entry + 1u)"),
         ],
