@@ -342,7 +342,7 @@ fn set_step(gpu: &Gpu) -> Result<Option<String>, String> {
         "u", "v", "w", "x", "y", "z", "aa", "bb",
     ];
     let said = |error: fewbit::Error| error.to_string();
-    for count in [0, 2, NAMES.len()] {
+    for count in [0, 1, 2, 25, NAMES.len()] {
         let names = &NAMES[..count];
         let values = |seed: u64, number, first: f32| {
             let all = (0u16..).zip(names);

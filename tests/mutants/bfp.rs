@@ -1,6 +1,6 @@
 //! Mutants of shaders/bfp/, and of the library files that these shaders alone use.
 
-use super::Kind::{Carry, Edge, Formula, Index, LastK, Nan, Padding, Rounding, Stride, Tie};
+use super::Kind::{Carry, Edge, Formula, Index, Nan, Padding, Rounding, Stride, Tie};
 use super::{HUGE, Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
@@ -72,7 +72,6 @@ pub(super) const SHADERS: &[Shader] = &[
     shader(
         "bfp/product.wgsl",
         &[
-            LastK.of("if k >= end {", "if k > end {"),
             Carry.of("let lo = params.base_lo + local;\n        let hi = params.base_hi + select(0u, 1u, lo < local)", "let lo = params.base_lo + local;\n        let hi = params.base_hi"),
             Edge.of("min(row, params.n - 1u)", "min(row, params.n)"),
             Nan.of("(marks(bytes.w, b_bytes) << 12u)", "(marks(bytes.w, b_bytes) << 8u)"),

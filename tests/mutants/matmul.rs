@@ -7,12 +7,13 @@ pub(super) const SHADERS: &[Shader] = &[
     shader(
         "matmul/common.wgsl",
         &[
+            Edge.of("min(params.n, col + 8u)", "min(params.n, col + 7u)"),
             LastK.of("vec4<u32>(4u, 5u, 6u, 7u) < vec4<u32>(params.k)", "vec4<u32>(4u, 5u, 6u, 7u) <= vec4<u32>(params.k)"),
             LastK.of("vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.k)", "vec4<u32>(0u, 1u, 2u, 3u) + 1u < vec4<u32>(params.k)"),
             LastK.of("if whole || k < params.k {", "if whole || k <= params.k {"),
             LastK.of("if whole || k < params.k {", "if whole || k + 1u < params.k {"),
             Edge.of("row >= params.m || col >= params.n", "row > params.m || col >= params.n"),
-            Edge.of("min(params.n, col + 8u)", "min(params.n, col + 7u)"),
+            Formula.of("bitcast<f32>(params.alpha) * v[j - col]", "v[j - col]"),
             Edge.of("min(params.n, col + 8u)", "col + 8u"),
             Edge.of("run_a(batch, min(i + 7u, last), k0)", "run_a(batch, min(i + 6u, last), k0)"),
             Edge.of("run_b(batch, min(j + 5u, last), k0)", "run_b(batch, min(j + 4u, last), k0)"),
@@ -36,7 +37,6 @@ pub(super) const SHADERS: &[Shader] = &[
             Rounding.of("bf16_round_nearest(bitcast<u32>(x))", "bf16_truncate(bitcast<u32>(x))"),
             Nan.of("select(x, 0.0, x < 0.0)", "select(x, 0.0, abs(x) < 1e30)"),
             Formula.of("x += bitcast<f32>(params.beta) * bitcast<f32>(old)", "x += bitcast<f32>(old)"),
-            Formula.of("bitcast<f32>(params.alpha) * v[j - col]", "v[j - col]"),
         ],
     ),
     shader(

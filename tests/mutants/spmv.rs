@@ -96,10 +96,6 @@ pub(super) const SHADERS: &[Shader] = &[
         "spmv/carry.wgsl",
         &[
             Carry.of("carry_row(share - 1u) != carry_row(share)", "true"),
-            LastK.of(
-                "at < params.carries && carry_row(at) == row",
-                "at + 1u < params.carries && carry_row(at) == row",
-            ),
             LastK.of("at < stop; at += GROUP", "at + 1u < stop; at += GROUP"),
             LastK.of(
                 "at < end && carry_row(at) == row",

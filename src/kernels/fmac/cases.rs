@@ -68,6 +68,22 @@ impl Data {
         }
     }
 
+    /// Rows of four steps by ones whose sums in f32 are ties, or a little more, that decide a tie of the chunk's rounding.
+    fn ties() -> Vec<u32> {
+        let small = |exponent| 2f32.powi(exponent);
+        let rows = [
+            [1.0, small(-8), small(-24), 0.0],
+            [1.0, small(-8), small(-24) + small(-31), 0.0],
+            [1.0, small(-8), small(-23), -small(-24)],
+            [1.0 + small(-7), small(-8), -small(-23), small(-24)],
+        ];
+        let code = |value: f32| bf16::from_f32(value);
+        let words = rows.as_flattened().chunks(2);
+        words
+            .map(|pair| bf16::pack(code(pair[0]), code(pair[1])))
+            .collect()
+    }
+
     fn words(self, source: &mut Source, words: u64) -> Vec<u32> {
         (0..words)
             .map(|_| bf16::pack(self.code(source), self.code(source)))
@@ -256,6 +272,16 @@ fn layouts() -> Vec<Case> {
         let op = FmacMatmul::new(9, 10, 40);
         add(Effort::Quick, op, Data::AwkwardIn(awkward));
     }
+    let op = FmacMatmul {
+        chunk: 4,
+        ..FmacMatmul::new(4, 2, 4)
+    };
+    let ones = bf16::pack(bf16::from_f32(1.0), bf16::from_f32(1.0));
+    cases.push(Case::new(Effort::Quick, op, move || {
+        let b = op.operands()[1].words as usize;
+        vec![Data::ties(), vec![ones; b], Vec::new()]
+    }));
+    let mut add = |effort, op: FmacMatmul, data: Data| cases.push(product_case(effort, op, data));
     // Behind the last step of one product lie NaN and infinities of the next.
     let op = FmacMatmul {
         batch: 3,

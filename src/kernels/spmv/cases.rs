@@ -77,7 +77,7 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
     add(
         quick,
         5000,
-        2999,
+        600,
         Rows::FullAt([3967, 3968, 4999]),
         plain,
         Values::Integers,
@@ -92,7 +92,7 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
     );
     // More shares of the last row than a workgroup adds the carries of.
     if !cfg!(miri) {
-        add(quick, 2, 200_000, Rows::FullAt([1, 1, 1]), plain, Values::Signs);
+        add(quick, 2, 600_000, Rows::FullAt([1, 1, 1]), plain, Values::Signs);
     }
     // As many for each of the vector variant's lanes.
     let long = Rows::Regular(2_200_000);
