@@ -11,10 +11,8 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
     // More entries in a row than the 65,535 turns after which software adapters leave a loop, duplicates among them;
     // whole numbers, for in a bound of so many terms the missing ones would hide.
     let long = Rows::Regular(70_000);
-    let mut cases = Vec::new();
-    if !cfg!(miri) {
-        cases.push(unhinted(quick, 3, 150, long, plain, Values::Integers));
-    }
+    let unknown = || unhinted(quick, 3, 150, long, plain, Values::Integers);
+    let mut cases = Vec::from_iter((!cfg!(miri)).then(unknown));
     let mut add = |effort, rows: usize, cols: usize, fill, types, values| {
         // Miri would take an hour to make the larger ones.
         if effort <= most && !(cfg!(miri) && rows.max(cols) > 100) {
