@@ -16,6 +16,9 @@ cargo test --release --no-fail-fast --all-features
 say "ignored tests"
 cargo test --release --no-fail-fast --all-features --lib --bins --tests -- --ignored
 
+say "mutants of the CPU kernels"
+python3 scripts/mutants-cpu.py
+
 say "matrix units, on a Mesa 26 software driver; SPIR-V up to date"
 # Experimental features of wgpu: asked for here and nowhere else. The test fails where the driver has no units.
 if [ "$(uname -sm)" = "Linux x86_64" ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
@@ -25,6 +28,9 @@ if [ "$(uname -sm)" = "Linux x86_64" ] && command -v apt-get >/dev/null && comma
         cargo test --release --test kernels -- matmul
     FEWBIT_EXPERIMENTAL=1 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$PWD/scripts/mesa26.sh run" \
         cargo test --release --test spirv
+    FEWBIT_EXPERIMENTAL=1 FEWBIT_MUTANT_RUNNER="$PWD/scripts/mesa26.sh run" \
+        CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$PWD/scripts/mesa26.sh run" \
+        cargo test --release --test mutants -- --include-ignored matmul/coop
     scripts/spirv.sh --check
 else
     echo "skipped: scripts/mesa26.sh needs Debian on x86_64"

@@ -66,7 +66,8 @@ fn main() {
             Ok(gpu) => {
                 gpu.set_work_cap(3000);
                 gpu.set_turn_cap(256);
-                let flags = " --core --work-cap 3000 --turn-cap 256".to_string();
+                gpu.set_group_cap(3);
+                let flags = " --core --work-cap 3000 --turn-cap 256 --group-cap 3".to_string();
                 places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick).opened_with(flags));
             }
             Err(error) => trials.push(missing(&name, &error.to_string())),

@@ -20,6 +20,9 @@ pub(crate) fn open(common: &Common, output: &mut Output) -> Result<Device, Stop>
         if let Some(turns) = common.weak.turn_cap {
             gpu.set_turn_cap(turns);
         }
+        if let Some(groups) = common.weak.group_cap {
+            gpu.set_group_cap(groups);
+        }
         if common.experimental {
             output.line(&matrix_units(gpu));
         }

@@ -61,12 +61,16 @@ pub(crate) struct Weak {
     /// Let no invocation's loops make more turns in one dispatch.
     #[arg(long, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(64..))]
     pub(crate) turn_cap: Option<u64>,
+    /// Let no more workgroups stand in a row: more of them make several rows.
+    #[arg(long, value_name = "GROUPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) group_cap: Option<u64>,
 }
 
 impl Weak {
     /// Whether it asks for anything.
     pub(crate) fn any(&self) -> bool {
-        self.core || self.max_binding.is_some() || self.work_cap.is_some() || self.turn_cap.is_some()
+        let caps = [self.max_binding, self.work_cap, self.turn_cap, self.group_cap];
+        self.core || caps.iter().any(Option::is_some)
     }
 }
 

@@ -124,6 +124,7 @@ pub(crate) struct Batch {
 struct MadeFor {
     work_cap: u64,
     turn_cap: u64,
+    group_cap: u64,
     tuning: u64,
 }
 
@@ -317,6 +318,7 @@ impl GpuState {
         let made_for = MadeFor {
             work_cap: self.gpu.work_cap(),
             turn_cap: self.gpu.turn_cap(),
+            group_cap: self.gpu.group_cap(),
             tuning: self.gpu.tuning_generation(),
         };
         let mut plans = lock(&self.plans);

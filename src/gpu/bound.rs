@@ -30,6 +30,19 @@ impl Plan {
         scratch: Option<Operand<'_>>,
         step_buffer: Option<&StepBuffer>,
     ) -> Result<BoundPlan> {
+        self.bind_loosely(operands, scratch, step_buffer, 0)
+    }
+
+    /// The same with windows that reach up to `loose` bytes further than they need to, as far as buffers and the limit
+    /// on bindings go. What a kernel does past its window is without effect where that is exact, on this device: with
+    /// this, tests see it.
+    pub(crate) fn bind_loosely(
+        &self,
+        operands: &[Operand<'_>],
+        scratch: Option<Operand<'_>>,
+        step_buffer: Option<&StepBuffer>,
+        loose: u64,
+    ) -> Result<BoundPlan> {
         self.check(operands, scratch)?;
         let plan = &*self.0;
         let gpu = &plan.gpu;
@@ -57,7 +70,7 @@ impl Plan {
         let mut views = Vec::with_capacity(plan.dispatches.len());
         for step in &plan.dispatches {
             let mut params = step.params.clone();
-            let view = self.views(step, operands, scratch, &mut params)?;
+            let view = self.views(step, operands, scratch, &mut params, loose)?;
             offsets.push(words.len() as u64 * 4);
             words.extend_from_slice(&params);
             words.resize((words.len() as u64 * 4).next_multiple_of(slot) as usize / 4, 0);
@@ -116,6 +129,7 @@ impl Plan {
         operands: &[Operand<'b>],
         scratch: Option<Operand<'b>>,
         params: &mut [u32],
+        loose: u64,
     ) -> Result<Vec<wgpu::BindingResource<'b>>> {
         let plan = &*self.0;
         let limits = plan.gpu.limits();
@@ -176,6 +190,8 @@ impl Plan {
                     limit,
                 });
             }
+            let looser = (end + loose).min(operand.buffer.size()) - aligned;
+            let size = (looser.min(limit) / element * element).max(size);
             match window.offset_param.and_then(|param| params.get_mut(param)) {
                 Some(param) => *param = ((start - aligned) / element) as u32,
                 // The shader has no parameter for it.

@@ -20,6 +20,7 @@ mod pieces;
 mod pipeline;
 mod plan;
 mod readback;
+mod replaced;
 mod request;
 mod shader;
 mod spirv;
@@ -44,6 +45,8 @@ pub use pieces::{Piece, pieces};
 pub use pipeline::Pipeline;
 pub use plan::Plan;
 pub use readback::ReadBack;
+#[cfg(feature = "check")]
+pub(crate) use replaced::REPLACED;
 pub use request::{Offsets, PlanRequest, split_rows, spread_groups};
 pub use shader::{Interface, Shader};
 pub use step::{StepBuffer, StepValues};
@@ -83,6 +86,7 @@ struct Inner {
     placeholders: OnceLock<[wgpu::Buffer; 2]>,
     work_cap: AtomicU64,
     turn_cap: AtomicU64,
+    group_cap: AtomicU64,
     findings: Mutex<BTreeMap<&'static str, bool>>,
     tuned: tuning::Tuned,
     submits: std::sync::atomic::AtomicU64,
@@ -187,6 +191,7 @@ impl Gpu {
             placeholders: OnceLock::new(),
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
             turn_cap: AtomicU64::new(turn_cap),
+            group_cap: AtomicU64::new(u64::MAX),
             findings: Mutex::default(),
             tuned: tuning::Tuned::default(),
             submits: std::sync::atomic::AtomicU64::new(0),
@@ -279,6 +284,19 @@ impl Gpu {
     /// Sets the cap on turns (at least 64); plans made later are split by it.
     pub fn set_turn_cap(&self, cap: u64) {
         self.0.turn_cap.store(cap.max(64), Ordering::Relaxed);
+    }
+
+    /// The most workgroups that stand in one row of those that [`spread_groups`] spreads: the device's limit, or less.
+    #[must_use]
+    pub fn group_cap(&self) -> u64 {
+        let limit = self.limits().max_compute_workgroups_per_dimension.into();
+        self.0.group_cap.load(Ordering::Relaxed).min(limit)
+    }
+
+    /// Sets the cap on workgroups in a row (at least 1); plans made later are spread by it. For tests: few workgroups
+    /// then lie in several rows, as millions do without it.
+    pub fn set_group_cap(&self, cap: u64) {
+        self.0.group_cap.store(cap.max(1), Ordering::Relaxed);
     }
 
     /// What was found out about this device under this name: by a kernel's probe, say. Clones of the handle share it.

@@ -21,6 +21,7 @@ pub struct Pipeline {
     raw: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
     interface: Interface,
+    files: Vec<&'static str>,
     compiled: Compiled,
 }
 
@@ -53,6 +54,12 @@ impl Pipeline {
     #[must_use]
     pub fn bindings(&self) -> &[Binding] {
         &self.interface.bindings
+    }
+
+    /// The WGSL files it is made of, by their paths below `shaders/`.
+    #[must_use]
+    pub fn files(&self) -> &[&'static str] {
+        &self.files
     }
 
     /// The permutation in a few words.
@@ -131,6 +138,7 @@ impl Gpu {
             message,
         };
         let interface = permutation.interface().map_err(refused)?;
+        let files = permutation.paths().map_err(refused)?;
         let (memory, limit) = (
             permutation.workgroup_memory,
             self.limits().max_compute_workgroup_storage_size,
@@ -212,6 +220,7 @@ impl Gpu {
             raw,
             layout,
             interface,
+            files,
             compiled,
         };
         // Native back ends have the answer already.

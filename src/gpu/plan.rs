@@ -129,6 +129,15 @@ impl Plan {
         &self.0.scalars
     }
 
+    /// Whether one of its pipelines is made of the WGSL file at `path`, below `shaders/`.
+    #[must_use]
+    pub fn uses(&self, path: &str) -> bool {
+        self.0
+            .dispatches
+            .iter()
+            .any(|step| step.pipeline.files().contains(&path))
+    }
+
     /// Bytes of scratch memory that [`Plan::bind_with`] must be given.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {

@@ -55,7 +55,7 @@ impl PlanRequest {
 /// check their index.
 #[must_use]
 pub fn spread_groups(gpu: &Gpu, groups: u64) -> [u32; 3] {
-    let limit = u64::from(gpu.limits().max_compute_workgroups_per_dimension);
+    let limit = gpu.group_cap();
     if groups <= limit {
         return [groups as u32, 1, 1];
     }

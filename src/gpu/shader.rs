@@ -74,6 +74,7 @@ impl Shader {
             return Ok(());
         }
         done.push(path);
+        let text = super::replaced::text(path, text);
         for used in text
             .lines()
             .filter_map(|line| line.trim().strip_prefix("//!use "))

@@ -139,6 +139,12 @@ impl StepBuffer {
         Self::new(gpu, scalars, &values)
     }
 
+    /// The wgpu buffer: the seed's low and high word, the number, and the scalars as bits.
+    #[must_use]
+    pub fn raw(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+
     /// The scalars it holds, in order.
     #[must_use]
     pub fn scalars(&self) -> &[&'static str] {

@@ -75,7 +75,7 @@ impl Case {
                 got: given.len(),
             });
         }
-        for ((spec, words), buffer) in specs.iter().zip(&given).zip(&mut buffers) {
+        for (at, ((spec, words), buffer)) in (0u32..).zip(specs.iter().zip(&given).zip(&mut buffers)) {
             // Sentinels in place of operands would be checked as if they were meant.
             if spec.access != Access::Write && (words.len() as u64) < spec.words {
                 return Err(Error::TooSmall {
@@ -86,6 +86,8 @@ impl Case {
                 });
             }
             buffer.words_mut().fill(SENTINEL);
+            // Others behind each operand: a kernel that copies one operand's guard words to another's is found.
+            buffer.words_mut()[spec.words as usize..].fill(SENTINEL ^ (at << 4));
             let len = words.len().min(spec.words as usize);
             buffer.words_mut()[..len].copy_from_slice(&words[..len]);
         }

@@ -55,6 +55,9 @@ impl Host<'_> {
 /// Words around every operand that no kernel may touch.
 const GUARD: u32 = 0xfee1_dead;
 
+/// Bytes past a window that a kernel may then reach: those of a case's guard words.
+const LOOSE: u64 = 64;
+
 /// What a run on a GPU leaves: the variant that ran, and every operand after it.
 #[derive(Debug)]
 pub struct Ran {
@@ -137,7 +140,9 @@ fn submit(
         .collect();
     let scratch = gpu.buffer("scratch", plan.scratch_bytes())?;
     let step = StepBuffer::new(gpu, plan.scalars(), step)?;
-    let bound = plan.bind_with(&lent, Some(Operand::whole(&scratch)), Some(&step))?;
+    // Operands off their bindings' starts are there to be looked around: up to as many words behind them too.
+    let loose = if offset > 0 { LOOSE } else { 0 };
+    let bound = plan.bind_loosely(&lent, Some(Operand::whole(&scratch)), Some(&step), loose)?;
     let mut encoder = gpu.encoder("run");
     let mut work = 0u64;
     for index in 0..plan.steps() {

@@ -41,6 +41,11 @@ pub trait Table: std::fmt::Debug + Sync {
 
     /// Every permutation that some variant's dispatches may take.
     fn permutations(&self) -> Vec<Permutation>;
+
+    /// Those of the variant of this name, or more.
+    fn permutations_of(&self, _variant: &str) -> Vec<Permutation> {
+        self.permutations()
+    }
 }
 
 impl<O: Op> Table for Variants<O> {
@@ -77,6 +82,11 @@ impl<O: Op> Table for Variants<O> {
 
     fn permutations(&self) -> Vec<Permutation> {
         self.0.iter().flat_map(|row| (row.permutations)()).collect()
+    }
+
+    fn permutations_of(&self, variant: &str) -> Vec<Permutation> {
+        let rows = self.0.iter().filter(|row| row.name == variant);
+        rows.flat_map(|row| (row.permutations)()).collect()
     }
 }
 

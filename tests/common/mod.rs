@@ -66,7 +66,7 @@ fn required() -> bool {
 }
 
 /// What becomes of a test whose GPU is missing.
-fn without(reason: &str) -> Result<Completion, Failed> {
+pub(crate) fn without(reason: &str) -> Result<Completion, Failed> {
     match required() {
         true => Err(format!("{reason}; FEWBIT_REQUIRE_GPU=1 makes that a failure").into()),
         false => Ok(Completion::ignored_with(reason)),

@@ -49,6 +49,12 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         cases.extend(long(stochastic));
     }
     cases.extend(specials(stochastic));
+    // Sums that are exact in f32 and not in bf16, so that every draw counts; more columns than a small binding takes.
+    for (rows, cols, ld) in [(300, 13, 14), (70, 5000, 5000)] {
+        let op = ColumnSums::spaced(DType::F32, DType::Bf16, rows, cols, ld);
+        let op = ColumnSums { rounding, draw, ..op };
+        cases.push(case(Effort::Quick, op, Values::Positive));
+    }
     cases
 }
 
@@ -96,6 +102,8 @@ enum Values {
     Magnitudes,
     /// Small whole numbers, whose sums are exact.
     Integers,
+    /// None of them below zero: sums need more bits.
+    Positive,
     /// By column: NaNs, infinities of one sign or both, zeros, subnormals.
     Specials,
 }
@@ -105,6 +113,7 @@ impl Values {
         match self {
             Self::Magnitudes => source.unit() * 2f32.powi(source.below(24) as i32 - 12),
             Self::Integers => source.small_integer(),
+            Self::Positive => source.small_integer().abs(),
             Self::Specials => special(source, col),
         }
     }

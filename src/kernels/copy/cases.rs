@@ -5,6 +5,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
     [
         (0, Effort::Quick),
         (1, Effort::Quick),
+        (1020, Effort::Quick),
         (1021, Effort::Quick),
         (4096, Effort::Quick),
         (1 << 20, Effort::Full),

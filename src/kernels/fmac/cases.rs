@@ -30,6 +30,8 @@ enum Data {
     Ordinary,
     /// Magnitudes over sixteen binades, zeros of both signs among them.
     Wide,
+    /// Ordinary, and awkward in the operand of this number alone.
+    AwkwardIn(usize),
     /// Any 16 bits, and often NaN, Inf, subnormals, the largest and the smallest.
     Awkward,
 }
@@ -37,7 +39,7 @@ enum Data {
 impl Data {
     fn code(self, source: &mut Source) -> u16 {
         match self {
-            Self::Ordinary => source.bf16(),
+            Self::Ordinary | Self::AwkwardIn(_) => source.bf16(),
             Self::Wide => match source.below(16) {
                 0 => (source.bits() & 0x8000) as u16,
                 _ => {
@@ -56,6 +58,30 @@ impl Data {
                 _ => source.bits() as u16,
             },
         }
+    }
+
+    /// What the operand of this number holds.
+    fn of(self, operand: usize) -> Self {
+        match self {
+            Self::AwkwardIn(number) if number == operand => Self::Awkward,
+            data => data,
+        }
+    }
+
+    /// Rows of four steps by ones whose sums in f32 are ties, or a little more, that decide a tie of the chunk's rounding.
+    fn ties() -> Vec<u32> {
+        let small = |exponent| 2f32.powi(exponent);
+        let rows = [
+            [1.0, small(-8), small(-24), 0.0],
+            [1.0, small(-8), small(-24) + small(-31), 0.0],
+            [1.0, small(-8), small(-23), -small(-24)],
+            [1.0 + small(-7), small(-8), -small(-23), small(-24)],
+        ];
+        let code = |value: f32| bf16::from_f32(value);
+        let words = rows.as_flattened().chunks(2);
+        words
+            .map(|pair| bf16::pack(code(pair[0]), code(pair[1])))
+            .collect()
     }
 
     fn words(self, source: &mut Source, words: u64) -> Vec<u32> {
@@ -114,6 +140,22 @@ fn elementwise() -> Vec<Case> {
             cases.push(fmac_case(effort, op, Data::Awkward));
         }
     }
+    // Rows that end in every word of eight columns.
+    for cols in [10, 11, 12, 14] {
+        let op = Fmac {
+            rows: 7,
+            cols,
+            x_ld: 18,
+            y_ld: 20,
+            a_ld: 22,
+            ..Fmac::contiguous(0)
+        };
+        cases.push(fmac_case(Effort::Quick, op, Data::Awkward));
+    }
+    for awkward in 0..3 {
+        let op = Fmac::contiguous(1024);
+        cases.push(fmac_case(Effort::Quick, op, Data::AwkwardIn(awkward)));
+    }
     cases
 }
 
@@ -123,7 +165,8 @@ fn fmac_case(effort: Effort, op: Fmac, data: Data) -> Case {
         let specs = op.operands();
         specs
             .iter()
-            .map(|spec| data.words(&mut source, spec.words))
+            .enumerate()
+            .map(|(at, spec)| data.of(at).words(&mut source, spec.words))
             .collect()
     })
 }
@@ -139,9 +182,10 @@ fn product_case(effort: Effort, op: FmacMatmul, data: Data) -> Case {
         let specs = op.operands();
         specs
             .iter()
-            .map(|spec| match spec.is_written() && !op.add_c {
+            .enumerate()
+            .map(|(at, spec)| match spec.is_written() && !op.add_c {
                 true => Vec::new(),
-                false => data.words(&mut source, spec.words),
+                false => data.of(at).words(&mut source, spec.words),
             })
             .collect()
     })
@@ -223,6 +267,29 @@ fn layouts() -> Vec<Case> {
             add(Effort::Quick, FmacMatmul { m: 12, ..op }, Data::Awkward);
         }
     }
+    // One operand with values for which no float step serves, in the second four steps of eight too.
+    for awkward in [0, 1] {
+        let op = FmacMatmul::new(9, 10, 40);
+        add(Effort::Quick, op, Data::AwkwardIn(awkward));
+    }
+    let op = FmacMatmul {
+        chunk: 4,
+        ..FmacMatmul::new(4, 2, 4)
+    };
+    let ones = bf16::pack(bf16::from_f32(1.0), bf16::from_f32(1.0));
+    cases.push(Case::new(Effort::Quick, op, move || {
+        let b = op.operands()[1].words as usize;
+        vec![Data::ties(), vec![ones; b], Vec::new()]
+    }));
+    let mut add = |effort, op: FmacMatmul, data: Data| cases.push(product_case(effort, op, data));
+    // Behind the last step of one product lie NaN and infinities of the next.
+    let op = FmacMatmul {
+        batch: 3,
+        trans_a: true,
+        a_ld: 14,
+        ..FmacMatmul::new(13, 9, 7)
+    };
+    add(Effort::Quick, op, Data::AwkwardIn(0));
     // Leading dimensions far wider than the rows; one row whose own is odd.
     for (trans_a, trans_b) in [(false, false), (true, true)] {
         let (rounding, draw) = roundings(3)[1];

@@ -48,7 +48,24 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             }
         }
     }
+    for in_place in [false, true] {
+        let relu = Relu::contiguous(DType::Bf16, 1000);
+        cases.push(halves(Relu { in_place, ..relu }));
+        let grad = ReluGrad::contiguous(DType::Bf16, 1000);
+        cases.push(halves(ReluGrad { in_place, ..grad }));
+    }
     cases
+}
+
+/// Awkward values in both halves of a word.
+fn halves<O: Op + Clone + 'static>(op: O) -> Case {
+    let kept = op.clone();
+    Case::new(Effort::Quick, op, move || {
+        let mut source = Source::new(11);
+        let mut word = || (source.awkward() & 0xffff_0000) | (source.awkward() >> 16);
+        let mut words = |words: u64| (0..words).map(|_| word()).collect();
+        kept.operands().iter().map(|spec| words(spec.words)).collect()
+    })
 }
 
 fn case<O: Op + Clone + 'static>(effort: Effort, op: O) -> Case {

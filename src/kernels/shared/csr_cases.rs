@@ -23,6 +23,8 @@ pub(crate) enum Rows {
     Holes(u32),
     /// One row holds every column, the others nothing.
     OneFull,
+    /// These rows hold every column, the others nothing.
+    FullAt([u32; 3]),
     /// Lengths around the vector variant's 32 lanes.
     AroundLanes,
     /// Each element is there with a probability of one in ten, in order.
@@ -111,6 +113,8 @@ pub(crate) fn generate(
             Rows::Holes(count) => random(&mut source, count),
             Rows::OneFull if row == 7 => (0..width).collect(),
             Rows::OneFull => Vec::new(),
+            Rows::FullAt(rows) if rows.contains(&row) => (0..width).collect(),
+            Rows::FullAt(_) => Vec::new(),
             Rows::AroundLanes => random(&mut source, 30 + row % 5),
             Rows::Tenth => (0..width).filter(|_| source.below(10) == 0).collect(),
             Rows::PerMillion(share) => (0..width).filter(|_| source.below(1_000_000) < share).collect(),

@@ -74,6 +74,15 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             cases.extend([plain, packed].map(|op| case(Effort::Quick, op, Values::Spread(3.0))));
         }
     }
+    for (rows, classes) in [(9, 6), (9, 7), (20, 300)] {
+        let op = SoftmaxCrossEntropy::new(rows, classes, DType::F32, DType::F32);
+        cases.push(case(Effort::Quick, op, Values::Peaks));
+    }
+    if !cfg!(miri) {
+        // Several rows of more classes than one dispatch walks.
+        let op = SoftmaxCrossEntropy::new(9, 22_000, DType::F32, DType::F32);
+        cases.push(case(Effort::Quick, op, Values::Peaks));
+    }
     cases.extend(specials(draw));
     cases
 }
@@ -106,13 +115,21 @@ fn specials(draw: Draw) -> Vec<Case> {
 enum Values {
     /// Up to this magnitude.
     Spread(f32),
+    /// By row: the last class, the first one, or none far above the others, so that a maximum without it overflows;
+    /// labels at both ends of the classes and past them.
+    Peaks,
     /// By row: NaNs, infinities of one sign, nothing but zeros, subnormals, logits very far apart.
     Specials,
 }
 
 impl Values {
-    fn value(self, source: &mut Source, row: usize) -> f32 {
+    fn value(self, source: &mut Source, row: usize, col: usize, classes: usize) -> f32 {
         match self {
+            Self::Peaks => match row % 3 {
+                0 if col + 1 == classes => 300.0,
+                1 if col == 0 => 300.0,
+                _ => source.unit(),
+            },
             Self::Spread(spread) => source.unit() * spread,
             Self::Specials => special(source, row),
         }
@@ -139,7 +156,9 @@ fn case(effort: Effort, op: SoftmaxCrossEntropy, values: Values) -> Case {
     Case::new(effort, op, move || {
         let mut source = Source::new((op.rows * 31 + op.classes) as u64);
         // Every tenth row or so is left out by a label that is no class.
-        let labels = (0..op.rows).map(|_| match source.below(10) {
+        let ends = [0, op.classes - 1, op.classes, 1];
+        let labels = (0..op.rows).map(|row| match source.below(10) {
+            _ if matches!(values, Values::Peaks) => ends[row % 4] as u32,
             0 => u32::MAX - source.below(2),
             _ => source.below(op.classes as u32),
         });
@@ -152,7 +171,7 @@ fn case(effort: Effort, op: SoftmaxCrossEntropy, values: Values) -> Case {
         let mut at = 0;
         let mut value = || {
             at += 1;
-            values.value(&mut source, (at - 1) / width)
+            values.value(&mut source, (at - 1) / width, (at - 1) % width, op.classes)
         };
         let logits = match op.logits {
             DType::F64 => (0..op.rows * op.logits_ld)

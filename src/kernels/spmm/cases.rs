@@ -33,6 +33,7 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
         ([20, 511, 33], OneFull),
         ([13, 200, 257], AroundLanes),
         ([9, 70, 520], Regular(67)),
+        ([7, 30, 13], Regular(5)),
     ] {
         add(Quick, (extents, [0, 0]), fill, PLAIN, Unit);
         add(Quick, (extents, [3, 5]), fill, PLAIN, Integers);

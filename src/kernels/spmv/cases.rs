@@ -11,10 +11,8 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
     // More entries in a row than the 65,535 turns after which software adapters leave a loop, duplicates among them;
     // whole numbers, for in a bound of so many terms the missing ones would hide.
     let long = Rows::Regular(70_000);
-    let mut cases = Vec::new();
-    if !cfg!(miri) {
-        cases.push(unhinted(quick, 3, 150, long, plain, Values::Integers));
-    }
+    let unknown = || unhinted(quick, 3, 150, long, plain, Values::Integers);
+    let mut cases = Vec::from_iter((!cfg!(miri)).then(unknown));
     let mut add = |effort, rows: usize, cols: usize, fill, types, values| {
         // Miri would take an hour to make the larger ones.
         if effort <= most && !(cfg!(miri) && rows.max(cols) > 100) {
@@ -69,6 +67,31 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
     }
     add(quick, 3, 150, long, plain, Values::Integers);
     add(quick, 3, 150, long, [U16, Bf16, Bf16], Values::Integers);
+    // As many entries as a row may have on the device with the tiny cap, one by one and by lanes.
+    add(quick, 3, 150, Rows::Regular(255), plain, Values::Integers);
+    add(quick, 3, 150, Rows::Regular(7968), plain, Values::Integers);
+    // Rows of several shares: at both sides of where small bindings cut rows, and the last one; of whole numbers, for
+    // what is missing or comes twice.
+    add(
+        quick,
+        5000,
+        600,
+        Rows::FullAt([3967, 3968, 4999]),
+        plain,
+        Values::Integers,
+    );
+    add(
+        quick,
+        40,
+        9000,
+        Rows::FullAt([3, 20, 39]),
+        plain,
+        Values::Integers,
+    );
+    // More shares of the last row than a workgroup adds the carries of.
+    if !cfg!(miri) {
+        add(quick, 2, 600_000, Rows::FullAt([1, 1, 1]), plain, Values::Signs);
+    }
     // As many for each of the vector variant's lanes.
     let long = Rows::Regular(2_200_000);
     add(Effort::Full, 1, 150, long, [U16, Bf16, F32], Values::Signs);

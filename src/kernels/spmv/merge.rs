@@ -87,7 +87,8 @@ pub(super) fn serves(op: &Spmv, gpu: &Gpu, staged: bool) -> bool {
     }
     let share = share(gpu, op, staged);
     let shares = items(op).div_ceil(share);
-    turns(share, staged).max(carry_turns(shares, staged)) <= gpu.turn_cap()
+    // All carries lie in one binding: row and sum of each share.
+    turns(share, staged).max(carry_turns(shares, staged)) <= gpu.turn_cap() && 8 * shares <= window_bytes(gpu)
 }
 
 pub(super) fn dispatches(op: &Spmv, gpu: &Gpu, staged: bool) -> Result<Vec<Dispatch>> {
