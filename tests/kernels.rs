@@ -208,10 +208,10 @@ impl Digests {
     }
 }
 
-/// Bytes in one binding of the device that has small ones: eight rows of every quick case fit.
-const SMALL_BINDING: u64 = 16 << 10;
+/// Bytes in one binding of the device that has small ones: eight rows of every quick case fit, and guard words.
+const SMALL_BINDING: u64 = (16 << 10) + 256;
 
-/// MatrixLayout units are behind a feature that wgpu does not vouch for: `FEWBIT_EXPERIMENTAL=1` asks for them.
+/// Matrix units are behind a feature that wgpu does not vouch for: `FEWBIT_EXPERIMENTAL=1` asks for them.
 fn experimental() -> wgpu::ExperimentalFeatures {
     if std::env::var("FEWBIT_EXPERIMENTAL").is_ok_and(|value| value == "1") {
         // SAFETY: wgpu asks that whoever makes the token accepts this; who sets the variable does.
@@ -260,8 +260,22 @@ impl Place {
 
 type Shared = Arc<(Case, String, OnceLock<fewbit::Result<Expected>>)>;
 
+/// Bytes of operands past which a case is none for the device of tiny caps, where no variant of some kernels goes so far.
+const TINY: u64 = 4 << 20;
+
 fn trial(place: Place, shared: Shared, digests: Arc<Digests>) -> Trial {
     let title = format!("{}::{}", place.name, shared.1);
+    let bytes: u64 = shared
+        .0
+        .op
+        .operands()
+        .iter()
+        .map(|operand| 4 * operand.words)
+        .sum();
+    if place.name.ends_with("tiny-cap") && bytes > TINY {
+        let why = "more than its caps on work, turns and groups let any variant do";
+        return Trial::test(format!("{title} ({why})"), || Ok(())).with_ignored_flag(true);
+    }
     Trial::test(title, move || {
         let (case, title, expected) = &*shared;
         let expected = expected

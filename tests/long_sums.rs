@@ -16,8 +16,8 @@ use fewbit::op::Op;
 fn main() {
     Suite::new()
         .gpu(
-            "products_of_blocks_past_the_cap_are_split_at_whole_blocks",
-            products_of_blocks_past_the_cap_are_split_at_whole_blocks,
+            "products_of_blocks_past_the_cap_are_split_along_k",
+            products_of_blocks_past_the_cap_are_split_along_k,
         )
         .gpu(
             "sums_past_the_cap_are_split_along_k",
@@ -41,7 +41,7 @@ fn steps(gpu: &Gpu, op: &dyn Op, variant: &'static str) -> Result<usize, (u64, u
     }
 }
 
-fn products_of_blocks_past_the_cap_are_split_at_whole_blocks() {
+fn products_of_blocks_past_the_cap_are_split_along_k() {
     let gpu = open();
     let format = Format::bfp(128, 4).expect("a format");
     gpu.set_turn_cap(1000);

@@ -95,9 +95,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var sums = array<array<f32, 8>, 4>();
     let last = params.k_first + params.k;
-    for (var k0 = params.k_first; k0 < last; k0 += params.a_block) {
+    // A dispatch may begin and end inside a block.
+    var k0 = params.k_first;
+    while k0 < last {
         let block = k0 / params.a_block;
-        let end = min(k0 + params.a_block, last);
+        let end = min((block + 1u) * params.a_block, last);
         var dots = array<array<i32, 8>, 4>();
         for (var k = k0; k < end; k += 8u) {
             let p = integers_a(batch, row, k, end);
@@ -123,6 +125,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sums[2][j] += scaled(dots[2][j], x.z, y);
             sums[3][j] += scaled(dots[3][j], x.w, y);
         }
+        k0 = end;
     }
     for (var i = 0u; i < 4u; i++) {
         let s = sums[i];

@@ -61,7 +61,7 @@ pub(super) const SHADERS: &[Shader] = &[
         "matmul/blocks.wgsl",
         &[
             LastK.of("four < vec4<u32>(end)", "four <= vec4<u32>(end)"),
-            LastK.of("min(k0 + params.a_block, last)", "k0 + params.a_block"),
+            LastK.of("min((block + 1u) * params.a_block, last)", "(block + 1u) * params.a_block"),
             Formula.of("- 254 - i32(params.a_fraction", "- 253 - i32(params.a_fraction"),
             Index.of("integers_a(batch, row + 3u, k, end)", "integers_a(batch, row + 2u, k, end)"),
             Index.of("scale_a(batch, row + 3u, block)", "scale_a(batch, row, block)"),

@@ -152,12 +152,11 @@ fn units(op: &Matmul) -> [u64; 3] {
     [
         unit(op.a.transposed, false),
         unit(!op.b.transposed, packed),
-        // Codes of whole words and whole blocks.
-        [op.a, op.b]
-            .iter()
-            .filter_map(MatrixLayout::format)
-            .map(|format| u64::from(format.block_size().unwrap_or(0).max(32)))
-            .fold(unit(!op.a.transposed || op.b.transposed, false), u64::max),
+        // Codes begin at any multiple of eight, and blocks may be cut.
+        match op.is_coded() {
+            true => 8,
+            false => unit(!op.a.transposed || op.b.transposed, false),
+        },
     ]
 }
 
