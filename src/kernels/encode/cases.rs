@@ -54,6 +54,17 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             cases.push(case(Effort::Full, op(format, F32, 1024, 1031, rounding, DRAW)));
         }
     }
+    // One large value among tiny ones, wherever the search for the tensor's scale may miss it: at the end of a run of
+    // 32 columns, of 32 runs, past them, in the last row's last column.
+    if let Ok(format) = "fp8-e4m3-tensor".parse::<Format>() {
+        for at in [31, 995, 1030, 1102 + 1099] {
+            let op = op(format, F32, 2, 1100, Rounding::Nearest, DRAW);
+            cases.push(filled(quick, op, move |count| {
+                let value = |i| if i == at { 3.0f32 } else { 1e-3 };
+                (0..count).map(|i| value(i).to_bits()).collect()
+            }));
+        }
+    }
     // Leading dimensions far wider than the rows; one row whose own is odd.
     if let Ok(format) = Format::bfp(32, 5) {
         for from in [F32, Bf16] {
