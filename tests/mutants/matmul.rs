@@ -42,11 +42,11 @@ pub(super) const SHADERS: &[Shader] = &[
     shader(
         "matmul/coded.wgsl",
         &[
-            Index.of("let k = params.k_first + col;\n    let e = Element(\n        A_KIND", "let k = col;\n    let e = Element(\n        A_KIND"),
+            Formula.of("half + 127 - i32(less)", "half + 126 - i32(less)"),
             Carry.of("select(w.yz << vec2<u32>(up), vec2<u32>(), offset == 0u)", "vec2<u32>()"),
+            Index.of("let k = params.k_first + col;\n    let e = Element(\n        A_KIND", "let k = col;\n    let e = Element(\n        A_KIND"),
             Carry.of("select(second << ((32u - s) & 31u), 0u, s == 0u)", "0u"),
             Edge.of("let second = select(pair.y, 0u, bit >= 32u);", "let second = pair.y;"),
-            Formula.of("half + 127 - i32(less)", "half + 126 - i32(less)"),
             Nan.of("select(first, 0x7fc00000u, byte == NAN_SCALE)", "first"),
             Nan.of("0x7f800000u, rest == e.infinity", "0x7f800000u, rest > e.infinity"),
             Edge.of("rest < (1u << e.fraction)", "rest <= (1u << e.fraction)"),

@@ -54,7 +54,9 @@ fn a_refusal_is_an_object_too() {
         (&["info", "--adapter", ""], &["--adapter"]),
         (&["info", "--adapter", "no such adapter"], &["no such adapter"]),
         (&["bench", "--nosuch"], &["--nosuch"]),
-        (&["formats", "--", "x"], &["no number"]),
+        (&["formats", "--", "x"], &["no format is called"]),
+        (&["formats", "mxfp4", "x"], &["no number"]),
+        (&["formats", "mxfp5"], &["mxfp4"]),
         (&["nosuch"], &["nosuch"]),
     ] {
         // Before `--`, behind which there are no options.

@@ -75,10 +75,12 @@ impl Reader {
             spread(lanes, size, &blocks, steps);
         }
         if bits <= 8 {
-            decoded(format.element(), unpacked, steps, values);
-        } else {
-            decoded(format.element(), wide, steps, values);
+            // A pass of its own: codes of bytes and values of words in one loop are worth half its speed.
+            for (wide, code) in wide.iter_mut().zip(unpacked) {
+                *wide = (*code).into();
+            }
         }
+        decoded(format.element(), wide, steps, values);
         if bad {
             let size = format.block_size().unwrap_or(8) as usize;
             for (values, &byte) in values.chunks_mut(size).zip(scales) {
@@ -113,26 +115,19 @@ fn small_integer(q: u32) -> f32 {
 /// (infinite past f32's range), since it is a multiple of the smallest subnormal with at most eight bits, or the step
 /// is no scale.
 #[inline(always)]
-fn decoded<T: Copy + Into<u32>>(
-    element: Element,
-    codes: &[T; PIECE],
-    steps: &[f32; PIECE],
-    values: &mut [u32; PIECE],
-) {
+fn decoded(element: Element, codes: &[u32; PIECE], steps: &[f32; PIECE], values: &mut [u32; PIECE]) {
     let bits = element.bits();
     let mask = (1u32 << (bits - 1)) - 1;
     let all = values.iter_mut().zip(codes).zip(steps);
     match element {
         Element::SignMagnitude(_) => {
             for ((value, &code), &step) in all {
-                let code = code.into();
                 let magnitude = small_integer(code & mask) * step;
                 *value = magnitude.to_bits() | (code >> (bits - 1)) << 31;
             }
         }
         Element::Fixed(_) => {
             for ((value, &code), &step) in all {
-                let code = code.into();
                 let negative = code >> (bits - 1);
                 // Of a negative code c the magnitude is 2^bits - c: its low bits are those of -c.
                 let magnitude = (code ^ 0u32.wrapping_sub(negative)).wrapping_add(negative) & (2 * mask + 1);
@@ -148,7 +143,6 @@ fn decoded<T: Copy + Into<u32>>(
             let (least, max) = (1u32 << float.mantissa_bits(), u32::from(float.max_code()));
             let infinity = float.infinity().map_or(u32::MAX, u32::from);
             for ((value, &code), &step) in all {
-                let code = code.into();
                 let rest = code & mask;
                 let subnormal = rest < least;
                 let moved = (rest << up) + if subnormal { first } else { first - (1 << 23) };

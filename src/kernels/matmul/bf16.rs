@@ -20,6 +20,7 @@ pub(super) fn serves(op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
 pub(super) fn permutation(unit: Bf16Unit, [a_transposed, b_transposed]: [bool; 2]) -> Permutation {
     let permutation = Permutation::new(&BF16)
         .fill("load", "matmul/load_vec4.wgsl")
+        .fill("codes", "matmul/plain.wgsl")
         .fill("generator", generator(Generator::default()))
         .constant("A_TRANSPOSED", a_transposed)
         .constant("B_TRANSPOSED", b_transposed)

@@ -137,8 +137,17 @@ fn codes(
     let rows = (batch - 1) * matrix.batch_rows() + rows;
     let values: Vec<u32> = (0..rows * cols).map(|_| value().to_bits()).collect();
     let mut parts = coded_cases::matrix(format, &values, rows, cols).into_iter();
-    let codes = parts.next().unwrap_or_default();
+    let mut codes = parts.next().unwrap_or_default();
     *scales = parts.next().unwrap_or_default();
+    // Bits past a row's last code reach a result if padding does.
+    let unused = (32 * format.codes_words_per_row(cols) - cols * format.bits() as usize) as u32;
+    if unused > 0 {
+        for row in codes.chunks_mut(format.codes_words_per_row(cols)) {
+            if let Some(last) = row.last_mut() {
+                *last |= u32::MAX << (32 - unused);
+            }
+        }
+    }
     codes
 }
 
