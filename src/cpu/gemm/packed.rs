@@ -47,10 +47,6 @@ impl PackedB {
     ///
     /// # Errors
     /// [`CpuError`] if the operand is too short, its leading dimension is less than its row, or memory ran out.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(unused_variables, reason = "only x86-64 has a tile of pairs today")
-    )]
     pub fn new(cpu: &Cpu, b: Source<'_>, k: usize, n: usize, left: Left) -> Result<Self, CpuError> {
         b.check("B", k, n)?;
         let pairs = matches!(cpu.level(), Level::Avx512Bf16) && left == Left::Bf16 && b.fits_bf16();
