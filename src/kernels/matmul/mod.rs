@@ -1,5 +1,6 @@
 //! `matmul`: dense matrix products, C = epilogue(alpha op(A) op(B) + beta C).
 
+mod access;
 mod bf16;
 pub(crate) mod cases;
 mod coop;

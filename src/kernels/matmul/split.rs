@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
+use super::access::{Access, Source};
 use super::cut::{cut, ranges, within};
 use super::form::{EMIT, Form};
-use super::gpu::{self, Access, FIRST, Part, REDUCE, Source};
+use super::gpu::{self, FIRST, Part, REDUCE};
 use super::{Matmul, OP};
 use crate::error::Result;
 use crate::format::random::Generator;

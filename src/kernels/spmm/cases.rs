@@ -47,9 +47,8 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
         add(Quick, ([23, 57, 40], [8, 0]), Regular(11), types, Unit);
     }
     // As in spmv: more entries in a row than software adapters make turns, in rows of unknown and known lengths.
-    let long = Regular(70_000);
-    add(Quick, ([2, 150, 3], [3, 5]), long, PLAIN, Integers);
-    add(Quick, ([2, 150, 3], [0, 0]), long, PACKED, Integers);
+    add(Quick, ([2, 150, 3], [3, 5]), Regular(70_000), PLAIN, Integers);
+    add(Quick, ([2, 150, 3], [0, 0]), Regular(70_000), PACKED, Integers);
     add(Quick, ([50, 90, 24], [0, 0]), Regular(9), PLAIN, InfinitiesAside);
     // NaN, infinities, zeros and subnormals; rows of B and C far apart.
     for types in [PLAIN, PACKED, [U16, F32, Bf16, F32]] {
