@@ -3,6 +3,7 @@
 mod access;
 mod bf16;
 pub(crate) mod cases;
+mod coded_cases;
 mod coop;
 mod cpu;
 mod cut;
