@@ -6,7 +6,7 @@
 
 use super::element::Element;
 use super::minifloat::e8m0_decode;
-use super::rounding::{Rounding, is_finite};
+use super::rounding::Rounding;
 use super::scale::{NAN_BITS, NAN_SCALE, Scale, ScaleRule, TensorScale, UNIT_SCALE, Zero};
 use super::{DType, FormatError};
 
@@ -388,10 +388,14 @@ impl Format {
         self.element.significant_bits() <= 8
     }
 
-    /// Whether f32 bits make the scale they count for [`NAN_SCALE`].
+    /// The byte of the scale that elements have where no block has its own: the tensor's, which `scales` begin with, or
+    /// [`UNIT_SCALE`].
     #[must_use]
-    pub const fn spoils(u: u32) -> bool {
-        !is_finite(u)
+    pub fn common_scale(self, scales: &[u32]) -> u8 {
+        match (self.head_words(), scales.first()) {
+            (0, _) | (_, None) => UNIT_SCALE,
+            (_, Some(&bits)) => super::scale::scale_byte(bits),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::FormatError;
 use super::fixed::Fixed;
 use super::minifloat::Minifloat;
 use super::rounding::Rounding;
-use super::signed::{sign_magnitude_decode, sign_magnitude_encode, sign_magnitude_integer};
+use super::signed::{sign_magnitude_decode, sign_magnitude_encode};
 
 /// The grid of values of one code, before its scale.
 ///
@@ -67,17 +67,6 @@ impl Element {
             Self::Minifloat(float) => float.decode(code, byte),
             Self::SignMagnitude(bits) => sign_magnitude_decode(code as u32, byte, bits),
             Self::Fixed(fixed) => fixed.decode_bits(sign_extended(code, fixed.bits()), byte),
-        }
-    }
-
-    /// The integer that a code is a multiple of its unit by, where the grid is even; else none.
-    #[inline]
-    #[must_use]
-    pub fn integer(self, code: u16) -> Option<i32> {
-        match self {
-            Self::Minifloat(_) => None,
-            Self::SignMagnitude(bits) => Some(sign_magnitude_integer(code.into(), bits)),
-            Self::Fixed(fixed) => Some(sign_extended(code, fixed.bits())),
         }
     }
 

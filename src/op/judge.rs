@@ -70,8 +70,6 @@ pub struct Sum {
     pub(super) whole: bool,
     /// Whether an input is NaN or infinite.
     special: bool,
-    /// Whether every device owes a NaN.
-    owed: bool,
     /// Whether a subnormal meets an infinity: where subnormals flush, their product is NaN.
     flushed_infinity: bool,
 }
@@ -88,7 +86,6 @@ impl Default for Sum {
             subnormal_added: 0.0,
             whole: true,
             special: false,
-            owed: false,
             flushed_infinity: false,
         }
     }
@@ -130,22 +127,6 @@ impl Sum {
         self.product(value, 1.0);
     }
 
-    /// Adds a term that the kernel computes exactly instead of reading it: what flushing it costs is in every term's
-    /// part of the bound.
-    #[inline]
-    pub fn computed(&mut self, value: f64) {
-        self.exact += value;
-        self.terms += 1;
-        self.products += value.abs();
-        self.whole &= is_small_integer(value);
-    }
-
-    /// Makes the result a NaN that every device owes, GPUs too, since no arithmetic makes it: a mark in the inputs.
-    pub fn owe_nan(&mut self) {
-        self.exact = f64::NAN;
-        self.owed = true;
-    }
-
     /// Multiplies the sum of products so far. With 0 they were never read: call it before any.
     pub fn scale(&mut self, alpha: f64) {
         self.exact *= alpha;
@@ -185,9 +166,6 @@ impl Sum {
     /// Error over bound; `None` where nothing is promised.
     fn ratio(&self, want: f64, got: f64, stored: Stored, arithmetic: &Arithmetic) -> Option<f64> {
         let outcome = |right: bool| Some(if right { 0.0 } else { f64::INFINITY });
-        if self.owed {
-            return outcome(got.is_nan());
-        }
         let whole = self.whole && self.alpha.max(1.0) * self.products + self.added <= f64::from(1 << 23);
         if whole && stored != Stored::F64 {
             // Every partial sum in every order is a whole number of that magnitude at most: nothing is left free but

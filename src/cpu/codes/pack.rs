@@ -55,7 +55,6 @@ pub(super) fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE
     match bits {
         2 => unpack_by::<2>(packed, codes),
         3 => unpack_by::<3>(packed, codes),
-        4 => unpack_by::<4>(packed, codes),
         5 => unpack_by::<5>(packed, codes),
         6 => unpack_by::<6>(packed, codes),
         // 7: others go another way.

@@ -240,12 +240,18 @@ fn by_shifts(
                 let q = if e + 9 > unit { 0xffff } else { q };
                 let q = q.min(max + below * negative);
                 let q = if a > 0x7f80_0000 { 0 } else { q };
-                *code = match own_sign {
-                    true => q | negative << (bits - 1),
-                    false => (q ^ 0u32.wrapping_sub(negative)).wrapping_add(negative) & (2 * max + 1),
-                };
+                *code = signed(q, negative, own_sign, bits);
             }
         }
+    }
+}
+
+/// A magnitude and its sign (1 for negative) as a code: the sign apart, or two's complement.
+#[inline(always)]
+fn signed(magnitude: u32, negative: u32, own_sign: bool, bits: u32) -> u32 {
+    match own_sign {
+        true => magnitude | negative << (bits - 1),
+        false => (magnitude ^ 0u32.wrapping_sub(negative)).wrapping_add(negative) & ((1 << bits) - 1),
     }
 }
 
@@ -290,9 +296,6 @@ fn by_factors<L: Lanes>(
             Rounding::Stochastic => (lanes.truncate(x, limit) + u32::from(r)) >> 16,
         };
         let negative = u >> 31;
-        *code = match own_sign {
-            true => magnitude | negative << (bits - 1),
-            false => (magnitude ^ 0u32.wrapping_sub(negative)).wrapping_add(negative) & (2 * largest + 1),
-        };
+        *code = signed(magnitude, negative, own_sign, bits);
     }
 }

@@ -6,7 +6,7 @@ use super::memory::grow;
 use super::operands::{Data, Source};
 use crate::cpu::codes::{PIECE, Reader};
 use crate::cpu::{Cpu, CpuError, Kernel, Lanes};
-use crate::format::{Format, UNIT_SCALE, scale_byte};
+use crate::format::Format;
 use std::cell::Cell;
 
 /// Rows of codes along k, one after the other, with their scales.
@@ -25,14 +25,13 @@ impl<'a> CodedRows<'a> {
     #[must_use]
     pub fn new(format: Format, cols: usize, codes: &'a [u32], scales: &'a [u32], first: usize) -> Self {
         let head = format.head_words();
-        let common = scales.first().filter(|_| head > 0);
         let skipped = head.saturating_add(first.saturating_mul(format.scale_words_per_row(cols)));
         Self {
             format,
             cols,
             codes,
             scales: scales.get(skipped..).unwrap_or_default(),
-            common: common.map_or(UNIT_SCALE, |&bits| scale_byte(bits)),
+            common: format.common_scale(scales),
         }
     }
 

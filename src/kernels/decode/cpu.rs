@@ -4,7 +4,7 @@ use super::Decode;
 use crate::cpu::codes::{PIECE, Reader};
 use crate::cpu::parallel::TASK;
 use crate::cpu::{Cpu, Kernel, Lanes};
-use crate::format::{Rounding, UNIT_SCALE, bf16, scale_byte};
+use crate::format::{Rounding, bf16};
 use crate::tensor::DType;
 
 /// Rows in parallel.
@@ -12,8 +12,8 @@ pub(crate) fn decode(cpu: &Cpu, op: &Decode, codes: &[u32], scales: &[u32], dst:
     if op.rows == 0 || op.cols == 0 {
         return;
     }
-    let (head, scales) = scales.split_at(op.format.head_words());
-    let common = head.first().map_or(UNIT_SCALE, |&bits| scale_byte(bits));
+    let common = op.format.common_scale(scales);
+    let scales = &scales[op.format.head_words()..];
     let code_words = op.format.codes_words_per_row(op.cols);
     let scale_words = op.format.scale_words_per_row(op.cols);
     let cpu = &cpu.for_elements(op.rows * op.cols, Rounding::Nearest);

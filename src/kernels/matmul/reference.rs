@@ -1,5 +1,5 @@
 use super::{Inputs, Matmul, MatrixLayout};
-use crate::format::{Elements, UNIT_SCALE, bf16, scale_byte};
+use crate::format::{Elements, bf16};
 use crate::tensor::{DType, View};
 
 /// `C = round(relu(alpha op(A) op(B) + beta C + bias))` in f64, k ascending, rounded once: to f32, and from
@@ -92,8 +92,8 @@ fn values(
             all.extend((0..rows * cols).map(|at| view.load(words, at / cols, at % cols)));
         }
         Elements::Coded(format) => {
-            let (head, scales) = scales.split_at(format.head_words());
-            let tensor = head.first().map_or(UNIT_SCALE, |&bits| scale_byte(bits));
+            let tensor = format.common_scale(scales);
+            let scales = &scales[format.head_words()..];
             let per_row = format.scale_words_per_row(cols);
             let first = batch * matrix.batch_rows();
             let mut decoded = vec![0; cols];
