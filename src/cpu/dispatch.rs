@@ -104,6 +104,16 @@ pub trait Lanes: Copy + Send + Sync + Sealed {
         out.fill(value);
     }
 
+    /// Sixteen codes of `bits` bits (2 to 16) each, the first of them in the lowest bits of `bytes`.
+    #[inline(always)]
+    fn unpack(self, bytes: &[u8; 32], bits: u32, codes: &mut [u32; 16]) {
+        portable::unpack(bytes, bits, codes);
+    }
+
+    /// Asks for memory that is going to be read.
+    #[inline(always)]
+    fn prefetch(self, _: &[u32]) {}
+
     /// The integer part of `x`, which is not negative, or of `limit`, which is below 2^23, where `x` is a NaN or
     /// larger.
     #[inline(always)]

@@ -28,6 +28,20 @@ pub(crate) fn truncate(x: f32, limit: f32) -> u32 {
     (sum.to_bits() - u32::from(sum - UNIT > x)) & 0x7f_ffff
 }
 
+/// See [`Lanes::unpack`]: eight codes are whole bytes, at most sixteen.
+#[inline(always)]
+pub(crate) fn unpack(bytes: &[u8; 32], bits: u32, codes: &mut [u32; 16]) {
+    for (half, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let mut eight = [0; 16];
+        eight.copy_from_slice(&bytes[half * bits as usize..][..16]);
+        let mut stream = u128::from_le_bytes(eight);
+        for code in codes {
+            *code = stream as u32 & ((1 << bits) - 1);
+            stream >>= bits;
+        }
+    }
+}
+
 #[inline(always)]
 pub(crate) fn transpose4x8(rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
     let mut out = [[0; 4]; 8];

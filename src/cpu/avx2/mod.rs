@@ -129,6 +129,20 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn unpack(self, bytes: &[u8; 32], bits: u32, codes: &mut [u32; 16]) {
+        // SAFETY: `self` proves AVX2.
+        unsafe { words::unpack(bytes, bits, codes) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, words: &[u32]) {
+        for line in words.chunks(16) {
+            // SAFETY: it reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        }
+    }
+
+    #[inline(always)]
     fn truncate(self, x: f32, limit: f32) -> u32 {
         // 2^23: of floats that are not negative the bits are in order, and those of NaNs and of negative ones above.
         let limit = limit.to_bits().min(0x4b00_0000);

@@ -164,3 +164,24 @@ pub(super) fn transpose4x8(rows: [[u32; 8]; 4]) -> [[u32; 4]; 8] {
     // SAFETY: eight vectors of 16 bytes and eight arrays of 16 bytes, any bits valid in both.
     unsafe { std::mem::transmute::<[__m128i; 8], [[u32; 4]; 8]>(out) }
 }
+
+/// Eight codes at a time: each lane takes the four bytes from its code's first one on, 23 bits of which hold it, and
+/// moves it down. What a lane asks for past the sixteenth byte lies above its code.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn unpack(bytes: &[u8; 32], bits: u32, codes: &mut [u32; 16]) {
+    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    let first = _mm256_mullo_epi32(lane, _mm256_set1_epi32(bits.cast_signed()));
+    let shift = _mm256_and_si256(first, _mm256_set1_epi32(7));
+    let byte = _mm256_mullo_epi32(_mm256_srli_epi32::<3>(first), _mm256_set1_epi32(0x0101_0101));
+    let places = _mm256_add_epi32(byte, _mm256_set1_epi32(0x0302_0100));
+    let mask = _mm256_set1_epi32((1 << bits) - 1);
+    for (half, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let sixteen = &bytes[half * bits as usize..][..16];
+        // SAFETY: sixteen readable bytes.
+        let stream = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(sixteen.as_ptr().cast()) });
+        let moved = _mm256_srlv_epi32(_mm256_shuffle_epi8(stream, places), shift);
+        // SAFETY: eight codes are 32 writable bytes.
+        unsafe { _mm256_storeu_si256(codes.as_mut_ptr().cast(), _mm256_and_si256(moved, mask)) }
+    }
+}

@@ -113,6 +113,36 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn unpack(self, bytes: &[u8; 32], bits: u32, codes: &mut [u32; 16]) {
+        /// Each lane takes the two half-words from its code's first one on, and moves it down. A code of sixteen bits
+        /// is its first half-word, and the last of them has no second.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw")]
+        fn inner(bytes: &[u8; 32], bits: u32, codes: &mut [u32; 16]) {
+            let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let first = _mm512_mullo_epi32(lane, _mm512_set1_epi32(bits.cast_signed()));
+            let shift = _mm512_and_si512(first, _mm512_set1_epi32(15));
+            let half = _mm512_srli_epi32::<4>(first);
+            let next = _mm512_slli_epi32::<16>(_mm512_add_epi32(half, _mm512_set1_epi32(1)));
+            let places = _mm512_or_si512(half, next);
+            let mask = _mm512_set1_epi32((1 << bits) - 1);
+            // SAFETY: 32 readable bytes.
+            let stream = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+            let pairs = _mm512_permutexvar_epi16(places, _mm512_zextsi256_si512(stream));
+            let codes = codes.as_mut_ptr().cast();
+            // SAFETY: sixteen codes are 64 writable bytes.
+            unsafe { _mm512_storeu_si512(codes, _mm512_and_si512(_mm512_srlv_epi32(pairs, shift), mask)) }
+        }
+        // SAFETY: `self` proves AVX-512 F and BW.
+        unsafe { inner(bytes, bits, codes) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, words: &[u32]) {
+        self.half().prefetch(words);
+    }
+
+    #[inline(always)]
     fn truncate(self, x: f32, limit: f32) -> u32 {
         self.half().truncate(x, limit)
     }

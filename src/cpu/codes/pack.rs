@@ -1,6 +1,7 @@
 //! Codes one by one, and packed into one stream a row.
 
 use super::PIECE;
+use crate::cpu::Lanes;
 
 /// The width that most formats have: two codes to a byte.
 #[inline(always)]
@@ -35,54 +36,6 @@ pub(super) fn pack(codes: &[u8; PIECE], bits: u32, out: &mut [u8; PIECE + 8]) {
     }
 }
 
-/// [`pack_pairs`] backwards: eight codes of four bytes at a time, apart by halves, quarters and eighths.
-#[inline(always)]
-pub(super) fn unpack_pairs(packed: &[u8], codes: &mut [u8; PIECE]) {
-    let fours = packed.as_chunks::<4>().0;
-    for (four, codes) in fours.iter().zip(codes.as_chunks_mut::<8>().0) {
-        let x = u64::from(u32::from_le_bytes(*four));
-        let x = (x | x << 16) & 0x0000_ffff_0000_ffff;
-        let x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
-        let x = (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        *codes = x.to_le_bytes();
-    }
-}
-
-/// [`pack`] backwards.
-#[inline(always)]
-pub(super) fn unpack(packed: &[u8; PIECE + 8], bits: u32, codes: &mut [u8; PIECE]) {
-    // The width is a constant in each arm, and with it every place and shift.
-    match bits {
-        2 => unpack_by::<2>(packed, codes),
-        3 => unpack_by::<3>(packed, codes),
-        5 => unpack_by::<5>(packed, codes),
-        6 => unpack_by::<6>(packed, codes),
-        // 7: others go another way.
-        _ => unpack_by::<7>(packed, codes),
-    }
-}
-
-#[inline(always)]
-fn unpack_by<const BITS: usize>(packed: &[u8; PIECE + 8], codes: &mut [u8; PIECE]) {
-    // The codes that stay in the low half at each of the three splits.
-    let stay = const {
-        [
-            ((1u64 << BITS) - 1) * 0x0001_0001_0001_0001,
-            ((1u64 << (2 * BITS)) - 1) * 0x0000_0001_0000_0001,
-            (1u64 << (4 * BITS)) - 1,
-        ]
-    };
-    for (i, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&packed[i * BITS..i * BITS + 8]);
-        let mut x = u64::from_le_bytes(bytes) & (u64::MAX >> (64 - 8 * BITS));
-        x = (x & stay[2]) | (x & !stay[2]) << ((8 - BITS) << 2);
-        x = (x & stay[1]) | (x & !stay[1]) << ((8 - BITS) << 1);
-        x = (x & stay[0]) | (x & !stay[0]) << (8 - BITS);
-        *codes = x.to_le_bytes();
-    }
-}
-
 /// Codes of 9 to 16 bits to one stream that starts on a byte, as much of it as `out` takes.
 pub(super) fn pack_wide(codes: &[u32; PIECE], bits: u32, out: &mut [u8]) {
     if bits == 16 {
@@ -109,23 +62,23 @@ pub(super) fn pack_wide(codes: &[u32; PIECE], bits: u32, out: &mut [u8]) {
     }
 }
 
-/// [`pack_wide`] backwards; what is past the last byte is 0.
-pub(super) fn unpack_wide(packed: &[u8], bits: u32, codes: &mut [u32; PIECE]) {
-    if bits == 16 {
-        for (code, bytes) in codes.iter_mut().zip(packed.as_chunks().0) {
-            *code = u16::from_le_bytes(*bytes).into();
+/// Codes of any width from one stream that starts on a byte; what is past the last byte is 0.
+#[inline(always)]
+pub(super) fn unpack<L: Lanes>(lanes: L, packed: &[u8], bits: u32, codes: &mut [u32; PIECE]) {
+    if bits == 8 {
+        // Where there is none the code is left as it is: it is not looked at.
+        for (code, byte) in codes.iter_mut().zip(packed) {
+            *code = (*byte).into();
         }
         return;
     }
-    let (mut stream, mut filled) = (0u64, 0);
-    let mut packed = packed.iter();
-    for code in codes {
-        while filled < bits {
-            stream |= u64::from(packed.next().copied().unwrap_or(0)) << filled;
-            filled += 8;
-        }
-        *code = stream as u32 & ((1 << bits) - 1);
-        stream >>= bits;
-        filled -= bits;
+    for (i, codes) in codes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let rest = packed.get(i * 2 * bits as usize..).unwrap_or_default();
+        let mut tail = [0; 32];
+        let bytes = rest.first_chunk().unwrap_or_else(|| {
+            tail[..rest.len()].copy_from_slice(rest);
+            &tail
+        });
+        lanes.unpack(bytes, bits, codes);
     }
 }

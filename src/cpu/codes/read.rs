@@ -1,17 +1,15 @@
 //! Codes to f32 bits.
 
-use super::pack::{unpack, unpack_pairs, unpack_wide};
+use super::pack::unpack;
 use super::{PIECE, filled, scales_from, spread};
 use crate::cpu::Lanes;
-use crate::format::{Element, Format, NAN_BITS, NAN_SCALE};
+use crate::format::{Element, Format, NAN_BITS, NAN_SCALE, UNIT_SCALE};
 
 /// Reads rows of codes, piece by piece.
 pub(crate) struct Reader {
     format: Format,
     common: u8,
-    codes: [u8; PIECE],
-    packed: [u8; PIECE + 8],
-    wide: [u32; PIECE],
+    codes: [u32; PIECE],
     steps: [f32; PIECE],
 }
 
@@ -19,13 +17,11 @@ impl Reader {
     /// For codes whose scale, where no block has its own, has this byte.
     #[inline(always)]
     pub(crate) fn new(format: Format, common: u8) -> Self {
-        let steps = filled(step(format, common));
+        let steps = filled(step(format.element().fraction().unwrap_or(0), common));
         Self {
             format,
             common,
             codes: [0; PIECE],
-            packed: [0; PIECE + 8],
-            wide: [0; PIECE],
             steps,
         }
     }
@@ -46,41 +42,31 @@ impl Reader {
         }
         let Self {
             format,
-            codes: unpacked,
-            packed,
-            wide,
+            codes: wide,
             steps,
             ..
         } = self;
-        let bits = format.bits();
-        let from = codes.get(start / 8 * bits as usize..).unwrap_or_default();
-        let from = &from[..from.len().min(PIECE / 8 * bits as usize)];
-        match bits {
-            8 => unpacked[..from.len()].copy_from_slice(from),
-            4 => unpack_pairs(from, unpacked),
-            2..8 => {
-                packed[..from.len()].copy_from_slice(from);
-                unpack(packed, bits, unpacked);
-            }
-            _ => unpack_wide(from, bits, wide),
-        }
-        let mut bad = false;
+        let element = format.element();
+        let from = codes
+            .get(start / 8 * element.bits() as usize..)
+            .unwrap_or_default();
+        // A pass of its own: codes of bytes and values of words in one loop are worth half its speed.
+        unpack(lanes, from, element.bits(), wide);
         let scales = scales_from(*format, scales, start);
+        let mut bad = false;
         if let Some(size) = format.block_size() {
+            // As many blocks as there may be, so that the loop is a few vectors.
+            let mut bytes = [UNIT_SCALE; PIECE / 8];
+            bytes[..scales.len()].copy_from_slice(scales);
+            let fraction = element.fraction().unwrap_or(0);
             let mut blocks = [0u32; PIECE / 8];
-            for (&byte, block) in scales.iter().zip(&mut blocks) {
+            for (&byte, block) in bytes.iter().zip(&mut blocks) {
                 bad |= byte == NAN_SCALE;
-                *block = step(*format, byte);
+                *block = step(fraction, byte);
             }
             spread(lanes, size, &blocks, steps);
         }
-        if bits <= 8 {
-            // A pass of its own: codes of bytes and values of words in one loop are worth half its speed.
-            for (wide, code) in wide.iter_mut().zip(unpacked) {
-                *wide = (*code).into();
-            }
-        }
-        decoded(format.element(), wide, steps, values);
+        decoded(element, wide, steps, values);
         if bad {
             let size = format.block_size().unwrap_or(8) as usize;
             for (values, &byte) in values.chunks_mut(size).zip(scales) {
@@ -92,16 +78,14 @@ impl Reader {
     }
 }
 
-/// The f32 bits of what a unit of `element` is worth under a scale: 2^(byte - 127 - fraction) of an even grid, a
-/// subnormal where its exponent field would be below 1, and the scale itself of floats.
+/// The f32 bits of what a unit of an even grid of so many bits of fraction is worth under a scale, 2^(byte - 127 -
+/// fraction), a subnormal where its exponent field would be below 1; with none, the scale itself.
 #[inline(always)]
-fn step(format: Format, byte: u8) -> u32 {
-    let less = format.element().fraction().unwrap_or(0);
+fn step(fraction: u32, byte: u8) -> u32 {
     let byte = u32::from(byte);
-    match byte > less {
-        true => (byte - less) << 23,
-        false => 1 << (22 + byte).saturating_sub(less),
-    }
+    let normal = byte.wrapping_sub(fraction) << 23;
+    let subnormal = 1 << (22 + byte).saturating_sub(fraction).min(22);
+    if byte > fraction { normal } else { subnormal }
 }
 
 /// An integer below 2^23 as f32: under the exponent of 2^23 its bits are the last ones, and 2^23 is taken off again.

@@ -3,11 +3,15 @@
 use super::pack::{pack, pack_pairs, pack_wide};
 use super::{PIECE, filled, maxima, spread};
 use crate::cpu::Lanes;
+use crate::format::minifloat::Minifloat;
 use crate::format::rounding::shift_round;
 use crate::format::{Element, Format, NAN_SCALE, Rounding, ScaleRule};
 
 /// Scales for which every factor of an even grid is a normal f32, whatever the width of a code.
 const SCALED: std::ops::RangeInclusive<u8> = 32..=253;
+
+/// 2^23, whose last bit is 1.
+const UNIT: f32 = 8_388_608.0;
 
 /// Makes rows of codes, piece by piece. What every piece overwrites is kept: to clear it first takes a fifth of the time.
 pub(crate) struct Writer {
@@ -102,45 +106,50 @@ impl Writer {
             if *common == NAN_SCALE {
                 return codes.fill(0);
             }
-            return by_shifts(*format, values, factors, rounding, random, codes);
+            return match format.element() {
+                Element::Minifloat(_) => floats(lanes, *format, values, factors, rounding, random, codes),
+                Element::SignMagnitude(_) | Element::Fixed(_) => {
+                    by_shifts(*format, values, factors, rounding, random, codes)
+                }
+            };
         };
+        let count = len.div_ceil(size as usize);
+        let scales = &mut scales[start / size as usize..][..count];
+        let element = format.element();
         let mut most = [0u32; PIECE / 8];
         maxima(lanes, size, values, &mut most);
-        let scales = &mut scales[start / size as usize..(start + len).div_ceil(size as usize)];
-        let element = format.element();
-        let largest = element.largest_magnitude();
-        // The rule is a constant in each arm.
-        let choose = |rule: ScaleRule, scales: &mut [u8]| {
-            for (byte, &max) in scales.iter_mut().zip(&most) {
-                *byte = rule.byte(max, largest);
-            }
+        // The rule is a constant in each arm; as many blocks as there may be, so that the loops are a few vectors.
+        let bytes = match format.rule() {
+            Some(ScaleRule::Up) => bytes_of(ScaleRule::Up, element, &most),
+            Some(ScaleRule::Floor) | None => bytes_of(ScaleRule::Floor, element, &most),
         };
-        match format.rule() {
-            Some(ScaleRule::Up) => choose(ScaleRule::Up, scales),
-            Some(ScaleRule::Floor) | None => choose(ScaleRule::Floor, scales),
-        }
-        let mut blocks = [0u32; PIECE / 8];
+        scales.copy_from_slice(&bytes[..count]);
         let Some(fraction) = element.fraction() else {
-            for (&byte, factor) in scales.iter().zip(&mut blocks) {
-                *factor = self::factor(byte);
-            }
+            let blocks = bytes.map(self::factor);
             spread(lanes, size, &blocks, factors);
-            by_shifts(*format, values, factors, rounding, random, codes);
+            floats(lanes, *format, values, factors, rounding, random, codes);
             return blank(scales, size, codes);
         };
         let more = if rounding == Rounding::Stochastic { 16 } else { 0 };
-        let mut unscaled = false;
-        for ((byte, &max), factor) in scales.iter().zip(&most).zip(&mut blocks) {
+        let (mut blocks, mut unscaled) = ([0u32; PIECE / 8], false);
+        for ((&byte, &max), factor) in bytes.iter().zip(&most).zip(&mut blocks) {
             // Zeros are zeros at any scale, 1 for one. No factor is 0: that marks the blocks that have none.
-            *factor = match (SCALED.contains(byte), max) {
-                (true, _) => (254 + fraction + more).wrapping_sub((*byte).into()) << 23,
-                (false, 0) => 1f32.to_bits(),
-                (false, _) => 0,
-            };
+            let other = if max == 0 { 1f32.to_bits() } else { 0 };
+            let scaled = SCALED.contains(&byte);
+            let field = (254 + fraction + more).wrapping_sub(byte.into());
+            *factor = if scaled { field << 23 } else { other };
             unscaled |= *factor == 0;
         }
         spread(lanes, size, &blocks, factors);
-        by_factors(lanes, element, values, factors, rounding, random, codes);
+        // Where the sign goes is a constant in each arm.
+        match element {
+            Element::SignMagnitude(_) => {
+                by_factors::<L, true>(lanes, element, values, factors, rounding, random, codes)
+            }
+            Element::Fixed(_) | Element::Minifloat(_) => {
+                by_factors::<L, false>(lanes, element, values, factors, rounding, random, codes)
+            }
+        }
         if !unscaled {
             return;
         }
@@ -156,6 +165,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// The scales of blocks with these largest magnitudes.
+#[inline(always)]
+fn bytes_of(rule: ScaleRule, element: Element, most: &[u32; PIECE / 8]) -> [u8; PIECE / 8] {
+    let largest = element.largest_magnitude();
+    most.map(|max| rule.byte(max, largest))
 }
 
 /// The codes of what shares a scale that is NaN are 0.
@@ -179,6 +195,78 @@ fn factor(byte: u8) -> u32 {
         NAN_SCALE => 0,
         254 => 1 << 22,
         _ => (254 - u32::from(byte)) << 23,
+    }
+}
+
+/// [`by_binades`] where it serves, else [`by_shifts`].
+#[inline(always)]
+fn floats<L: Lanes>(
+    lanes: L,
+    format: Format,
+    values: &[u32; PIECE],
+    factors: &[f32; PIECE],
+    rounding: Rounding,
+    random: &[u16; PIECE],
+    codes: &mut [u32; PIECE],
+) {
+    if let Element::Minifloat(float) = format.element()
+        && float.mantissa_bits() <= 5
+        && float.bias() <= 64
+    {
+        return by_binades(lanes, float, values, factors, rounding, random, codes);
+    }
+    by_shifts(format, values, factors, rounding, random, codes);
+}
+
+/// As [`by_shifts`], of floats with at most five bits of mantissa whose first binade is not near f32's: within a
+/// binade they are an even grid, so [`by_factors`]' argument holds once a value is multiplied by 1 over the binade's
+/// step too, 2^mantissa / 2^exponent: what comes out, the hidden bit included, is added to the binade's first code
+/// less 2^mantissa, and a carry past the binade is the next one's first code. Below the first binade its step goes on.
+///
+/// Magnitudes are below 2^(mantissa + 1) whatever the value; of infinities and NaNs something above every code comes
+/// out.
+#[inline(always)]
+fn by_binades<L: Lanes>(
+    lanes: L,
+    float: Minifloat,
+    values: &[u32; PIECE],
+    factors: &[f32; PIECE],
+    rounding: Rounding,
+    random: &[u16; PIECE],
+    codes: &mut [u32; PIECE],
+) {
+    let (mantissa, sign) = (float.mantissa_bits(), float.bits() - 1);
+    let first = 128 - float.bias();
+    let nan = u32::from(float.nan().unwrap_or(float.max_code()));
+    let limit = u32::from(
+        float
+            .infinity()
+            .filter(|_| float.overflows())
+            .unwrap_or(float.max_code()),
+    );
+    let cut = match rounding {
+        Rounding::TowardZero => u32::from(float.max_code()),
+        Rounding::Nearest | Rounding::Stochastic => limit,
+    };
+    let more = if rounding == Rounding::Stochastic { 16 } else { 0 };
+    let largest = (1u32 << (mantissa + 1 + more)) as f32;
+    let over = (254 + mantissa + more) << 23;
+    for (((code, &u), &factor), &r) in codes.iter_mut().zip(values).zip(factors).zip(random) {
+        let a = u & 0x7fff_ffff;
+        let v = f32::from_bits(a) * factor;
+        let binade = (v.to_bits() & 0x7f80_0000).max(first << 23);
+        let x = v * f32::from_bits(over.wrapping_sub(binade));
+        let q = match rounding {
+            Rounding::Nearest => (x + UNIT).to_bits().wrapping_sub(UNIT.to_bits()),
+            Rounding::TowardZero => lanes.truncate(x, largest),
+            Rounding::Stochastic => (lanes.truncate(x, largest) + u32::from(r)) >> 16,
+        };
+        let q = q.wrapping_add((binade >> (23 - mantissa)) - (first << mantissa));
+        let q = match rounding {
+            Rounding::TowardZero => q.min(if a < 0x7f80_0000 { cut } else { limit }),
+            Rounding::Nearest | Rounding::Stochastic => q.min(limit),
+        };
+        *code = if a > 0x7f80_0000 { nan } else { q } | (u >> 31) << sign;
     }
 }
 
@@ -273,7 +361,7 @@ fn split(v: u32) -> (u32, u32) {
 /// low bits are the integer. What is drawn is below 2^16, so that of a magnitude no larger than the largest code
 /// nothing larger comes out: it is enough to limit what goes in. Two's complement of a scaled format is symmetric.
 #[inline(always)]
-fn by_factors<L: Lanes>(
+fn by_factors<L: Lanes, const OWN_SIGN: bool>(
     lanes: L,
     element: Element,
     values: &[u32; PIECE],
@@ -282,11 +370,8 @@ fn by_factors<L: Lanes>(
     random: &[u16; PIECE],
     codes: &mut [u32; PIECE],
 ) {
-    /// 2^23, whose last bit is 1.
-    const UNIT: f32 = 8_388_608.0;
     let bits = element.bits();
     let largest = u32::from(element.max_code());
-    let own_sign = matches!(element, Element::SignMagnitude(_));
     let limit = (largest << if rounding == Rounding::Stochastic { 16 } else { 0 }) as f32;
     for (((code, &u), &factor), &r) in codes.iter_mut().zip(values).zip(factors).zip(random) {
         let x = f32::from_bits(u & 0x7fff_ffff) * factor;
@@ -296,6 +381,6 @@ fn by_factors<L: Lanes>(
             Rounding::Stochastic => (lanes.truncate(x, limit) + u32::from(r)) >> 16,
         };
         let negative = u >> 31;
-        *code = signed(magnitude, negative, own_sign, bits);
+        *code = signed(magnitude, negative, OWN_SIGN, bits);
     }
 }

@@ -58,6 +58,11 @@ impl Kernel for DecodeRows<'_> {
             let scales: &[u8] = bytemuck::cast_slice(&self.scales[row * scale_words..][..scale_words]);
             for start in (0..op.cols).step_by(PIECE) {
                 let len = PIECE.min(op.cols - start);
+                // Stores of the plainest formats outrun the processor's own prefetching: from memory they take up to 1.5
+                // times as long without this.
+                if let Some(next) = dst.get(start + PIECE..start + 2 * PIECE) {
+                    lanes.prefetch(next);
+                }
                 if op.to == DType::F32 {
                     if let Some(values) = dst[start..].first_chunk_mut()
                         && len == PIECE

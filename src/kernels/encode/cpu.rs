@@ -112,6 +112,9 @@ impl Kernel for EncodeRows<'_> {
         let scale_words = op.format.scale_words_per_row(op.cols);
         let (mut staged, mut random) = ([0u32; PIECE], [[0; 4]; PIECE / 8]);
         let mut writer = Writer::new(op.format, self.common, op.rounding);
+        // The maxima of so large blocks are looked for in places so far apart that the processor's own prefetching
+        // stops: without this, formats of blocks take up to 1.7 times as long from memory.
+        let far = op.format.block_size().is_some_and(|size| size >= 32) && op.from == DType::F32;
         let mut rest = self.scales;
         for (row, codes) in (self.row..).zip(self.codes.chunks_mut(code_words)) {
             let (scales, after) = std::mem::take(&mut rest).split_at_mut(scale_words);
@@ -122,6 +125,9 @@ impl Kernel for EncodeRows<'_> {
             for start in (0..op.cols).step_by(PIECE) {
                 let len = PIECE.min(op.cols - start);
                 let at = row * op.src_ld + start;
+                if far && let Some(next) = self.src.get(at + PIECE..at + 2 * PIECE) {
+                    lanes.prefetch(next);
+                }
                 let values = match (op.from, self.src.get(at..at + PIECE)) {
                     (DType::F32, Some(values)) if len == PIECE => values.first_chunk(),
                     (DType::F32 | DType::Bf16 | DType::F64 | DType::U32 | DType::U16, _) => None,

@@ -10,7 +10,7 @@ use crate::cpu::Cpu;
 use crate::device::{Device, Slot, Tensor};
 use crate::error::Result;
 use crate::format::random::Draw;
-use crate::format::{Format, Rounding};
+use crate::format::{Format, Rounding, TensorScale};
 use crate::gpu::{OperandSpec, StepValues};
 use crate::kernels::shared::codes::{Codes, check_extents, check_plain};
 use crate::op::{Args, Op, Table, Work};
@@ -114,9 +114,17 @@ impl Op for Encode {
     fn work(&self) -> Work {
         let total: u64 = self.operands().iter().map(|operand| operand.words).sum();
         let elements = self.rows as f64 * self.cols as f64;
+        // Beside the rounding at least: the sign off, shifted and on again, the limit; a maximum's step; and the joining of
+        // codes smaller than a byte. A scale that all elements share asks for all of them before the first code is made:
+        // they are read twice.
+        let shared = self.format.tensor_scale() != TensorScale::None;
+        let maximum = shared || self.format.block_size().is_some();
+        let joined = self.format.bits() < 8;
+        let more = 4.0 + f64::from(u8::from(maximum)) + f64::from(u8::from(joined));
+        let again = if shared { self.src().words() as f64 } else { 0.0 };
         Work {
-            int_ops: elements * Work::rounding_ops(self.rounding, self.draw.generator),
-            bytes: total as f64 * 4.0,
+            int_ops: elements * (Work::rounding_ops(self.rounding, self.draw.generator) + more),
+            bytes: (total as f64 + again) * 4.0,
             ..Work::default()
         }
     }
