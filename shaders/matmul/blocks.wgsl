@@ -19,17 +19,12 @@ struct Integers {
 }
 
 fn integers(pair: vec2<u32>, e: Element, k: u32, end: u32) -> Integers {
+    let c = eight_codes(pair, vec2<u32>(), e.bits);
     let lo = vec4<i32>(
-        element_integer(code_at(pair, 0u, e.bits), e),
-        element_integer(code_at(pair, 1u, e.bits), e),
-        element_integer(code_at(pair, 2u, e.bits), e),
-        element_integer(code_at(pair, 3u, e.bits), e),
+        element_integer(c.lo.x, e), element_integer(c.lo.y, e), element_integer(c.lo.z, e), element_integer(c.lo.w, e),
     );
     let hi = vec4<i32>(
-        element_integer(code_at(pair, 4u, e.bits), e),
-        element_integer(code_at(pair, 5u, e.bits), e),
-        element_integer(code_at(pair, 6u, e.bits), e),
-        element_integer(code_at(pair, 7u, e.bits), e),
+        element_integer(c.hi.x, e), element_integer(c.hi.y, e), element_integer(c.hi.z, e), element_integer(c.hi.w, e),
     );
     let four = vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(k);
     return Integers(

@@ -15,13 +15,27 @@ fn aligned(w: vec3<u32>, offset: u32) -> vec2<u32> {
     return (w.xy >> vec2<u32>(offset)) | high;
 }
 
-// Code i of those in 64 bits.
-fn code_at(pair: vec2<u32>, i: u32, bits: u32) -> u32 {
-    let bit = i * bits;
-    let s = bit & 31u;
-    let first = select(pair.x, pair.y, bit >= 32u);
-    let second = select(pair.y, 0u, bit >= 32u);
-    return ((first >> s) | select(second << ((32u - s) & 31u), 0u, s == 0u)) & ((1u << bits) - 1u);
+// 64 bits without their first code; codes have 2 to 16 bits.
+fn next_code(pair: vec2<u32>, bits: u32) -> vec2<u32> {
+    return vec2<u32>((pair.x >> bits) | (pair.y << (32u - bits)), pair.y >> bits);
+}
+
+// Eight codes, each in the lowest bits of its word and others above it.
+struct Eight {
+    lo: vec4<u32>,
+    hi: vec4<u32>,
+}
+
+// The first codes of 64 bits: all eight of them, or four where they have more than eight bits, and `high` has the rest.
+fn eight_codes(low: vec2<u32>, high: vec2<u32>, bits: u32) -> Eight {
+    let c1 = next_code(low, bits);
+    let c2 = next_code(c1, bits);
+    let c3 = next_code(c2, bits);
+    let c4 = select(next_code(c3, bits), high, bits > 8u);
+    let c5 = next_code(c4, bits);
+    let c6 = next_code(c5, bits);
+    let c7 = next_code(c6, bits);
+    return Eight(vec4<u32>(low.x, c1.x, c2.x, c3.x), vec4<u32>(c4.x, c5.x, c6.x, c7.x));
 }
 
 // The two factors of 2^(byte - 127 - less), each of them normal; NaN for NAN_SCALE.
@@ -33,7 +47,7 @@ fn factors(byte: u32, less: u32) -> vec2<f32> {
     return vec2<f32>(bitcast<f32>(select(first, 0x7fc00000u, byte == NAN_SCALE)), bitcast<f32>(second));
 }
 
-// What a code of a float stands for without its scale: see src/cpu/codes/read.rs.
+// What the first code of `code` stands for without its scale, if it is of a float: see src/cpu/codes/read.rs.
 fn float_of(code: u32, e: Element) -> f32 {
     let rest = code & ((1u << (e.bits - 1u)) - 1u);
     let first = (128u - e.bias) << 23u;
@@ -43,7 +57,8 @@ fn float_of(code: u32, e: Element) -> f32 {
     if rest > e.max_code {
         x = bitcast<f32>(select(0x7fc00000u, 0x7f800000u, rest == e.infinity));
     }
-    return select(x, -x, (code >> (e.bits - 1u)) == 1u);
+    // The sign moves to the highest bit, and what follows the code moves out.
+    return bitcast<f32>(bitcast<u32>(x) | ((code >> (e.bits - 1u)) << 31u));
 }
 
 fn value_of(code: u32, e: Element) -> f32 {
@@ -55,22 +70,9 @@ fn value_of(code: u32, e: Element) -> f32 {
 
 fn values_of(low: vec2<u32>, high: vec2<u32>, e: Element, byte: u32) -> Run {
     let f = factors(byte, select(e.fraction, 0u, e.kind == ELEMENT_FLOAT));
-    // Where codes have more than eight bits four of them fill 64, else all eight do.
-    let wide = e.bits > 8u;
-    let rest = select(low, high, wide);
-    let more = select(4u, 0u, wide);
-    let lo = vec4<f32>(
-        value_of(code_at(low, 0u, e.bits), e),
-        value_of(code_at(low, 1u, e.bits), e),
-        value_of(code_at(low, 2u, e.bits), e),
-        value_of(code_at(low, 3u, e.bits), e),
-    );
-    let hi = vec4<f32>(
-        value_of(code_at(rest, more, e.bits), e),
-        value_of(code_at(rest, more + 1u, e.bits), e),
-        value_of(code_at(rest, more + 2u, e.bits), e),
-        value_of(code_at(rest, more + 3u, e.bits), e),
-    );
+    let c = eight_codes(low, high, e.bits);
+    let lo = vec4<f32>(value_of(c.lo.x, e), value_of(c.lo.y, e), value_of(c.lo.z, e), value_of(c.lo.w, e));
+    let hi = vec4<f32>(value_of(c.hi.x, e), value_of(c.hi.y, e), value_of(c.hi.z, e), value_of(c.hi.w, e));
     return Run(lo * f.x * f.y, hi * f.x * f.y);
 }
 

@@ -194,6 +194,17 @@ impl Dispatch {
         self
     }
 
+    /// Scratch memory from this word on takes the place of an operand.
+    pub fn from_scratch(mut self, operand: &'static str, first: u64) -> Self {
+        for words in self.bound.iter_mut().flatten() {
+            if words.source == Memory::Operand(operand) {
+                words.source = Memory::Scratch;
+                words.first += first;
+            }
+        }
+        self
+    }
+
     /// Workgroups in x, y and z.
     pub fn groups(mut self, groups: [u64; 3]) -> Self {
         let narrow = groups.map(|count| u32::try_from(count).unwrap_or(u32::MAX));

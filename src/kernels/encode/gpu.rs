@@ -7,7 +7,8 @@ use crate::gpu::{
     Dispatch, File, Gpu, Offsets, Permutation, Pipeline, Shader, Words, generator, looped, split_rows,
 };
 use crate::kernels::shared::coded::{KINDS, kind, tensor_scaled};
-use crate::kernels::shared::codes::{encoding, words};
+use crate::kernels::shared::codes::encoding;
+use crate::kernels::shared::decoding::words;
 use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 use std::ops::Range;

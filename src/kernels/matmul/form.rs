@@ -1,6 +1,6 @@
 //! The variants of matmul and their forms: which tile a workgroup makes, and how many turns its loops take.
 
-use super::{Matmul, OP, bf16, coop};
+use super::{Matmul, OP, bf16, coop, decoded};
 use crate::gpu::{Bf16Unit, Gpu, Offsets, Turns, looped};
 use crate::tensor::DType;
 use coop::Unit;
@@ -26,6 +26,7 @@ pub(super) enum Kind {
     Blocks,
     Coop,
     Bf16,
+    Decoded,
 }
 
 /// Whether few rows or few columns make a product one of a matrix and vectors.
@@ -53,7 +54,7 @@ fn has_subgroups(gpu: &Gpu) -> bool {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::VecSubgroup,
         Self::Vec,
         Self::VecSerial,
@@ -64,6 +65,7 @@ impl Kind {
         Self::Blocks,
         Self::Coop,
         Self::Bf16,
+        Self::Decoded,
     ];
 
     /// Whether the variant can run this product on this GPU.
@@ -77,7 +79,7 @@ impl Kind {
         fits(self) && (runs(self) || !Self::ALL.into_iter().any(|kind| fits(kind) && runs(kind)))
     }
 
-    fn fits(self, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
+    pub(super) fn fits(self, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
         // WGSL has no f64.
         op.c.dtype() != DType::F64
             && match self {
@@ -91,6 +93,7 @@ impl Kind {
                 Self::Blocks => is_integer_blocks(op),
                 Self::Coop => coop::serves(op, gpu),
                 Self::Bf16 => bf16::serves(op, gpu, offsets),
+                Self::Decoded => decoded::serves(op, gpu, offsets),
             }
     }
 
@@ -114,6 +117,7 @@ impl Kind {
             Self::Tiled64 | Self::SplitK => Form::tiled(64, 16),
             Self::Coop => Form::Coop(Unit::of(gpu)?),
             Self::Bf16 => Form::Bf16(gpu.bf16_unit()?),
+            Self::Decoded => decoded::inner(op, gpu, Offsets::default())?.form(op, gpu)?,
         })
     }
 
@@ -134,6 +138,7 @@ impl Kind {
             Self::Tiled64 | Self::SplitK => vec![Form::tiled(64, 16)],
             Self::Coop => Unit::ALL.map(Form::Coop).to_vec(),
             Self::Bf16 => Bf16Unit::ALL.iter().copied().map(Form::Bf16).collect(),
+            Self::Decoded => decoded::KINDS.into_iter().flat_map(Self::forms).collect(),
         }
     }
 }

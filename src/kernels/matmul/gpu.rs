@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::access::{Access, Source};
 use super::cut::{cut, ranges, within};
 use super::form::{Form, GROUP, Kind, along_k, is_thin};
-use super::{Matmul, MatrixLayout, OP, bf16, split};
+use super::{Matmul, MatrixLayout, OP, bf16, decoded, split};
 use crate::error::{Error, Result};
 use crate::format::random::Generator;
 use crate::gpu::{Dispatch, File, Gpu, Offsets, Permutation, Pipeline, Shader, Words};
-use crate::kernels::shared::coded;
+use crate::kernels::shared::{coded, decoding};
 use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 
@@ -80,11 +80,12 @@ pub(in crate::kernels) static VARIANTS: Variants<Matmul> = Variants(&[
     variant!("blocks", Kind::Blocks),
     variant!("coop", Kind::Coop),
     variant!("bf16", Kind::Bf16),
+    variant!("decoded", Kind::Decoded),
 ]);
 
 /// Units first, then what is made for few rows or columns, then tiles; on software adapters, which emulate units and
 /// pay for barriers, units last and lanes on their own before those that work together.
-fn rank(kind: Kind, op: &Matmul, gpu: &Gpu) -> u32 {
+pub(super) fn rank(kind: Kind, op: &Matmul, gpu: &Gpu) -> u32 {
     let software = gpu.is_software();
     // Emulated units lose to `direct`; matrix-vector products wait for memory, whatever multiplies.
     let units_last = software || is_thin(op);
@@ -109,6 +110,7 @@ fn rank(kind: Kind, op: &Matmul, gpu: &Gpu) -> u32 {
         Kind::Tiled64 => 30,
         Kind::Tiled128 => 31,
         Kind::SplitK => 32,
+        Kind::Decoded => decoded::rank(op, gpu),
     }
 }
 
@@ -172,6 +174,8 @@ fn permutations(kind: Kind) -> Vec<Permutation> {
             | Kind::SplitK,
             _,
         ) => true,
+        (Kind::Decoded, Form::Coop(_)) => access.sources == [Source::Bf16; 2],
+        (Kind::Decoded, _) => access.sources.iter().all(|source| source.kind().is_none()),
     };
     let mut all = Vec::new();
     for form in kind.forms() {
@@ -182,10 +186,13 @@ fn permutations(kind: Kind) -> Vec<Permutation> {
         let draws = [None, Some(Generator::Threefry), Some(Generator::Philox)];
         all.extend(draws.map(split::reduction));
     }
+    if kind == Kind::Decoded {
+        all.extend(decoding::permutations());
+    }
     all
 }
 
-fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> Result<Vec<Dispatch>> {
+pub(super) fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> Result<Vec<Dispatch>> {
     if op.is_empty() {
         return Ok(Vec::new());
     }
@@ -194,6 +201,9 @@ fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> Result<Ve
         what: format!("variant {kind:?}"),
         device: "a GPU without matrix units that its kernel is written for",
     })?;
+    if kind == Kind::Decoded {
+        return decoded::dispatches(op, gpu, offsets);
+    }
     let pipeline = gpu.pipeline(&permutation(form, Access::of(op, offsets)))?;
     match kind {
         Kind::Bf16 => split::sums_then_reduction(op, gpu, &pipeline, form),
@@ -205,7 +215,8 @@ fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -> Result<Ve
         | Kind::Tiled128
         | Kind::Tiled64
         | Kind::Blocks
-        | Kind::Coop => {
+        | Kind::Coop
+        | Kind::Decoded => {
             let cut = cut(op, gpu, form.tile(), false, form.turns().deepest(OP, gpu)?)?;
             let mut dispatches = Vec::new();
             for batches in ranges(op.batch as u64, cut.batches) {

@@ -8,6 +8,7 @@ mod coop;
 mod cpu;
 mod cut;
 mod data;
+mod decoded;
 mod device;
 mod form;
 pub(super) mod gpu;
@@ -75,6 +76,7 @@ impl<'a> Inputs<'a> {
 /// | `vec` | M or N at most 8, on other GPUs | the thick operand is read once; a group shares each sum |
 /// | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
 /// | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
+/// | `decoded` | codes, on software adapters and before matrix units | every code is decoded once, into scratch memory |
 /// | `blocks` | both operands integers in blocks of one size, where asked for | sums of products inside a block are exact integers |
 /// | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
 /// | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |

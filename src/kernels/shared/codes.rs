@@ -1,10 +1,11 @@
 //! Few-bit codes as operands of their own: where a matrix's codes and scales lie, and what WGSL is told of a format.
 
 use super::coded::ElementWords;
+use super::decoding;
 use crate::device::Tensor;
 use crate::error::{Error, Result};
 use crate::format::{Format, Scale, ScaleRule, TensorScale};
-use crate::gpu::{Dispatch, Words};
+use crate::gpu::Dispatch;
 use crate::op::check_limit;
 use crate::tensor::{DType, Layout, View};
 
@@ -87,18 +88,6 @@ pub(crate) fn check_extents(op: &'static str, rows: usize, cols: usize) -> Resul
     check_limit(op, "cols", cols as u64, limit)
 }
 
-/// Sets what kernels that decode are told of a format.
-pub(crate) fn decoding(dispatch: Dispatch, format: Format) -> Dispatch {
-    let words = ElementWords::of(format.element());
-    dispatch
-        .set("block", format.block_size().unwrap_or(0))
-        .set("bits", words.bits)
-        .set("fraction", words.fraction)
-        .set("bias", words.bias)
-        .set("max_code", words.max_code)
-        .set("infinity", words.infinity)
-}
-
 /// Sets what kernels that choose scales are told of a format.
 pub(crate) fn choosing(dispatch: Dispatch, format: Format) -> Dispatch {
     let rule = match (format.scale(), format.tensor_scale()) {
@@ -115,15 +104,7 @@ pub(crate) fn choosing(dispatch: Dispatch, format: Format) -> Dispatch {
 /// Sets what kernels that encode are told of a format.
 pub(crate) fn encoding(dispatch: Dispatch, format: Format) -> Dispatch {
     let words = ElementWords::of(format.element());
-    choosing(decoding(dispatch, format), format)
+    choosing(decoding::parameters(dispatch, format), format)
         .set("nan_code", words.nan_code)
         .set("limit", words.limit)
-}
-
-/// Words of an operand; nothing where there are none, for then the operand may not be there.
-pub(crate) fn words(operand: &'static str, range: std::ops::Range<u64>) -> Words {
-    match range.is_empty() {
-        true => Words::absent(),
-        false => Words::of(operand, range),
-    }
 }

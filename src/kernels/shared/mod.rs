@@ -8,3 +8,4 @@ pub(crate) mod codes;
 pub(crate) mod codes_cases;
 pub(crate) mod csr;
 pub(crate) mod csr_cases;
+pub(crate) mod decoding;
