@@ -135,7 +135,10 @@ fn one(name: &str, value: Option<f64>, output: &mut Output) -> Result<(), Stop> 
         None => info(name, name.parse().map_err(fewbit::Error::from)?),
     };
     let sqnr = format.sqnr();
-    let mut row = row(&format, sqnr);
+    let mut row = row(&format, sqnr)
+        .with("element", element(&format))
+        .with("scale", scale(&format))
+        .with("specials", specials(&format));
     let mut lines = vec![
         ["format".to_string(), name.to_lowercase()],
         ["element".to_string(), element(&format)],
