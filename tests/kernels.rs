@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use common::missing;
 use fewbit::check::{self, Case, Effort, Expected};
-use fewbit::cpu::Cpu;
+use fewbit::cpu::{Cpu, Level};
 use fewbit::gpu::{Gpu, GpuOptions, Offsets};
 use fewbit::op::Class;
 use fewbit::{Device, wgpu};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -22,6 +22,16 @@ fn main() {
     let mut trials = Vec::new();
     for cpu in Cpu::available() {
         places.push(Place::new(cpu.to_string(), Device::from_cpu(cpu), Effort::Full));
+    }
+    for level in Level::ALL {
+        if !Cpu::levels_available().contains(&level) {
+            let name = format!("{} (missing)", level.name());
+            trials.push(Trial::ignorable_test(name, || {
+                Ok(Completion::ignored_with(
+                    "this processor has no such instructions",
+                ))
+            }));
+        }
     }
     let mut options = GpuOptions::default();
     options.experimental = experimental();
