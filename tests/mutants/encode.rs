@@ -1,7 +1,7 @@
 //! Mutants of shaders/encode/, and of the library files of elements and their rounding.
 
 use super::Kind::{Carry, Edge, Formula, Index, Nan, Padding, Rounding, Stride, Tie};
-use super::{HUGE, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -20,7 +20,9 @@ pub(super) const SHADERS: &[Shader] = &[
                 "if rounding == ROUND_TOWARD_ZERO {",
             ),
             Edge.of("if p + k > 277u {", "if p + k > 278u {"),
-            Edge.of("if p + k > 23u {", "if p + k > 24u {"),
+            // At p + k = 24 both forms give the same bits.
+            Edge.of("if p + k > 23u {", "if p + k > 25u {"),
+            Edge.of("if p + k > 23u {", "if p + k > 22u {"),
             Formula.of("(p + k - 23u) << 23u", "(p + k - 22u) << 23u"),
         ],
     ),
@@ -46,7 +48,8 @@ pub(super) const SHADERS: &[Shader] = &[
             Edge.of("select(e.max_code, e.limit, negative == 1u)", "e.max_code"),
             Index.of("select(1u << e.fraction, 0u, field == 0u)", "1u << e.fraction"),
             Index.of("max(field, 1u) + byte", "field + byte"),
-            Carry.of("offset + m > 32u)", "offset + m >= 32u)"),
+            // Of a code that ends on the word's end the next word has only bits past its own.
+            Carry.of("offset + m > 32u)", "offset + m > 33u)"),
             Padding.of("& ((1u << e.bits) - 1u);", ";"),
         ],
     ),
@@ -72,7 +75,8 @@ pub(super) const SHADERS: &[Shader] = &[
         "encode/shared.wgsl",
         &[
             Carry.of("packed[bit / 32u + 1u] |= code >> (32u - (bit & 31u));", ""),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Edge.of("four < vec4<u32>(params.cols)", "four <= vec4<u32>(params.cols)"),
             Edge.of("scale < params.scales_ld", "scale <= params.scales_ld"),
             Edge.of("to < params.codes_ld", "to + 1u < params.codes_ld"),
@@ -86,7 +90,8 @@ pub(super) const SHADERS: &[Shader] = &[
         "encode/runs.wgsl",
         &[
             Carry.of("code >> (params.bits - offset), 0u", "0u, 0u"),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Edge.of("min(first + params.block, params.cols)", "first + params.block"),
             Edge.of(
                 "col < end; col++) {\n            largest",
@@ -103,7 +108,9 @@ pub(super) const SHADERS: &[Shader] = &[
         &[
             Edge.of("min(first + 32u, params.cols)", "min(first + 31u, params.cols)"),
             Edge.of("min(first + 32u, params.count)", "min(first + 31u, params.count)"),
-            Index.of("params.to + unit] = most;", "unit] = most;"),
+            Index.of("params.maxima_offset + unit] = most;", "unit] = most;"),
+            Index.of("params.to + unit] = largest_from", "unit] = largest_from"),
+            Index.of("maxima[params.maxima_offset + i]", "maxima[i]"),
             Nan.of("0x7fc00000u, byte == NAN_SCALE", "0x7fc00000u, byte > NAN_SCALE"),
             Formula.of("0x00400000u, byte == 0u", "0u, byte == 0u"),
             Stride.of("row * params.src_ld", "row * params.cols"),

@@ -1,7 +1,7 @@
 //! Mutants of shaders/matmul/.
 
 use super::Kind::{Carry, Edge, Formula, Index, LastK, Nan, Padding, Rounding, Stride};
-use super::{HUGE, Needs, Shader, shader};
+use super::{Needs, Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -17,7 +17,8 @@ pub(super) const SHADERS: &[Shader] = &[
             Edge.of("min(params.n, col + 8u)", "col + 8u"),
             Edge.of("run_a(batch, min(i + 7u, last), k0)", "run_a(batch, min(i + 6u, last), k0)"),
             Edge.of("run_b(batch, min(j + 5u, last), k0)", "run_b(batch, min(j + 4u, last), k0)"),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Carry.of("        if (params.flags & FIRST) == 0u {", "        if (params.flags & FIRST) == 1u {"),
             Padding.of("if j + 1u == end {", "if j + 2u == end {"),
             Padding.of("            word = code;\n", "            word |= code;\n"),
