@@ -296,7 +296,8 @@ fn in_child(file: &str, number: &str, float_exact: bool) -> Result<String, Strin
                 }
             }
         }
-        if HINTS.contains(&file)
+        if matches!(weak, Weak::None)
+            && HINTS.contains(&file)
             && let Some(found) = hints::lost(&gpu).map_err(|error| error.to_string())?
         {
             return Ok(format!("found: {weak:?}: {found}"));

@@ -38,6 +38,8 @@ pub(super) const SHADERS: &[Shader] = &[
             Rounding.of("bf16_round_nearest(bitcast<u32>(x))", "bf16_truncate(bitcast<u32>(x))"),
             Nan.of("select(x, 0.0, x < 0.0)", "select(x, 0.0, abs(x) < 1e30)"),
             Formula.of("x += bitcast<f32>(params.beta) * bitcast<f32>(old)", "x += bitcast<f32>(old)"),
+            Padding.of("if j + 1u == end {", "if j + 1u >= end && (j & 1u) == 2u {"),
+            Index.of("params.bias_offset + j]", "params.bias_offset + (j ^ 1u)]"),
         ],
     ),
     shader(
@@ -56,6 +58,11 @@ pub(super) const SHADERS: &[Shader] = &[
             Stride.of("row * params.a_scale_ld", "row"),
             Stride.of("batch * params.b_batch + row * params.b_ld", "row * params.b_ld"),
             Index.of("high = aligned(vec3<u32>(b[there], b[there + 1u], b[there + 2u]), next & 31u);", "high = low;"),
+            Nan.of("if rest > e.max_code {", "if rest >= e.max_code {"),
+            Formula.of("exponent - half + 127", "half + 127"),
+            Index.of("value_of(code_at(rest, more + 3u", "value_of(code_at(rest, more + 2u"),
+            Stride.of("batch * params.b_scale_batch", "batch * params.a_scale_batch"),
+            Index.of("(word >> 23u) & 0xffu", "(word >> 24u) & 0xffu"),
         ],
     ),
     shader(
@@ -69,6 +76,10 @@ pub(super) const SHADERS: &[Shader] = &[
             Stride.of("(k / 32u) * params.b_bits + bit / 32u", "(k / 32u) * 4u + bit / 32u"),
             Nan.of("x == NAN_SCALE || y == NAN_SCALE", "x == NAN_SCALE"),
             Edge.of("row >= params.m || col >= params.n", "row >= params.m || col > params.n"),
+            Edge.of("-252, 254)", "-126, 127)"),
+            LastK.of("four + vec4<u32>(4u) < vec4<u32>(end)", "four + vec4<u32>(4u) <= vec4<u32>(end)"),
+            Stride.of("batch * params.a_scale_batch + min", "min"),
+            Index.of("return both.x + both.y + both.z + both.w;", "return both.x + both.y + both.z + both.z;"),
         ],
     ),
     shader(

@@ -75,6 +75,18 @@ pub(super) const SHADERS: &[Shader] = &[
                 )
                 .times(3),
             Edge.of("row >= params.rows", "row > params.rows").times(3),
+            Carry.of(
+                "if params.first > 0u {\n        top",
+                "if params.first > 1u << 30u {\n        top",
+            ),
+            Formula.of(
+                "log(sum) - (bitcast<f32>(partial[at + 2u]) - top)",
+                "log(sum) - bitcast<f32>(partial[at + 2u])",
+            ),
+            Index.of(
+                "params.first, params.end, bitcast<f32>(partial[at]), bitcast<f32>(partial[at + 1u])",
+                "params.first, params.end, bitcast<f32>(partial[at]), bitcast<f32>(partial[at + 2u])",
+            ),
         ],
     ),
 ];

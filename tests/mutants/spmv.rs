@@ -78,6 +78,18 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("staged[rows + 1u + entry]", "staged[rows + entry]"),
             Index.of("product(first_entry + i)", "product(i)"),
             Stride.of("lane * ITEMS", "lane * (ITEMS - 1u)"),
+            Edge.of("i <= rows; i += GROUP", "i <= rows; i += GROUP + 1u"),
+            Carry.of("waiting = sum;", "waiting += 0.0;"),
+            Carry.of(
+                "if lane > 0u {\n            // The lane",
+                "if lane > 1u {\n            // The lane",
+            ),
+            Carry.of("carry_rows[lane - back] == row", "carry_rows[lane - back] <= row"),
+            Carry.of(
+                "store_carry(share, first_row + row, sum)",
+                "store_carry(share, first_row + row, waiting)",
+            ),
+            Index.of("max(item, entries) - entries", "max(item, rows) - rows"),
         ],
     ),
     shader(

@@ -72,6 +72,18 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             (0..count).map(|i| value(i).to_bits()).collect()
         }));
     }
+    // Of a last column in a run of its own, of packed halves whose other is padding.
+    if let Ok(format) = "fp8-e4m3-tensor".parse::<Format>() {
+        let op = op(format, Bf16, 3, 33, Rounding::Nearest, DRAW);
+        cases.push(filled(quick, op, |count| {
+            let value = |i| if i == 2 * 36 + 32 { 3.0f32 } else { 1e-3 };
+            (0..count).map(|i| value(i).to_bits()).collect()
+        }));
+    }
+    // One column more than a group has.
+    if let Ok(format) = Format::bfp(16, 4) {
+        cases.push(case(quick, op(format, F32, 2, 513, Rounding::Nearest, DRAW)));
+    }
     // Leading dimensions far wider than the rows; one row whose own is odd.
     if let Ok(format) = Format::bfp(32, 5) {
         for from in [F32, Bf16] {

@@ -44,6 +44,8 @@ pub(super) fn coded(add: &mut Add<'_>) {
         named("bfp5-16"),
         named("fp8-e4m3-tensor"),
     );
+    let small = Matmul::new(5, 6, 70).types(bfp, bfp, F32).transpose_b();
+    add(quick, small, Values::Small);
     for (a, b) in [
         (mx4, mx8),
         (bfp, bfp),
