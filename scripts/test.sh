@@ -47,6 +47,9 @@ if have_vulkan; then
 else
     install_vulkan
 fi
+# Mesa keeps the pipelines that it compiled; beside the build they are there for the next run.
+export MESA_SHADER_CACHE_DIR="${MESA_SHADER_CACHE_DIR:-${CARGO_TARGET_DIR:-$PWD/target}/mesa}"
+mkdir -p "$MESA_SHADER_CACHE_DIR"
 # From here on a missing adapter is a failure, not an ignored test.
 export FEWBIT_REQUIRE_GPU=1
 

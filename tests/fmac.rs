@@ -290,6 +290,7 @@ fn draws_follow_the_counter_layout() {
         seed: 99,
         stream: 0x0500_0003,
         step: 70_000,
+        first_block: 0,
     };
     let (m, n, k) = (3, 5, 11);
     let mut op = FmacMatmul::new(m, n, k).with_rounding(Rounding::Stochastic, draw);
@@ -364,6 +365,11 @@ fn errors_name_the_limit() {
     let mut more = many;
     more.batch = 2;
     assert!(matches!(more.check(), Err(Error::Limit { what: "outputs", .. })));
+    let mut piece = many;
+    piece.draw.first_block = 1;
+    assert!(matches!(piece.check(), Err(Error::Limit { what: "outputs", .. })));
+    piece.m -= 1;
+    assert!(piece.check().is_ok());
     let mut none = op;
     none.chunk = 0;
     assert!(matches!(none.check(), Err(Error::Value { what: "chunk", .. })));

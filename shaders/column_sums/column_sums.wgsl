@@ -11,7 +11,8 @@ struct Params {
     rows: u32,
     cols: u32,
     x_ld: u32, // words from one row to the next
-    first_col: u32, // logical index of the first column
+    base_lo: u32, // logical index of the first column
+    base_hi: u32,
     accumulate: u32, // 1: rows above were summed into `partial` before
     finish: u32, // 1: write y; 0: write `partial`
     stream: u32,
@@ -40,8 +41,9 @@ fn load(row: u32, col: u32) -> vec2<f32> {
 
 fn encode(bits: u32, col: u32) -> u32 {
     if STOCHASTIC {
-        let counter = draw_counter(col, 0u, params.stream, step.number);
-        return bf16_round_stochastic(bits, half_word(random_block(step.seed, counter), col & 7u));
+        let lo = params.base_lo + col;
+        let hi = params.base_hi + select(0u, 1u, lo < col);
+        return bf16_round_stochastic(bits, draw16(step.seed, lo, hi, params.stream, step.number));
     }
     return bf16_round_nearest(bits);
 }
@@ -88,9 +90,9 @@ fn main(
             partial[params.partial_offset + col + 1u] = bits.y;
         }
     } else if Y_HALF {
-        var word = encode(bits.x, params.first_col + col);
+        var word = encode(bits.x, col);
         if two {
-            word |= encode(bits.y, params.first_col + col + 1u) << 16u;
+            word |= encode(bits.y, col + 1u) << 16u;
         }
         y[params.y_offset + col / 2u] = word;
     } else {

@@ -10,7 +10,7 @@ struct Params {
     cols: u32,
     src_ld: u32, // words from one row to the next
     count: u32, // maxima so far
-    to: u32, // where their maxima, or those of `src`, go
+    to: u32, // where their maxima go
     rule: u32,
     largest_exponent: u32, // of the element's largest value
     largest_significand: u32,
@@ -50,7 +50,7 @@ fn largest_of_src(
         }
         most = max(most, u & 0x7fffffffu);
     }
-    maxima[params.maxima_offset + params.to + unit] = most;
+    maxima[params.maxima_offset + unit] = most;
 }
 
 fn largest_from(first: u32, end: u32) -> u32 {

@@ -166,3 +166,46 @@ macro_rules! micro {
 
 micro!(F32, f32, 4, 8);
 micro!(F64, f64, 4, 4);
+
+#[cfg(test)]
+mod tests {
+    use crate::cpu::{Cpu, Kernel, Lanes, Value};
+
+    struct Columns<'a, V, const PAIRS: bool>(&'a [&'a [V]], &'a mut [u32], usize);
+
+    impl<V: Value, const PAIRS: bool> Kernel for Columns<'_, V, PAIRS> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) {
+            let Self(rows, out, stride) = self;
+            lanes.columns::<V, PAIRS>(rows, out, stride);
+        }
+    }
+
+    /// Each level's columns are those of the plain loop.
+    fn hold<V: Value, const PAIRS: bool>(all: &[V], stride: usize, what: &str) {
+        for count in 1..=16 {
+            for len in [1, 2, 15, 16, 17, 31, 32, 33, 64, 79] {
+                let rows: Vec<&[V]> = all.chunks(80).take(count).map(|row| &row[..len]).collect();
+                let mut want = vec![7; 80 * 48];
+                let before = want.clone();
+                super::columns::<V, PAIRS>(&rows, &mut want, stride);
+                for cpu in Cpu::available() {
+                    let mut got = before.clone();
+                    cpu.run(Columns::<V, PAIRS>(&rows, &mut got, stride));
+                    assert_eq!(got, want, "{cpu}: {what}, {count} rows of {len}");
+                }
+            }
+        }
+    }
+
+    /// Every number of rows, and lengths around whole blocks.
+    #[test]
+    fn columns_are_the_same_at_every_level() {
+        let halves: Vec<u16> = (0..16 * 80).map(|i| (i * 40503 % 65536) as u16).collect();
+        let floats: Vec<f32> = halves.iter().map(|&half| f32::from(half) + 0.5).collect();
+        hold::<u16, true>(&halves, 48, "pairs");
+        hold::<u16, false>(&halves, 16, "bf16");
+        hold::<f32, false>(&floats, 32, "f32");
+    }
+}

@@ -12,7 +12,8 @@ pub(crate) const HALVES: usize = 8 * BLOCKS;
 /// a multiple of 32.
 #[inline(always)]
 fn draws<L: Lanes, const N: usize>(lanes: L, draw: &Draw, first: u64, out: &mut [[u32; 4]; N]) {
-    let low = first as u32;
+    let number = draw.number(first);
+    let low = number as u32;
     // Within a vector all counters share their high word.
     if low > u32::MAX - N as u32 {
         for (out, block) in out.iter_mut().zip(first..) {
@@ -20,7 +21,7 @@ fn draws<L: Lanes, const N: usize>(lanes: L, draw: &Draw, first: u64, out: &mut 
         }
         return;
     }
-    let counter = [low, (first >> 32) as u32, draw.stream, draw.step];
+    let counter = [low, (number >> 32) as u32, draw.stream, draw.step];
     match draw.generator {
         Generator::Threefry => lanes.threefry_blocks(draw.seed, counter, out),
         Generator::Philox => in_order(lanes, counter, out, |words| philox_lanes(draw.seed, words)),
@@ -310,6 +311,7 @@ mod tests {
                 seed: 77,
                 stream: 3,
                 step: 9,
+                first_block: 5,
             };
             for (first, len) in [(0, 600), (5, 600), (8, 1), ((1 << 35) + 3, 300)] {
                 let expected: Vec<_> = (0..len).map(|i| draw.bits(first + i as u64) as u16).collect();

@@ -117,6 +117,15 @@ pub const fn stream(purpose: u8, tensor: u32) -> u32 {
 }
 
 /// Everything that decides the random bits of one tensor at one step, except the element's index.
+///
+/// A piece of a larger tensor rounds as it would within the whole if [`Draw::first_block`] says where it begins:
+///
+/// ```
+/// use fewbit::format::random::Draw;
+/// let whole = Draw { seed: 7, ..Draw::default() };
+/// let piece = Draw { first_block: 3, ..whole };
+/// assert_eq!(piece.bits(5), whole.bits(8 * 3 + 5));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Draw {
     /// The generator.
@@ -127,6 +136,9 @@ pub struct Draw {
     pub stream: u32,
     /// Counter word 3: the training step. [`Draw::fmac_block`] wants it below [`Draw::FMAC_STEPS`].
     pub step: u32,
+    /// How many blocks of eight elements come before the first element: indices count from 8 times this on, block
+    /// numbers modulo 2^61.
+    pub first_block: u64,
 }
 
 impl Draw {
@@ -146,10 +158,24 @@ impl Draw {
         }
     }
 
+    /// The logical index that the element `index` has within the whole, modulo 2^64.
+    #[inline]
+    #[must_use]
+    pub const fn index(self, index: u64) -> u64 {
+        (self.first_block << 3).wrapping_add(index)
+    }
+
+    /// The number that `block` has within the whole: an index's without its low three bits.
+    #[inline]
+    pub(crate) const fn number(self, block: u64) -> u64 {
+        self.first_block.wrapping_add(block) & (u64::MAX >> 3)
+    }
+
     /// The 128 bits that the elements 8 `block` .. 8 `block` + 7 share, one half-word each.
     #[inline]
     #[must_use]
     pub fn block(self, block: u64) -> [u32; 4] {
+        let block = self.number(block);
         self.random_block([block as u32, (block >> 32) as u32, self.stream, self.step])
     }
 
@@ -163,11 +189,12 @@ impl Draw {
 
     /// The 128 bits that eight successive steps of an FMAC matmul share in one output element; step k rounds
     /// with half-word `k & 7` of `k_block` = k div 8. Counter: (element low, element high | step << 8, stream,
-    /// k_block). Distinct only for `element` = (batch * M + i) * N + j below [`Draw::FMAC_ELEMENTS`] and a step
-    /// below [`Draw::FMAC_STEPS`]: the operation checks both.
+    /// k_block). Distinct only for `element` = (batch * M + i) * N + j, counted
+    /// like every index from [`Draw::first_block`] on, below [`Draw::FMAC_ELEMENTS`] and a step below [`Draw::FMAC_STEPS`]: the operation checks both.
     #[inline]
     #[must_use]
     pub fn fmac_block(self, element: u64, k_block: u32) -> [u32; 4] {
+        let element = self.index(element);
         self.random_block([
             element as u32,
             (element >> 32) as u32 | self.step << 8,

@@ -3,6 +3,12 @@
 use crate::format::bf16;
 use crate::format::random::Draw;
 
+/// A piece's [`Draw::first_block`] whose second block carries: out of the low word of the index and, at a whole power of
+/// two, out of the counter's first word. Below what FMAC products count to.
+pub(crate) const FAR: u64 = (1 << 35) - 1;
+/// The same where the carry leaves odd bits of the index's high word in the counter's low one.
+pub(crate) const FAR_ODD: u64 = (5 << 29) - 1;
+
 /// A seeded source of numbers (Threefry, counter-based).
 #[derive(Clone, Debug)]
 pub struct Source {

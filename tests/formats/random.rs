@@ -60,6 +60,7 @@ fn draws_follow_the_layout() {
             seed: 42,
             stream: 0,
             step: 0,
+            first_block: 0,
         },
         [
             0xf053, 0x9cea, 0x493b, 0x77f5, 0x50ad, 0x12bf, 0xb3d7, 0x5742, 0x2127, 0xfcdb, 0x6cfd, 0x53ba,
@@ -72,6 +73,7 @@ fn draws_follow_the_layout() {
             seed: 42,
             stream: 7,
             step: 3,
+            first_block: 0,
         },
         [
             0x76c7, 0x083a, 0x842c, 0xd43b, 0x0ace, 0x9fa0, 0x517a, 0xc239, 0xfea9, 0x15ec, 0x9019, 0xdfb2,
@@ -93,6 +95,7 @@ fn draws_follow_the_layout() {
         seed: 0x0123_4567_89ab_cdef,
         stream: 7,
         step: 3,
+        first_block: 0,
     };
     assert_eq!(far.bits(12_345_678_901), 0x270d);
     // Beyond 2^35 the block number has a high word.
@@ -102,6 +105,36 @@ fn draws_follow_the_layout() {
         far.bits(index),
         half_word(philox4x32_10(counter, [0x89ab_cdef, 0x0123_4567]), 3)
     );
+}
+
+#[test]
+fn pieces_draw_as_within_the_whole() {
+    for generator in [Generator::Threefry, Generator::Philox] {
+        let whole = Draw {
+            generator,
+            seed: 5,
+            ..Draw::default()
+        };
+        for first_block in [1, (1 << 29) - 1, (1 << 32) - 1, (1 << 35) - 1] {
+            let piece = Draw { first_block, ..whole };
+            for index in [0, 7, 8, 19] {
+                assert_eq!(piece.index(index), 8 * first_block + index);
+                assert_eq!(piece.bits(index), whole.bits(8 * first_block + index));
+                assert_eq!(
+                    piece.fmac_block(index, 3),
+                    whole.fmac_block(8 * first_block + index, 3)
+                );
+            }
+            assert_eq!(piece.cached().bits(9), piece.bits(9));
+        }
+        // Block numbers have 61 bits.
+        let last = Draw {
+            first_block: u64::MAX,
+            ..whole
+        };
+        assert_eq!(last.bits(8 + 3), whole.bits(3));
+        assert_eq!(last.index(8 + 3), 3);
+    }
 }
 
 #[test]

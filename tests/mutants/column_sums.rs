@@ -38,15 +38,11 @@ pub(super) const SHADERS: &[Shader] = &[shader(
             "sum.y += bitcast<f32>(partial[at + 1u])",
             "sum.y += bitcast<f32>(partial[at])",
         ),
-        Index.of(
-            "half_word(random_block(step.seed, counter), col & 7u)",
-            "half_word(random_block(step.seed, counter), col & 3u)",
-        ),
-        Index.of("encode(bits.x, params.first_col + col)", "encode(bits.x, col)"),
-        Index.of(
-            "encode(bits.y, params.first_col + col + 1u)",
-            "encode(bits.y, params.first_col + col)",
-        ),
+        Index.of("encode(bits.x, col)", "encode(bits.x, col / 2u)"),
+        Index.of("encode(bits.y, col + 1u)", "encode(bits.y, col)"),
+        Index.of("params.base_lo + col", "col"),
+        Carry.of("select(0u, 1u, lo < col)", "0u"),
+        Carry.of("params.base_hi +", "0u +"),
         Index.of(
             "partial[params.partial_offset + col] = bits.x",
             "partial[col] = bits.x",

@@ -1,7 +1,7 @@
 //! Mutants of shaders/convert/.
 
 use super::Kind::{Carry, Edge, Index, Padding, Rounding, Stride};
-use super::{HUGE, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -10,7 +10,8 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("col == first || (lo & 7u) == 0u", "col == first"),
             Index.of("col == first || (lo & 7u) == 0u", "(lo & 7u) == 0u"),
             Index.of("half_word(block, lo & 7u)", "half_word(block, col & 7u)"),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Edge.of("row >= params.rows", "row > params.rows").times(2),
             Edge.of("(params.cols + 7u) / 8u", "(params.cols + 6u) / 8u"),
             Edge.of("min(params.cols, first + 8u)", "first + 8u"),
@@ -38,7 +39,8 @@ pub(super) const SHADERS: &[Shader] = &[
         "convert/vec4.wgsl",
         &[
             Index.of("round_one(b.y, block, 5u)", "round_one(b.y, block, 4u)"),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Edge.of("unit >= params.units", "unit > params.units").times(2),
             Edge.of("unit >= params.units", "unit + 1u >= params.units")
                 .times(2),

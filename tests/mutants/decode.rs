@@ -25,5 +25,17 @@ pub(super) const SHADERS: &[Shader] = &[shader(
         ),
         Stride.of("(col / 32u) * m + bit / 32u", "(col / 32u) * 4u + bit / 32u"),
         Rounding.of("bf16_round_nearest(bits.z)", "bf16_truncate(bits.z)"),
+        Edge.of("in_row + 1u < params.codes_ld", "in_row + 2u < params.codes_ld"),
+        Edge.of("in_row + 2u < params.codes_ld", "in_row + 3u < params.codes_ld"),
+        Index.of(
+            "words[min(bit_of / 32u + 1u, 2u)]",
+            "words[min(bit_of / 32u + 1u, 1u)]",
+        ),
+        Padding.of("(left + 1u) / 2u);", "left / 2u);"),
+        Edge.of("if left > 4u {", "if left > 5u {"),
+        Stride.of(
+            "row * params.scales_ld + block / 4u",
+            "row * params.codes_ld + block / 4u",
+        ),
     ],
 )];

@@ -1,7 +1,7 @@
 //! Mutants of shaders/encode/, and of the library files of elements and their rounding.
 
 use super::Kind::{Carry, Edge, Formula, Index, Nan, Padding, Rounding, Stride, Tie};
-use super::{HUGE, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -20,8 +20,15 @@ pub(super) const SHADERS: &[Shader] = &[
                 "if rounding == ROUND_TOWARD_ZERO {",
             ),
             Edge.of("if p + k > 277u {", "if p + k > 278u {"),
-            Edge.of("if p + k > 23u {", "if p + k > 24u {"),
+            // At p + k = 24 both forms give the same bits.
+            Edge.of("if p + k > 23u {", "if p + k > 25u {"),
+            Edge.of("if p + k > 23u {", "if p + k > 22u {"),
             Formula.of("(p + k - 23u) << 23u", "(p + k - 22u) << 23u"),
+            Edge.of("clamp(sh, 1u, 25u)", "clamp(sh, 1u, 24u)"),
+            Edge.of("min(p - 1u, 31u)", "min(p, 31u)"),
+            Edge.of("max(sh, 16u) - 16u, 31u)", "max(sh, 16u) - 16u, 7u)"),
+            Edge.of("if p + k > 277u {", "if p + k > 276u {"),
+            Formula.of("- 1u + ((m >> s) & 1u)", "- 1u + ((m >> (s - 1u)) & 1u)"),
         ],
     ),
     shader(
@@ -46,8 +53,31 @@ pub(super) const SHADERS: &[Shader] = &[
             Edge.of("select(e.max_code, e.limit, negative == 1u)", "e.max_code"),
             Index.of("select(1u << e.fraction, 0u, field == 0u)", "1u << e.fraction"),
             Index.of("max(field, 1u) + byte", "field + byte"),
-            Carry.of("offset + m > 32u)", "offset + m >= 32u)"),
+            // Of a code that ends on the word's end the next word has only bits past its own.
+            Carry.of("offset + m > 32u)", "offset + m > 33u)"),
             Padding.of("& ((1u << e.bits) - 1u);", ";"),
+            Edge.of("more - min(more, exponent)", "more - exponent"),
+            Edge.of("m > significand), 254u)", "m > significand), 253u)"),
+            Edge.of("u32(max(-above, 0))", "u32(max(-above, 1))"),
+            Formula.of(
+                "q = (1u << (e.bits - 1u)) - rest;",
+                "q = (1u << (e.bits - 1u)) - rest - 1u;",
+            ),
+            Formula.of(
+                "return rest - i32(top << (e.bits - 1u));",
+                "return rest - i32(top << e.bits);",
+            ),
+            Carry.of("hi << ((32u - offset) & 31u)", "hi << ((31u - offset) & 31u)"),
+            Nan.of(
+                "rest > e.max_code {\n            return",
+                "rest >= e.max_code {\n            return",
+            ),
+            Edge.of("field == 0u);\n    let more", "field <= 1u);\n    let more"),
+            Nan.of("NAN_SCALE, field == 255u)", "254u, field == 255u)"),
+            Edge.of(
+                "rounding == ROUND_TOWARD_ZERO && a < 0x7f800000u",
+                "rounding == ROUND_TOWARD_ZERO",
+            ),
         ],
     ),
     shader(
@@ -72,7 +102,8 @@ pub(super) const SHADERS: &[Shader] = &[
         "encode/shared.wgsl",
         &[
             Carry.of("packed[bit / 32u + 1u] |= code >> (32u - (bit & 31u));", ""),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Edge.of("four < vec4<u32>(params.cols)", "four <= vec4<u32>(params.cols)"),
             Edge.of("scale < params.scales_ld", "scale <= params.scales_ld"),
             Edge.of("to < params.codes_ld", "to + 1u < params.codes_ld"),
@@ -80,13 +111,24 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("largest[first + i]", "largest[lane]"),
             Stride.of("chunk * 16u * m + i", "chunk * 8u * m + i"),
             Index.of("octets[4u * lane + 3u] = packed[3];", ""),
+            Edge.of("(params.cols + 511u) / 512u", "(params.cols + 510u) / 512u"),
+            Index.of("lane & ~(across - 1u)", "lane & ~across"),
+            Carry.of("code >> (32u - (bit & 31u))", "code >> (31u - (bit & 31u))"),
+            Carry.of("(bit & 31u) + m > 32u", "(bit & 31u) + m > 33u"),
+            Edge.of(
+                "if lane < 128u / params.block &&",
+                "if lane + 1u < 128u / params.block &&",
+            ),
+            Index.of("(8u * (byte & 3u))", "(8u * (byte & 1u))"),
+            Index.of("octets[4u * octet + byte / 4u]", "octets[4u * octet]"),
         ],
     ),
     shader(
         "encode/runs.wgsl",
         &[
             Carry.of("code >> (params.bits - offset), 0u", "0u, 0u"),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Edge.of("min(first + params.block, params.cols)", "first + params.block"),
             Edge.of(
                 "col < end; col++) {\n            largest",
@@ -96,6 +138,15 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("col == first || (lo & 7u) == 0u", "col == first"),
             Index.of("<< (8u * b)", "<< (8u * (3u - b))"),
             Stride.of("row * params.scales_ld + word", "row * params.codes_ld + word"),
+            Index.of(
+                "(4u * word + b) * params.block",
+                "(4u * word + b / 2u) * params.block",
+            ),
+            Edge.of("if offset >= 32u {", "if offset > 32u {"),
+            Index.of("(8u * (block & 3u))", "(8u * (block & 1u))"),
+            Index.of("half_word(draws, lo & 7u)", "half_word(draws, col & 7u)"),
+            Stride.of("run * params.bits", "run * 4u"),
+            Edge.of("(params.cols + 31u) / 32u", "(params.cols + 30u) / 32u"),
         ],
     ),
     shader(
@@ -103,11 +154,16 @@ pub(super) const SHADERS: &[Shader] = &[
         &[
             Edge.of("min(first + 32u, params.cols)", "min(first + 31u, params.cols)"),
             Edge.of("min(first + 32u, params.count)", "min(first + 31u, params.count)"),
-            Index.of("params.to + unit] = most;", "unit] = most;"),
+            Index.of("params.maxima_offset + unit] = most;", "unit] = most;"),
+            Index.of("params.to + unit] = largest_from", "unit] = largest_from"),
+            Index.of("maxima[params.maxima_offset + i]", "maxima[i]"),
             Nan.of("0x7fc00000u, byte == NAN_SCALE", "0x7fc00000u, byte > NAN_SCALE"),
             Formula.of("0x00400000u, byte == 0u", "0u, byte == 0u"),
             Stride.of("row * params.src_ld", "row * params.cols"),
             Edge.of("largest_from(0u, params.count)", "largest_from(1u, params.count)"),
+            Nan.of("most = max(most, u & 0x7fffffffu);", "most = max(most, u);"),
+            Index.of("(col & 1u) == 1u", "(col & 1u) == 0u"),
+            Edge.of("(params.cols + 31u) / 32u", "(params.cols + 30u) / 32u"),
         ],
     ),
 ];

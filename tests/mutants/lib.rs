@@ -1,7 +1,7 @@
 //! Mutants of shaders/lib/.
 
 use super::Kind::{Carry, Edge, Formula, Index, Nan, Padding, Rounding, Stride, Tie};
-use super::{HUGE, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -125,9 +125,11 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("select(block, next, j > 6u)", "select(block, next, j > 7u)"),
             Index.of("select(block, next, j > 4u), j + 3u", "select(block, next, j > 5u), j + 3u"),
             Index.of("select(block, next, j > 3u), next", "select(block, next, j > 4u), next"),
-            Carry.of("index_hi << 29u", "index_hi << 28u").unreached(HUGE),
-            Carry.of("index_hi >> 3u, stream, step", "index_hi, stream, step").unreached(HUGE),
-            Carry.of("select(0u, 1u, end < index_lo)", "0u").unreached(HUGE),
+            Carry.of("index_hi << 29u", "index_hi << 28u"),
+            Carry.of("index_hi >> 3u, stream, step", "index_hi, stream, step"),
+            Carry.of("select(0u, 1u, end < index_lo)", "0u"),
+            Carry.of("index_hi << 29u", "index_hi << 30u"),
+            Index.of("index_lo & 7u);\n}\n\n// The counter", "index_lo & 3u);\n}\n\n// The counter"),
             Edge.of("if j != 0u {", "if j > 1u {"),
             Index.of("step << 8u", "step << 7u"),
             Index.of("stream, k >> 3u", "stream, k >> 4u"),

@@ -83,12 +83,6 @@ impl Kind {
     }
 }
 
-/// Why results of rows that are longer than was said are out of reach.
-const HINT: &str = "a row longer than was said makes no right result: tests/sparse.rs looks at that";
-
-/// Why carries into the upper word of an index are out of reach.
-const HUGE: &str = "only operands of 2^32 elements and more carry into the index's upper word";
-
 impl Mutant {
     /// The same where the text stands several times.
     pub(crate) const fn times(mut self, times: usize) -> Self {

@@ -1,7 +1,7 @@
 //! Mutants of shaders/sgd/.
 
 use super::Kind::{Carry, Edge, Formula, Index, Padding, Rounding, Stride};
-use super::{HUGE, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[shader(
     "sgd/sgd.wgsl",
@@ -11,7 +11,8 @@ pub(super) const SHADERS: &[Shader] = &[shader(
             "load_g(row, col) - decay * before",
         ),
         Formula.of("before - rate * velocity", "before - rate * (velocity + before)"),
-        Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+        Carry.of("select(0u, 1u, lo < local)", "0u"),
+        Carry.of("params.base_hi +", "0u +"),
         Carry.of("params.base_lo + local", "local"),
         Index.of("col == first || (lo & 7u) == 0u", "col == first"),
         Index.of("col == first || (lo & 7u) == 0u", "(lo & 7u) == 0u"),

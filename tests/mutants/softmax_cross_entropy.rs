@@ -1,7 +1,7 @@
 //! Mutants of shaders/softmax_cross_entropy/.
 
 use super::Kind::{Carry, Edge, Formula, Index, LastK, Padding, Rounding, Stride};
-use super::{HUGE, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -12,7 +12,8 @@ pub(super) const SHADERS: &[Shader] = &[
                 "select(0.0, 1.0, col + 1u == label)",
             ),
             Formula.of("* params.scale", "+ params.scale"),
-            Carry.of("select(0u, 1u, lo < local)", "0u").unreached(HUGE),
+            Carry.of("select(0u, 1u, lo < local)", "0u"),
+            Carry.of("params.base_hi +", "0u +"),
             Index.of("col == first || (lo & 7u) == 0u", "col == first"),
             Index.of("col == first || (lo & 7u) == 0u", "(lo & 7u) == 0u"),
             Index.of("half_word(block, lo & 7u)", "half_word(block, col & 7u)"),
@@ -74,6 +75,18 @@ pub(super) const SHADERS: &[Shader] = &[
                 )
                 .times(3),
             Edge.of("row >= params.rows", "row > params.rows").times(3),
+            Carry.of(
+                "if params.first > 0u {\n        top",
+                "if params.first > 1u << 30u {\n        top",
+            ),
+            Formula.of(
+                "log(sum) - (bitcast<f32>(partial[at + 2u]) - top)",
+                "log(sum) - bitcast<f32>(partial[at + 2u])",
+            ),
+            Index.of(
+                "params.first, params.end, bitcast<f32>(partial[at]), bitcast<f32>(partial[at + 1u])",
+                "params.first, params.end, bitcast<f32>(partial[at]), bitcast<f32>(partial[at + 2u])",
+            ),
         ],
     ),
 ];

@@ -1,7 +1,7 @@
 //! Mutants of shaders/spmm/.
 
 use super::Kind::{Carry, Edge, Index, LastK, Nan, Padding, Rounding, Stride};
-use super::{HINT, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -37,7 +37,7 @@ pub(super) const SHADERS: &[Shader] = &[
                 "partials[at + col] = bitcast<u32>(v[j - col])",
             ),
             Nan.of("ends.y - ends.x > params.most", "ends.y - ends.x >= params.most"),
-            Nan.of("ends.y - ends.x > params.most", "false").unreached(HINT),
+            Nan.of("ends.y - ends.x > params.most", "false"),
             Stride.of(
                 "params.partials_offset + row * n",
                 "params.partials_offset + row * params.c_ld",

@@ -1,7 +1,7 @@
 //! Mutants of shaders/spmv/.
 
 use super::Kind::{Carry, Edge, Index, LastK, Nan, Stride};
-use super::{HINT, Shader, shader};
+use super::{Shader, shader};
 
 pub(super) const SHADERS: &[Shader] = &[
     shader(
@@ -10,7 +10,7 @@ pub(super) const SHADERS: &[Shader] = &[
             LastK.of("entry < end", "entry + 1u < end"),
             Edge.of("row >= params.rows", "row > params.rows"),
             Nan.of("count > params.most", "count >= params.most"),
-            Nan.of("count > params.most", "false").unreached(HINT),
+            Nan.of("count > params.most", "false"),
             Index.of("csr_value(entry)", "csr_value(first)"),
             Index.of("row_ptr[params.row_ptr_offset + row + 1u]", "row_ptr[row + 1u]"),
             Index.of("y[params.y_offset + row]", "y[row]"),
@@ -32,7 +32,7 @@ pub(super) const SHADERS: &[Shader] = &[
                 "lane == 0u && row <= params.rows",
             ),
             Nan.of("count > params.most", "count >= params.most"),
-            Nan.of("count > params.most", "false").unreached(HINT),
+            Nan.of("count > params.most", "false"),
             Carry.of("half > 0u; half /= 2u", "half > 1u; half /= 2u"),
             Index.of("partial[invocation + half]", "partial[lane + half]"),
             Index.of("y[params.y_offset + row]", "y[row]"),
@@ -78,6 +78,18 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("staged[rows + 1u + entry]", "staged[rows + entry]"),
             Index.of("product(first_entry + i)", "product(i)"),
             Stride.of("lane * ITEMS", "lane * (ITEMS - 1u)"),
+            Edge.of("i <= rows; i += GROUP", "i <= rows; i += GROUP + 1u"),
+            Carry.of("waiting = sum;", "waiting += 0.0;"),
+            Carry.of(
+                "if lane > 0u {\n            // The lane",
+                "if lane > 1u {\n            // The lane",
+            ),
+            Carry.of("carry_rows[lane - back] == row", "carry_rows[lane - back] <= row"),
+            Carry.of(
+                "store_carry(share, first_row + row, sum)",
+                "store_carry(share, first_row + row, waiting)",
+            ),
+            Index.of("max(item, entries) - entries", "max(item, rows) - rows"),
         ],
     ),
     shader(

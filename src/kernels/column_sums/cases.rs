@@ -1,7 +1,7 @@
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::ColumnSums;
-use crate::op::data::{Source, rows_bf16, rows_f32};
+use crate::op::data::{FAR, Source, rows_bf16, rows_f32};
 use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
@@ -12,6 +12,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         seed: 0x5eed,
         stream: stream(3, 1),
         step: 9,
+        first_block: 0,
     };
     for (rows, cols, ld, effort) in [
         (0, 3, 4, Effort::Quick),
@@ -55,6 +56,12 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         let op = ColumnSums { rounding, draw, ..op };
         cases.push(case(Effort::Quick, op, Values::Positive));
     }
+    // A piece whose indices carry.
+    let op = ColumnSums::spaced(DType::F32, DType::Bf16, 300, 19, 20);
+    let first_block = FAR;
+    let draw = Draw { first_block, ..draw };
+    let op = ColumnSums { rounding, draw, ..op };
+    cases.push(case(Effort::Quick, op, Values::Positive));
     cases
 }
 

@@ -86,7 +86,7 @@ fn dispatches(op: &ColumnSums, gpu: &Gpu, lanes: u32) -> Result<Vec<Dispatch>> {
                 .set("rows", rows)
                 .set("cols", width)
                 .set("x_ld", x.row_words())
-                .set("first_col", cols.start)
+                .set_wide(["base_lo", "base_hi"], op.draw.index(cols.start))
                 .set("accumulate", i > 0)
                 .set("finish", finish)
                 .set("stream", op.draw.stream)

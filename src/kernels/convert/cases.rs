@@ -2,7 +2,8 @@ use crate::format::Rounding;
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::Convert;
 use crate::op::Op as _;
-use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes, data::Source};
+use crate::op::data::{FAR, FAR_ODD, Source};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
 pub(crate) fn cases(_: Effort) -> Vec<Case> {
@@ -35,6 +36,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
                     seed: 0x0123_4567_89ab_cdef,
                     stream: stream(7, 3),
                     step: 11,
+                    first_block: 0,
                 };
                 cases.push(case(
                     effort,
@@ -48,6 +50,29 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         cases.push(case(effort, Convert::contiguous(DType::Bf16, DType::F32, len)));
     }
     cases.extend(padded());
+    // Pieces whose indices carry: of whole runs of eight, and of rows that straddle them.
+    let far = Draw {
+        first_block: FAR,
+        ..DRAW
+    };
+    let whole = Convert::contiguous(DType::F32, DType::Bf16, 40);
+    let rows = Convert {
+        rows: 5,
+        cols: 5,
+        src_ld: 7,
+        dst_ld: 8,
+        ..whole
+    };
+    cases.extend([whole, rows].map(|op| case(Effort::Quick, op.with_rounding(Rounding::Stochastic, far))));
+    let generators = [Generator::Threefry, Generator::Philox];
+    for first_block in [FAR, FAR_ODD] {
+        let draw = |generator| Draw {
+            generator,
+            first_block,
+            ..far
+        };
+        cases.extend(generators.map(|generator| thresholds(draw(generator))));
+    }
     cases
 }
 
@@ -57,6 +82,7 @@ const DRAW: Draw = Draw {
     seed: 42,
     stream: stream(1, 1),
     step: 3,
+    first_block: 0,
 };
 
 fn padded() -> Vec<Case> {
@@ -116,6 +142,15 @@ fn padded() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Elements that the least change of their draws rounds the other way: the first half just up, the other just down.
+fn thresholds(draw: Draw) -> Case {
+    let op = Convert::contiguous(DType::F32, DType::Bf16, 64).with_rounding(Rounding::Stochastic, draw);
+    Case::new(Effort::Quick, op, move || {
+        let least = |i| 0x3f81_0000 - draw.bits(i) - u32::from(i >= 32);
+        vec![(0..64).map(least).collect(), Vec::new()]
+    })
 }
 
 fn case(effort: Effort, op: Convert) -> Case {

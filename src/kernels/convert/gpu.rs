@@ -50,7 +50,7 @@ fn vectors(op: &Convert, gpu: &Gpu) -> Result<Vec<Dispatch>> {
         let piece = Piece::run(units.start * 8..units.end * 8);
         Dispatch::new(&pipeline)
             .set("units", count)
-            .set_wide(["base_lo", "base_hi"], piece.base)
+            .set_wide(["base_lo", "base_hi"], op.draw.index(piece.base))
             .set("stream", op.draw.stream)
             .bind("src", piece.of("src", &src))
             .bind("dst", piece.of("dst", &dst))
@@ -81,7 +81,7 @@ fn words(op: &Convert, gpu: &Gpu, pieces: &[Piece]) -> Result<Vec<Dispatch>> {
             .set("cols", piece.cols)
             .set("src_ld", src.row_words())
             .set("dst_ld", dst.row_words())
-            .set_wide(["base_lo", "base_hi"], piece.base)
+            .set_wide(["base_lo", "base_hi"], op.draw.index(piece.base))
             .set("stream", op.draw.stream)
             .bind("src", piece.of("src", &src))
             .bind("dst", piece.of("dst", &dst))

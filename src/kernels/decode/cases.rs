@@ -52,6 +52,10 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             }
         }
     }
+    // A row whose last four codes lie in three words.
+    if let Ok(format) = "q2.11".parse::<Format>() {
+        cases.push(case(quick, op(format, F32, 3, 8), false));
+    }
     cases
 }
 

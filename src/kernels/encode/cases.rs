@@ -3,7 +3,7 @@ use crate::format::random::{Draw, Generator, stream};
 use crate::format::{Format, NAMED, Rounding};
 use crate::kernels::shared::coded_cases::formats;
 use crate::kernels::shared::codes_cases::{bfp, boundaries, stored, values};
-use crate::op::data::Source;
+use crate::op::data::{FAR, Source};
 use crate::op::{BenchCase, Case, Effort};
 use crate::tensor::DType::{self, Bf16, F32};
 
@@ -13,6 +13,7 @@ const DRAW: Draw = Draw {
     seed: 0x0123_4567_89ab_cdef,
     stream: stream(5, 2),
     step: 4,
+    first_block: 0,
 };
 
 pub(crate) fn cases(_: Effort) -> Vec<Case> {
@@ -64,6 +65,24 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
                 (0..count).map(|i| value(i).to_bits()).collect()
             }));
         }
+        // The last of a piece's rows, where small bindings and caps cut, in a word that the next piece might take.
+        let op = op(format, F32, 9, 520, Rounding::Nearest, DRAW);
+        cases.push(filled(quick, op, |count| {
+            let value = |i| if i == 4 * 522 + 519 { 3.0f32 } else { 1e-3 };
+            (0..count).map(|i| value(i).to_bits()).collect()
+        }));
+    }
+    // Of a last column in a run of its own, of packed halves whose other is padding.
+    if let Ok(format) = "fp8-e4m3-tensor".parse::<Format>() {
+        let op = op(format, Bf16, 3, 33, Rounding::Nearest, DRAW);
+        cases.push(filled(quick, op, |count| {
+            let value = |i| if i == 2 * 36 + 32 { 3.0f32 } else { 1e-3 };
+            (0..count).map(|i| value(i).to_bits()).collect()
+        }));
+    }
+    // One column more than a group has.
+    if let Ok(format) = Format::bfp(16, 4) {
+        cases.push(case(quick, op(format, F32, 2, 513, Rounding::Nearest, DRAW)));
     }
     // Leading dimensions far wider than the rows; one row whose own is odd.
     if let Ok(format) = Format::bfp(32, 5) {
@@ -78,6 +97,17 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
     for format in formats().into_iter().filter(|format| format.has_scales()) {
         let op = op(format, F32, 2, 65, Rounding::Nearest, DRAW);
         cases.push(filled(quick, op, last_binades));
+    }
+    // Pieces whose indices carry, at a row's eights and between them.
+    if let Ok(format) = Format::bfp(16, 4) {
+        for cols in [5, 7, 24] {
+            let far = Draw {
+                first_block: FAR,
+                ..DRAW
+            };
+            let op = op(format, F32, 5, cols, Rounding::Stochastic, far);
+            cases.push(filled(quick, op, |count| values(1, count, 9, false)));
+        }
     }
     cases
 }

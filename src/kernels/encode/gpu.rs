@@ -166,7 +166,7 @@ fn dispatch(op: &Encode, pipeline: &Arc<Pipeline>, rows: &Range<u64>) -> Dispatc
         .set("src_ld", src.row_words())
         .set("codes_ld", codes.row_words())
         .set("scales_ld", scales.row_words())
-        .set_wide(["base_lo", "base_hi"], rows.start * op.cols as u64)
+        .set_wide(["base_lo", "base_hi"], op.draw.index(rows.start * op.cols as u64))
         .bind("src", Words::of("src", part(&src)))
         .bind("codes", Words::of("codes", part(&codes)))
         .bind("scales", words("scales", head + blocks.start..head + blocks.end))

@@ -2,7 +2,8 @@ use crate::format::random::{Draw, Generator, stream};
 use crate::format::{Rounding, bf16};
 use crate::kernels::{Fmac, FmacMatmul};
 use crate::op::Op as _;
-use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes, data::Source};
+use crate::op::data::{FAR, Source};
+use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 
 /// Each rounding with each generator.
 fn roundings(step: u32) -> [(Rounding, Draw); 3] {
@@ -11,6 +12,7 @@ fn roundings(step: u32) -> [(Rounding, Draw); 3] {
         seed: 0xfedc_ba98_7654_3210,
         stream: stream(9, 5),
         step,
+        first_block: 0,
     };
     let philox = Draw {
         generator: Generator::Philox,
@@ -84,6 +86,46 @@ impl Data {
             .collect()
     }
 
+    /// A and B^T of products of one output and four steps, each a chunk whose last bit in f32 shows in bf16.
+    fn chunks_of_four() -> [Vec<u32>; 2] {
+        let p = |exponent| 2f32.powi(exponent);
+        let none = (0.0, 0.0);
+        let probes = [
+            // Half of a bf16 tie that the smallest of products decides: half and three eighths of the last bit are lost.
+            [(p(-67), p(-67)), (p(-75), p(-75)), none, none],
+            [(p(-67), p(-67)), (1.5 * p(-75), p(-76)), none, none],
+            [(p(-67), p(-67)), (1.5 * p(-90), p(-90)), none, none],
+            [(p(-67), p(-67)), (1.5 * p(-75), p(-75)), none, none],
+            [(p(-67), -p(-67)), (p(-75), -p(-75)), none, none],
+            // The lowest bit of a sum that carries.
+            [
+                (1.0, 2.0),
+                (p(-12), -p(-11)),
+                (17.0 * p(-13), p(-13)),
+                (1.0, p(-7)),
+            ],
+            // 1 less a little that a shift of 26 bits leaves of nothing but that it was there.
+            [(1.0, 1.0), (1.5 * p(-20), -p(-20)), (-253.0 / 512.0, 1.0), none],
+            [(1.0, 1.0), (1.5 * p(-13), -p(-13)), (-253.0 / 512.0, 1.0), none],
+            // The smallest normal number as smaller, as larger and as either factor.
+            [(p(-63), p(-62)), (p(-63), p(-63)), none, none],
+            [(p(-63), p(-63)), (p(-66), p(-66)), none, none],
+            [(p(-126), p(10)), none, none, none],
+            [(p(10), p(-126)), none, none, none],
+            // Infinities of products that overflow, of both signs.
+            [(p(100), p(100)), (p(100), -p(100)), none, none],
+            [(p(100), -p(100)), (p(100), p(100)), none, none],
+        ];
+        let factors = |one: fn(&(f32, f32)) -> f32| {
+            let steps: Vec<_> = probes.as_flattened().iter().map(one).collect();
+            let pairs = steps.chunks(2);
+            pairs
+                .map(|pair| bf16::pack(bf16::from_f32(pair[0]), bf16::from_f32(pair[1])))
+                .collect()
+        };
+        [factors(|step| step.0), factors(|step| step.1)]
+    }
+
     fn words(self, source: &mut Source, words: u64) -> Vec<u32> {
         (0..words)
             .map(|_| bf16::pack(self.code(source), self.code(source)))
@@ -155,6 +197,23 @@ fn elementwise() -> Vec<Case> {
     for awkward in 0..3 {
         let op = Fmac::contiguous(1024);
         cases.push(fmac_case(Effort::Quick, op, Data::AwkwardIn(awkward)));
+    }
+    // Pieces whose indices carry, within a run of eight columns too.
+    for (cols, which) in [(5, 1), (6, 2), (7, 1)] {
+        let (rounding, draw) = roundings(3)[which];
+        let draw = Draw {
+            first_block: FAR,
+            ..draw
+        };
+        let op = Fmac {
+            rows: 5,
+            cols,
+            x_ld: 8,
+            y_ld: 8,
+            a_ld: 8,
+            ..Fmac::contiguous(0).with_rounding(rounding, draw)
+        };
+        cases.push(fmac_case(Effort::Quick, op, Data::Wide));
     }
     cases
 }
@@ -281,6 +340,19 @@ fn layouts() -> Vec<Case> {
         let b = op.operands()[1].words as usize;
         vec![Data::ties(), vec![ones; b], Vec::new()]
     }));
+    let [a, _] = Data::chunks_of_four();
+    let op = FmacMatmul {
+        batch: a.len() / 2,
+        trans_b: true,
+        chunk: 4,
+        b_ld: 4,
+        ..FmacMatmul::new(1, 1, 4)
+    };
+    cases.push(Case::new(Effort::Quick, op, || {
+        let [a, b] = Data::chunks_of_four();
+        vec![a, b, Vec::new()]
+    }));
+    cases.extend(singled_out());
     let mut add = |effort, op: FmacMatmul, data: Data| cases.push(product_case(effort, op, data));
     // Behind the last step of one product lie NaN and infinities of the next.
     let op = FmacMatmul {
@@ -310,6 +382,53 @@ fn layouts() -> Vec<Case> {
         ..FmacMatmul::new(1, 7, 19)
     };
     add(Effort::Quick, row, Data::Wide);
+    // Pieces whose indices carry: from tile to tile, and at every place of the four outputs that draw together.
+    for n in 5..=8 {
+        let (rounding, draw) = roundings(3)[1 + n % 2];
+        let draw = Draw {
+            first_block: FAR,
+            ..draw
+        };
+        let op = FmacMatmul::new(5, n, 24).with_rounding(rounding, draw);
+        add(Effort::Quick, FmacMatmul { add_c: true, ..op }, Data::Ordinary);
+    }
+    cases
+}
+
+/// One NaN among ordinary values, in every place of a tile's eight steps in turn, of A and of B: the float step is not
+/// for it. Then infinities behind the last of 1 to 3 steps, of either operand, which no step reads.
+fn singled_out() -> Vec<Case> {
+    let nan = FmacMatmul {
+        batch: 2 * 8 * 4,
+        ..FmacMatmul::new(4, 4, 8)
+    };
+    let mut cases = vec![Case::new(Effort::Quick, nan, || {
+        let mut source = Source::new(17);
+        let mut operands = [0, 1].map(|_| -> Vec<u16> { (0..64 * 32).map(|_| source.bf16()).collect() });
+        for (i, place) in (0..64 * 32).step_by(33).enumerate() {
+            operands[i / 32][place] = 0xffc5;
+        }
+        let packed = |codes: &[u16]| codes.chunks(2).map(|pair| bf16::pack(pair[0], pair[1])).collect();
+        vec![packed(&operands[0]), packed(&operands[1]), Vec::new()]
+    })];
+    for k in 1..4 {
+        for operand in [0, 1] {
+            let op = FmacMatmul {
+                batch: 2,
+                trans_a: true,
+                a_ld: 4,
+                ..FmacMatmul::new(4, 4, k)
+            };
+            cases.push(Case::new(Effort::Quick, op, move || {
+                let code = |number, at| match (number == operand, at < 2 * k) {
+                    (true, false) => 0x7f80_7f80,
+                    _ => 0x3f80_4040 + at as u32,
+                };
+                let words = |number| (0..4 * k).map(|at| code(number, at)).collect();
+                vec![words(0), words(1), Vec::new()]
+            }));
+        }
+    }
     cases
 }
 

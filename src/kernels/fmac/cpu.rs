@@ -378,7 +378,7 @@ fn blocks<L: Lanes>(
         return;
     }
     let [low, high, stream, step] = &mut *words;
-    for ((low, high), element) in low.iter_mut().zip(high).zip(element..) {
+    for ((low, high), element) in low.iter_mut().zip(high).zip(op.draw.index(element)..) {
         *low = element as u32;
         *high = (element >> 32) as u32 | (op.draw.step << 8);
     }

@@ -109,7 +109,7 @@ fn dispatch(op: &Fmac, gpu: &Gpu, adder: Adder, piece: &Piece, load: Load) -> Re
         .set("x_ld", x.row_words())
         .set("y_ld", y.row_words())
         .set("a_ld", a.row_words())
-        .set_wide(["base_lo", "base_hi"], piece.base)
+        .set_wide(["base_lo", "base_hi"], op.draw.index(piece.base))
         .set("stream", op.draw.stream)
         .bind("x", piece.of("x", &x))
         .bind("y", piece.of("y", &y))

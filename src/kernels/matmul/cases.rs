@@ -2,6 +2,7 @@ use super::coded_cases::{coded, coded_bench};
 use super::data::{Values, case};
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::Matmul;
+use crate::op::data::FAR;
 use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType::{self, Bf16, F32, F64};
 
@@ -10,6 +11,7 @@ pub(super) const DRAW: Draw = Draw {
     seed: 0x0123_4567_89ab_cdef,
     stream: stream(3, 5),
     step: 7,
+    first_block: 0,
 };
 
 pub(crate) fn cases(_: Effort) -> Vec<Case> {
@@ -218,6 +220,13 @@ fn draws(add: &mut Add<'_>) {
         Matmul::new(20, 21, 70).types(Bf16, Bf16, Bf16).stochastic(DRAW),
         Values::Unit,
     );
+    // A piece whose indices carry.
+    let far = Draw {
+        first_block: FAR,
+        ..DRAW
+    };
+    let piece = Matmul::new(9, 13, 70).types(Bf16, Bf16, Bf16).stochastic(far);
+    add(quick, piece, Values::Integers);
 }
 
 /// What f16 matrix units cannot hold, and f64.

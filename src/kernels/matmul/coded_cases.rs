@@ -44,6 +44,11 @@ pub(super) fn coded(add: &mut Add<'_>) {
         named("bfp5-16"),
         named("fp8-e4m3-tensor"),
     );
+    let small = Matmul::new(5, 6, 70).types(bfp, bfp, F32).transpose_b();
+    add(quick, small, Values::Small);
+    // NaN in some blocks of either, of which each row has one.
+    let op = Matmul::new(5, 40, 16).types(bfp, bfp, F32).transpose_b();
+    add(quick, op, Values::Strange);
     for (a, b) in [
         (mx4, mx8),
         (bfp, bfp),

@@ -16,6 +16,8 @@ pub(super) enum Values {
     Integers,
     /// Fractions, some of them subnormal: the bound's terms for flushing are at work.
     Tiny,
+    /// Fractions of 2^-62: products of blocks near the smallest normal number.
+    Small,
     /// Fractions, one in 300 of them far from the others (2^-60 and 2^40 times): the list of outliers.
     Outliers,
     /// Exponents all over -60..60: more outliers than any list holds.
@@ -51,6 +53,7 @@ impl Values {
         match self {
             Self::Integers => source.small_integer(),
             Self::Unit => unit,
+            Self::Small => unit / power(62),
             Self::Tiny if source.below(4) == 0 => unit * f32::MIN_POSITIVE * 0.5,
             Self::Tiny => unit,
             Self::Outliers => match source.below(600) {

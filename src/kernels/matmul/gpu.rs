@@ -326,7 +326,8 @@ pub(super) fn base(op: &Matmul, pipeline: &Arc<Pipeline>, part: &Part) -> Dispat
         .set("beta", op.beta.get())
         .set_wide(
             ["base_lo", "base_hi"],
-            (part.batches.start * m + part.rows.start) * n + part.cols.start,
+            op.draw
+                .index((part.batches.start * m + part.rows.start) * n + part.cols.start),
         )
         .set("index_row", n)
         .set("index_batch", apart(batches, m * n))

@@ -2,7 +2,7 @@ use crate::format::Rounding;
 use crate::format::random::{Generator, stream};
 use crate::gpu::StepValues;
 use crate::kernels::Sgd;
-use crate::op::data::{Source, rows_bf16, rows_f32};
+use crate::op::data::{FAR, Source, rows_bf16, rows_f32};
 use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
@@ -77,6 +77,14 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         let op = values(Sgd::new(rows, cols, [DType::F64; 3]));
         cases.push(case(effort, op.clone()));
     }
+    // A piece whose indices carry.
+    let piece = Sgd {
+        rounding: Rounding::Stochastic,
+        keep_f32: true,
+        first_block: FAR,
+        ..values(Sgd::new(5, 5, [DType::Bf16; 3]))
+    };
+    cases.push(case(Effort::Quick, piece));
     cases
 }
 

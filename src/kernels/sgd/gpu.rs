@@ -30,7 +30,7 @@ fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
             .set("w_ld", w.row_words())
             .set("v_ld", v.row_words())
             .set("copy_ld", op.copy().map_or(0, |copy| copy.row_words()))
-            .set_wide(["base_lo", "base_hi"], piece.base)
+            .set_wide(["base_lo", "base_hi"], op.draws(&op.step).0.index(piece.base))
             .set("w_stream", op.w_stream)
             .set("v_stream", op.v_stream)
             .bind("g", piece.of("g", &g))

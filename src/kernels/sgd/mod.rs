@@ -64,6 +64,8 @@ pub struct Sgd {
     pub w_stream: u32,
     /// The momentum's stream, another one.
     pub v_stream: u32,
+    /// Blocks of eight elements before the first, where the weights are a piece of more: [`Draw::first_block`].
+    pub first_block: u64,
     /// Also write both results before rounding as f32 to two last operands (rows * cols): a test build.
     pub keep_f32: bool,
     /// Seed, step number and scalars outside a program.
@@ -109,6 +111,7 @@ impl Sgd {
             generator: Generator::Threefry,
             w_stream: 0,
             v_stream: 1,
+            first_block: 0,
             keep_f32: false,
             step: StepValues::default()
                 .with("learning_rate", 0.01)
@@ -125,6 +128,7 @@ impl Sgd {
             seed: step.seed,
             stream,
             step: step.number,
+            first_block: self.first_block,
         };
         (draw(self.w_stream), draw(self.v_stream))
     }

@@ -1,7 +1,7 @@
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator, stream};
 use crate::kernels::SoftmaxCrossEntropy;
-use crate::op::data::{Source, rows_bf16, rows_f32};
+use crate::op::data::{FAR, Source, rows_bf16, rows_f32};
 use crate::op::{BenchCase, Case, Effort, Fill, awkward_shapes};
 use crate::tensor::DType;
 
@@ -12,6 +12,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         seed: 0xfeed_5eed_0bad_cafe,
         stream: stream(4, 2),
         step: 5,
+        first_block: 0,
     };
     for (rows, classes, effort) in [
         (0, 10, Effort::Quick),
@@ -84,6 +85,17 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         cases.push(case(Effort::Quick, op, Values::Peaks));
     }
     cases.extend(specials(draw));
+    // A piece whose indices carry.
+    let first_block = FAR;
+    let draw = Draw { first_block, ..draw };
+    let op = SoftmaxCrossEntropy::new(5, 5, DType::F32, DType::Bf16);
+    let op = SoftmaxCrossEntropy {
+        rounding,
+        draw,
+        keep_f32: true,
+        ..op
+    };
+    cases.push(case(Effort::Quick, op, Values::Spread(1.0)));
     cases
 }
 

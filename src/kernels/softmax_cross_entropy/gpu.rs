@@ -121,7 +121,7 @@ fn dispatch(
         .set("classes", classes)
         .set("logits_ld", logits.row_words())
         .set("grad_ld", grad.row_words())
-        .set_wide(["base_lo", "base_hi"], rows.start * classes)
+        .set_wide(["base_lo", "base_hi"], op.draw.index(rows.start * classes))
         .set("stream", op.draw.stream)
         .set("scale", op.scale.get())
         .set("first", cols.start)

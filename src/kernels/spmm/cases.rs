@@ -50,6 +50,8 @@ pub(crate) fn cases(most: Effort) -> Vec<Case> {
     add(Quick, ([2, 150, 3], [3, 5]), Regular(70_000), PLAIN, Integers);
     add(Quick, ([2, 150, 3], [0, 0]), Regular(70_000), PACKED, Integers);
     add(Quick, ([50, 90, 24], [0, 0]), Regular(9), PLAIN, InfinitiesAside);
+    // As many entries as a row's one part has where an invocation makes no more than 256 turns.
+    add(Quick, ([2, 150, 3], [0, 0]), Regular(246), PLAIN, Integers);
     // NaN, infinities, zeros and subnormals; rows of B and C far apart.
     for types in [PLAIN, PACKED, [U16, F32, Bf16, F32]] {
         add(Quick, ([40, 60, 19], [0, 0]), Holes(3), types, Awkward);

@@ -175,7 +175,7 @@ fn dispatch(op: &FmacMatmul, gpu: &Gpu, adder: Adder, part: &Part) -> Result<Dis
         .set("c_rows", m)
         .set_wide(
             ["base_lo", "base_hi"],
-            (part.products.start * m + part.rows.start) * n,
+            op.draw.index((part.products.start * m + part.rows.start) * n),
         )
         .set("stream", op.draw.stream)
         .set("first_k", ks.start)

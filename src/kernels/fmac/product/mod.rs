@@ -185,7 +185,11 @@ impl Op for FmacMatmul {
         check_rounding(OP, self.rounding)?;
         if self.rounding == Rounding::Stochastic {
             let outputs = (self.batch as u64 * self.m as u64).checked_mul(self.n as u64);
-            check_limit(OP, "outputs", outputs.unwrap_or(u64::MAX), 1 << 40)?;
+            let before = self.draw.first_block.checked_mul(8);
+            let end = outputs
+                .zip(before)
+                .and_then(|(outputs, before)| before.checked_add(outputs));
+            check_limit(OP, "outputs", end.unwrap_or(u64::MAX), Draw::FMAC_ELEMENTS)?;
             check_limit(OP, "step number", self.draw.step.into(), (1 << 24) - 1)?;
         }
         Ok(())
