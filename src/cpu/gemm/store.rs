@@ -42,9 +42,22 @@ pub(crate) fn tiles<T>(
     mc: usize,
     nc: usize,
 ) -> Result<Vec<Tile<'_, T>>, CpuError> {
-    // A single row may have any leading dimension.
-    let ld = if m == 1 { n } else { ld };
     let mut tiles = reserved(m.div_ceil(mc) * n.div_ceil(nc))?;
+    if m == 1 {
+        // Pieces of one row, whatever the leading dimension, are whole: no list of rows each.
+        for (i, part) in c[..n].chunks_mut(nc).enumerate() {
+            let (column, columns) = (i * nc, part.len());
+            let parts = Parts::Whole(part, columns);
+            tiles.push(Tile {
+                row: 0,
+                column,
+                rows: 1,
+                columns,
+                parts,
+            });
+        }
+        return Ok(tiles);
+    }
     for (i, band) in c[..(m - 1) * ld + n]
         .chunks_mut(mc.saturating_mul(ld))
         .enumerate()
