@@ -346,9 +346,11 @@ fn without_product<A: Copy + Default + Sync, F: Finish<A>>(
     let rows = ((1 << 16) / n).max(1);
     cpu.for_each(tiles(c, ldc, m, n, rows, n)?, |mut tile| {
         let tile = &mut tile;
+        let rows = 0..tile.rows;
         cpu.run(FinishTile {
             finish,
             tile,
+            rows,
             acc: &[],
             ld: 0,
             transposed: false,

@@ -240,9 +240,11 @@ fn chunks<F: Finish<f32>>(
         let mut acc = vec![0.0; count * ld];
         sums(range, &mut acc);
         let tile = &mut tile;
+        let rows = 0..tile.rows;
         cpu.run(FinishTile {
             finish,
             tile,
+            rows,
             acc: &acc,
             ld,
             transposed,
