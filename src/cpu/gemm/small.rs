@@ -13,6 +13,7 @@ use crate::cpu::dispatch::{Kernel, Lanes, Value};
 use crate::cpu::{Cpu, CpuError};
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Largest number of vectors taken here.
 pub(crate) const FEW: usize = 8;
@@ -186,6 +187,10 @@ fn tried<F: Finish<f32>>(
     }
 }
 
+/// Whether the next loop over chunks goes backwards. Every other one does: of a matrix that is larger than a cache, and
+/// is multiplied again and again, the end is still there.
+static TURNED: AtomicBool = AtomicBool::new(false);
+
 /// How large chunks are.
 #[derive(Clone, Copy)]
 enum Size {
@@ -230,7 +235,15 @@ fn chunks<F: Finish<f32>>(
     } else {
         (count, chunk)
     };
-    cpu.for_each(tiles(c, ldc, m, n, mc, nc)?, |mut tile| {
+    let mut tiles = tiles(c, ldc, m, n, mc, nc)?;
+    if TURNED.fetch_xor(true, Ordering::Relaxed) {
+        // The caller begins at the front, and its helpers at the end (`Cpu::for_each`): the parts of both are turned.
+        let own = tiles.len() / threads;
+        let (first, rest) = tiles.split_at_mut(own);
+        first.reverse();
+        rest.reverse();
+    }
+    cpu.for_each(tiles, |mut tile| {
         let range = if transposed {
             tile.row..tile.row + tile.rows
         } else {
