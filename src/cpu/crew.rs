@@ -21,7 +21,14 @@ const AWAKE: Duration = Duration::from_micros(100);
 
 /// What all take part in until it returns.
 #[derive(Clone, Copy)]
-struct Work<'a>(&'a (dyn Fn() + Sync));
+struct Work<'a>(&'a (dyn Fn(Who) + Sync));
+
+/// Who works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Caller,
+    Helper,
+}
 
 /// The door's bit that lets helpers in. Above it, the number of the work, so that each helper goes in once; below, how
 /// many are inside.
@@ -76,7 +83,7 @@ pub(super) fn is_there(threads: usize) -> bool {
 ///
 /// # Panics
 /// With what `work` panics with, on whatever thread, after all have left it.
-pub(super) fn run(threads: usize, parts: usize, work: &(dyn Fn() + Sync)) -> bool {
+pub(super) fn run(threads: usize, parts: usize, work: &(dyn Fn(Who) + Sync)) -> bool {
     if helpers(threads) == 0 {
         return false;
     }
@@ -93,7 +100,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Crew {
-    fn lead(&self, _: &MutexGuard<'_, ()>, parts: usize, work: &(dyn Fn() + Sync)) {
+    fn lead(&self, _: &MutexGuard<'_, ()>, parts: usize, work: &(dyn Fn(Who) + Sync)) {
         let work = Work(work);
         self.work
             .store(std::ptr::from_ref(&work).cast_mut().cast(), Ordering::Relaxed);
@@ -108,7 +115,7 @@ impl Crew {
             }
             drop(bed);
         }
-        let own = catch_unwind(AssertUnwindSafe(work.0));
+        let own = catch_unwind(AssertUnwindSafe(|| work.0(Who::Caller)));
         self.door.fetch_and(!OPEN, Ordering::AcqRel);
         let mut looks = 0;
         while self.door.load(Ordering::Acquire) & (OPEN - 1) != 0 {
@@ -136,7 +143,7 @@ impl Crew {
             // door; `lead` returns, and with it what `work` points to and borrows ends, only after the door was
             // closed and everybody counted in has counted itself out, below.
             let work = unsafe { *work };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(work.0)) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work.0(Who::Helper))) {
                 *locked(&self.panic) = Some(panic);
             }
             self.door.fetch_sub(1, Ordering::Release);
@@ -189,7 +196,7 @@ mod tests {
     /// All of `count` parts, with the crew if it is free.
     fn each(count: usize, f: impl Fn(usize) + Sync) {
         let next = AtomicUsize::new(0);
-        let work = || {
+        let work = |_| {
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 if i >= count {
@@ -199,7 +206,7 @@ mod tests {
             }
         };
         if !run(3, count, &work) {
-            work();
+            work(Who::Caller);
         }
     }
 

@@ -143,10 +143,18 @@ impl Cpu {
                 use rayon::prelude::*;
                 let parts = items.len();
                 let items = Mutex::new(items.into_iter());
-                let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let work = || {
+                // Helpers begin at the end: from one loop over the same items to the next most of them stay with the
+                // core that has what they read in its cache.
+                let next = |who| {
+                    let mut items = items.lock().unwrap_or_else(PoisonError::into_inner);
+                    match who {
+                        crew::Who::Caller => items.next(),
+                        crew::Who::Helper => items.next_back(),
+                    }
+                };
+                let work = |who| {
                     // One item at a time: they are coarse, and the last ones should be spread evenly.
-                    while let Some(item) = next() {
+                    while let Some(item) = next(who) {
                         f(item);
                     }
                 };

@@ -13,7 +13,7 @@ use super::memory::grow;
 use super::micro::{InPlace, Micro, Rows};
 use super::pack::{Operand, Pack};
 use super::sides::{Plane, sides};
-use super::store::{Finish, FinishTile, tiles};
+use super::store::{Finish, FinishTile, Tile, tiles};
 use crate::cpu::{Cpu, CpuError};
 use std::cell::Cell;
 use std::ops::Range;
@@ -65,6 +65,25 @@ where
     result
 }
 
+/// Lends `f` two aligned slices of the given lengths with unspecified contents, of the memory that all tiles share.
+fn with_shared<E: bytemuck::Pod, R>(
+    lens: [usize; 2],
+    f: impl FnOnce(&mut [E], &mut [E]) -> R,
+) -> Result<R, CpuError> {
+    let mut shared = SHARED.take();
+    let lines = lens.map(|len| (len * size_of::<E>()).div_ceil(size_of::<Line>()));
+    grow(&mut shared, lines[0].saturating_add(lines[1]), Line([0; 8]))?;
+    let (first, second) = shared.split_at_mut(lines[0]);
+    let result = f(
+        &mut bytemuck::cast_slice_mut(first)[..lens[0]],
+        &mut bytemuck::cast_slice_mut(second)[..lens[1]],
+    );
+    if shared.len() <= KEPT {
+        SHARED.set(shared);
+    }
+    Ok(result)
+}
+
 /// The rows of a tile's A, for one block of k.
 enum Left<'a, M: Micro> {
     /// Packed.
@@ -73,32 +92,49 @@ enum Left<'a, M: Micro> {
     Rows(InPlace<M>, Rows<'a>),
 }
 
-/// Adds the product of `a` and of packed panels of B, `steps` deep, to a tile's sums, rows `ld` apart; to zero if these
-/// are its `first`.
+/// Adds the product of `a` and of packed panels of B, as wide as `widths` says and `steps` deep, to a tile's sums, rows
+/// `ld` apart; to zero if these are its `first`. Calls `done` with each panel of rows, and with its first row's number,
+/// while its sums are in the first-level cache; if the panel is done with then (`once`), the next takes its place.
 #[inline(always)]
 fn multiply<M: Micro>(
     micro: M,
     a: Left<'_, M>,
     b: &[M::Elem],
+    widths: Widths,
     steps: usize,
     acc: &mut [M::Acc],
     ld: usize,
     first: bool,
+    once: bool,
+    mut done: impl FnMut(usize, &[M::Acc]),
 ) {
+    let (full, last) = widths.parts(ld);
+    let (panels, lasts) = b.split_at(full * steps);
+    let panels = || {
+        let panels = panels.chunks(M::NR * steps).enumerate();
+        let lasts = lasts.chunks((last * steps).max(1)).enumerate();
+        let lasts = lasts.map(|(i, b)| (full + i * last, b));
+        panels.map(|(i, b)| (i * M::NR, b)).chain(lasts)
+    };
+    let at = |row: usize| if once { 0 } else { row * ld };
     match a {
         Left::Panels(a) => {
-            for (a, acc) in a.chunks_exact(M::MR * steps).zip(acc.chunks_mut(M::MR * ld)) {
-                for (j, b) in b.chunks(M::NR * steps).enumerate() {
-                    micro.tile(a, b, b.len() / steps, &mut acc[j * M::NR..], ld, first);
+            for (i, a) in a.chunks_exact(M::MR * steps).enumerate() {
+                let acc = &mut acc[at(i * M::MR)..][..M::MR * ld];
+                for (j, b) in panels() {
+                    micro.tile(a, b, b.len() / steps, &mut acc[j..], ld, first);
                 }
+                done(i * M::MR, acc);
             }
         }
         Left::Rows(tile, a) => {
-            for (i, acc) in (0..a.count).step_by(M::MR).zip(acc.chunks_mut(M::MR * ld)) {
+            for i in (0..a.count).step_by(M::MR) {
+                let acc = &mut acc[at(i)..][..M::MR * ld];
                 let a = a.part(i, M::MR, 0);
-                for (j, b) in b.chunks(M::NR * steps).enumerate() {
-                    tile(micro, a, steps, b, &mut acc[j * M::NR..], ld, first);
+                for (j, b) in panels() {
+                    tile(micro, a, steps, b, &mut acc[j..], ld, first);
                 }
+                done(i, acc);
             }
         }
     }
@@ -165,14 +201,8 @@ where
     OB: Operand<M::Elem>,
     F: Finish<M::Acc>,
 {
-    let &Product {
-        m: rows,
-        n: columns,
-        k,
-        a,
-        b,
-        bias,
-    } = product;
+    let (rows, columns, bias) = (product.m, product.n, product.bias);
+    let (k, a, b) = (product.k, product.a, product.b);
     let whole = b.whole();
     let in_place = M::IN_PLACE.and_then(|tile| a.rows(k).map(|lying| (tile, lying)));
     let [mc, nc] = sides(&Plane {
@@ -191,30 +221,33 @@ where
         true => (columns, rows, nc, mc),
     };
     let tasks = tiles(c, ldc, m, n, tile_rows, tile_columns)?;
-    let (widths_a, widths_b) = (Widths::of_a::<M>(), Widths::of_b::<M>());
+    let (widths_a, widths_b) = (Widths::of_a::<M>(), Widths::of_b::<M>().even(whole.is_none()));
     let (outer_rows, outer_columns) = (widths_a.padded(rows), widths_b.padded(columns));
     // Shared where it is packed and more than one tile reads it.
     let share_a = columns > nc && in_place.is_none();
     let share_b = rows > mc || whole.is_some();
+    let len = |packed: bool, outer: usize| if packed { outer * depth } else { 0 };
     let lens = [
-        if share_a { outer_rows * depth } else { 0 },
-        if share_b && whole.is_none() {
-            outer_columns * depth
-        } else {
-            0
-        },
+        len(share_a, outer_rows),
+        len(share_b && whole.is_none(), outer_columns),
     ];
-    let mut shared = SHARED.take();
-    let lines = lens.map(|len| (len * size_of::<M::Elem>()).div_ceil(size_of::<Line>()));
-    grow(&mut shared, lines[0].saturating_add(lines[1]), Line([0; 8]))?;
-    let (shared_a, shared_b) = shared.split_at_mut(lines[0]);
-    let shared_a: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_a)[..lens[0]];
-    let shared_b: &mut [M::Elem] = &mut bytemuck::cast_slice_mut(shared_b)[..lens[1]];
-    let run = || {
+    let run = |shared_a: &mut [M::Elem], shared_b: &mut [M::Elem]| {
         blocks.pack_all(cpu, a, (rows, rows), widths_a, shared_a);
         blocks.pack_all(cpu, b, (columns, nc), widths_b, shared_b);
         let (shared_a, shared_b) = (&*shared_a, whole.unwrap_or(shared_b));
-        let task = |mut tile: super::store::Tile<'_, F::Out>| {
+        let finished = |tile: &mut Tile<'_, F::Out>, rows, acc: &[M::Acc], ld| {
+            cpu.run(FinishTile {
+                finish,
+                tile,
+                rows,
+                acc,
+                ld,
+                transposed: turned,
+                bias,
+                n,
+            });
+        };
+        let task = |mut tile: Tile<'_, F::Out>| {
             let (i, mi, j, nj) = if turned {
                 (tile.column, tile.columns, tile.row, tile.rows)
             } else {
@@ -245,28 +278,24 @@ where
                             pack(cpu, b, widths_b, j..j + nj, k, steps, out);
                             &*out
                         };
-                        multiply(micro, pa, pb, steps, acc, np, start == 0);
+                        let (first, by_panel) = (start == 0, !turned && start + steps == depth);
+                        let once = first && by_panel;
+                        multiply(micro, pa, pb, widths_b, steps, acc, np, first, once, |i, acc| {
+                            if by_panel {
+                                finished(&mut tile, i..mi.min(i + M::MR), acc, np);
+                            }
+                        });
                     }
-                    let tile = &mut tile;
-                    cpu.run(FinishTile {
-                        finish,
-                        tile,
-                        acc,
-                        ld: np,
-                        transposed: turned,
-                        bias,
-                        n,
-                    });
+                    if turned {
+                        let rows = 0..tile.rows;
+                        finished(&mut tile, rows, acc, np);
+                    }
                 },
             );
         };
         cpu.for_each(tasks, task);
     };
-    cpu.inside(run);
-    if shared.len() <= KEPT {
-        SHARED.set(shared);
-    }
-    Ok(())
+    with_shared(lens, |shared_a, shared_b| cpu.inside(|| run(shared_a, shared_b)))
 }
 
 /// How wide an operand's panels are.
@@ -276,6 +305,10 @@ pub(crate) struct Widths {
     full: usize,
     /// What the last is a multiple of.
     step: usize,
+    /// Whether a last panel of one step shares with the one before: two of two steps, not of three and one. A tile that
+    /// is one vector wide loads nine registers for eight products, and takes a third more than its share. Not
+    /// for panels that are packed before their tiles are known: those may end between the two.
+    even: bool,
 }
 
 impl Widths {
@@ -283,6 +316,7 @@ impl Widths {
         Self {
             full: M::MR,
             step: M::MR,
+            even: false,
         }
     }
 
@@ -290,16 +324,33 @@ impl Widths {
         Self {
             full: M::NR,
             step: M::STEP,
+            even: false,
         }
+    }
+
+    /// The same where a last panel may share with the one before, or may not.
+    fn even(self, even: bool) -> Self {
+        Self { even, ..self }
     }
 
     /// What `outer` indices take in panels.
     fn padded(self, outer: usize) -> usize {
         outer.next_multiple_of(self.step)
     }
+
+    /// What `outer` indices take in full panels, and the width of each panel after those: 0 if there is none.
+    fn parts(self, outer: usize) -> (usize, usize) {
+        let padded = self.padded(outer);
+        let last = padded % self.full;
+        let full = padded - last;
+        if self.even && last == self.step && self.full == 3 * self.step && full > 0 {
+            return (full - self.full, 2 * self.step);
+        }
+        (full, last)
+    }
 }
 
-/// Packs `outer` and `k`, which are `steps` elements deep: whole panels, then what is left in one that is narrower.
+/// Packs `outer` and `k`, which are `steps` elements deep: full panels, then what is left in narrower ones.
 fn pack<E, O: Operand<E>>(
     cpu: &Cpu,
     operand: O,
@@ -309,11 +360,12 @@ fn pack<E, O: Operand<E>>(
     steps: usize,
     out: &mut [E],
 ) {
-    let end = outer.end - outer.len() % widths.full;
-    let (panels, last) = out.split_at_mut((end - outer.start) * steps);
+    let (full, width) = widths.parts(outer.len());
+    let (panels, last) = out.split_at_mut(full * steps);
+    let end = outer.end.min(outer.start + full);
     let parts = [
         (widths.full, outer.start..end, panels),
-        (widths.padded(outer.end - end), end..outer.end, last),
+        (width, end..outer.end, last),
     ];
     for (w, outer, out) in parts {
         if !outer.is_empty() {
@@ -378,8 +430,15 @@ impl Blocks {
             let steps = self.kc.min(depth - start);
             for first in (0..outer).step_by(band) {
                 let end = outer.min(first + band);
-                for first in (first..end).step_by(group) {
-                    let outer = first..end.min(first + group);
+                // Narrower panels are packed by themselves, so that no group parts what shares its width.
+                let full = end.min(first + widths.parts(end - first).0);
+                let groups = (first..full)
+                    .step_by(group)
+                    .map(|first| first..full.min(first + group));
+                for outer in groups
+                    .chain(std::iter::once(full..end))
+                    .filter(|outer| !outer.is_empty())
+                {
                     let (out, next) = rest.split_at_mut(widths.padded(outer.len()) * steps);
                     rest = next;
                     items.push((outer, self.range(start, steps), steps, out));

@@ -23,6 +23,7 @@ pub use operands::{Data, GemmParams, Narrow, Sink, Source, Source64, StoreRow};
 use pack::{Mixed, Packed, View};
 use packed::Panels;
 pub use packed::{Left, PackedB, gemm_packed};
+use std::borrow::Cow;
 use store::{Affine, Finish, FinishTile, ToBf16, tiles};
 
 /// C = relu?(alpha op(A) op(B) + beta C + bias), with operands in f32 or bf16 in any mixture and
@@ -181,6 +182,32 @@ impl Kernel for Gather<'_, '_> {
     }
 }
 
+/// The few vectors, as f32 rows one after the other: where they lie, if that is so.
+fn floats<'a>(cpu: &Cpu, from: Mixed<'a>, count: usize, k: usize) -> Result<Cow<'a, [f32]>, CpuError> {
+    if let Mixed::F32(view) = from
+        && let Some(rows) = view.rows_together(count, k)
+    {
+        return Ok(Cow::Borrowed(rows));
+    }
+    let mut rows = filled(count * k, 0.0)?;
+    let out = &mut rows;
+    cpu.run(Gather { from, k, out });
+    Ok(Cow::Owned(rows))
+}
+
+/// The same in bf16.
+#[cfg(target_arch = "x86_64")]
+fn halves(from: View<'_, u16>, count: usize, k: usize) -> Result<Cow<'_, [u16]>, CpuError> {
+    if let Some(rows) = from.rows_together(count, k) {
+        return Ok(Cow::Borrowed(rows));
+    }
+    let mut rows = filled(count * k, 0)?;
+    for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
+        from.gather(outer, |half| half, row);
+    }
+    Ok(Cow::Owned(rows))
+}
+
 fn product<F: Finish<f32>>(
     cpu: &Cpu,
     (m, n, k): (usize, usize, usize),
@@ -218,10 +245,7 @@ fn product<F: Finish<f32>>(
         if let (Isa::Avx512Bf16(isa), Mixed::Bf16(vectors), Some(codes)) = (cpu.isa, vectors, codes)
             && codes.fits_bf16()
         {
-            let mut rows = filled(count * k, 0)?;
-            for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
-                vectors.gather(outer, |half| half, row);
-            }
+            let rows = halves(vectors, count, k)?;
             return small::few_coded_pairs(
                 cpu, isa, &rows, k, codes, outer, transposed, bias, finish, c, ldc,
             );
@@ -231,18 +255,10 @@ fn product<F: Finish<f32>>(
             && w.k_adjacent
             && k > 0
         {
-            let mut rows = filled(count * k, 0)?;
-            for (outer, row) in rows.chunks_exact_mut(k).enumerate() {
-                vectors.gather(outer, |half| half, row);
-            }
+            let rows = halves(vectors, count, k)?;
             return small::few_pairs(cpu, isa, &rows, k, w, outer, transposed, bias, finish, c, ldc);
         }
-        let mut rows = filled(count * k, 0.0)?;
-        cpu.run(Gather {
-            from: vectors,
-            k,
-            out: &mut rows,
-        });
+        let rows = floats(cpu, vectors, count, k)?;
         if let Some(codes) = codes {
             return small::few_coded(
                 cpu, &rows, count, k, codes, outer, transposed, bias, finish, c, ldc,
@@ -330,9 +346,11 @@ fn without_product<A: Copy + Default + Sync, F: Finish<A>>(
     let rows = ((1 << 16) / n).max(1);
     cpu.for_each(tiles(c, ldc, m, n, rows, n)?, |mut tile| {
         let tile = &mut tile;
+        let rows = 0..tile.rows;
         cpu.run(FinishTile {
             finish,
             tile,
+            rows,
             acc: &[],
             ld: 0,
             transposed: false,

@@ -19,7 +19,13 @@ pub(crate) struct View<'a, T> {
     pub(crate) k_adjacent: bool,
 }
 
-impl<T: Copy> View<'_, T> {
+impl<'a, T: Copy> View<'a, T> {
+    /// `count` rows of `k` values, if they lie one after the other.
+    pub(crate) fn rows_together(&self, count: usize, k: usize) -> Option<&'a [T]> {
+        let together = self.k_adjacent && (self.ld == k || count == 1);
+        self.data.get(..count * k).filter(|_| together)
+    }
+
     /// The first k of an outer index, as `convert` makes them.
     #[inline(always)]
     pub(crate) fn gather<E>(&self, outer: usize, convert: impl Fn(T) -> E, out: &mut [E]) {

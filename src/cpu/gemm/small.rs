@@ -13,9 +13,14 @@ use crate::cpu::dispatch::{Kernel, Lanes, Value};
 use crate::cpu::{Cpu, CpuError};
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Largest number of vectors taken here.
 pub(crate) const FEW: usize = 8;
+
+/// Least and most elements of the matrix per chunk where its k are adjacent: a chunk costs a fraction of a microsecond
+/// to start, and some chunks a thread are there to share. No sum depends on the choice.
+const ELEMENTS: [usize; 2] = [1 << 16, 1 << 18];
 
 /// Least and most outer indices per chunk where consecutive outer indices are adjacent: long pieces
 /// of a row suit the prefetchers, many chunks the threads. No sum depends on the choice.
@@ -57,7 +62,11 @@ pub(crate) fn few<F: Finish<f32>>(
             acc,
         }),
     };
-    chunks(cpu, shape, k_adjacent, transposed, bias, finish, c, ldc, sums)
+    let size = match k_adjacent {
+        true => Size::Elements(ELEMENTS[1]),
+        false => Size::Columns,
+    };
+    chunks(cpu, shape, size, transposed, bias, finish, c, ldc, sums)
 }
 
 /// The same of bf16 vectors and a bf16 matrix whose k are adjacent, through products of pairs.
@@ -82,7 +91,8 @@ pub(crate) fn few_pairs<F: Finish<f32>>(
         let four = |rows: [&[u16]; 4], vectors: &[u16]| isa.dots_of_rows::<4, 4>(rows, vectors);
         by_eights(range, vectors, k, acc, row, one, four);
     };
-    chunks(cpu, shape, true, transposed, bias, finish, c, ldc, sums)
+    let size = Size::Elements(ELEMENTS[1]);
+    chunks(cpu, shape, size, transposed, bias, finish, c, ldc, sums)
 }
 
 /// [`few`] of a matrix of codes, of which a chunk's rows are decoded before they are multiplied.
@@ -168,18 +178,33 @@ fn tried<F: Finish<f32>>(
             *failed = Some(error);
         }
     };
-    chunks(cpu, shape, true, transposed, bias, finish, c, ldc, run)?;
+    // What is decoded stays in the second-level cache until it is multiplied.
+    let size = Size::Elements(ELEMENTS[0]);
+    chunks(cpu, shape, size, transposed, bias, finish, c, ldc, run)?;
     match failed.into_inner() {
         Ok(Some(error)) => Err(error),
         Ok(None) | Err(_) => Ok(()),
     }
 }
 
+/// Whether the next loop over chunks goes backwards. Every other one does: of a matrix that is larger than a cache, and
+/// is multiplied again and again, the end is still there.
+static TURNED: AtomicBool = AtomicBool::new(false);
+
+/// How large chunks are.
+#[derive(Clone, Copy)]
+enum Size {
+    /// At most so many elements of the matrix, whatever their type.
+    Elements(usize),
+    /// As [`COLUMNS`] says.
+    Columns,
+}
+
 /// Runs `sums` over chunks of outer indices, and finishes what it leaves: for each of the vectors a row of sums.
 fn chunks<F: Finish<f32>>(
     cpu: &Cpu,
     (count, outer, k): (usize, usize, usize),
-    k_adjacent: bool,
+    size: Size,
     transposed: bool,
     bias: &[f32],
     finish: &F,
@@ -187,12 +212,18 @@ fn chunks<F: Finish<f32>>(
     ldc: usize,
     sums: impl Fn(Range<usize>, &mut [f32]) + Sync,
 ) -> Result<(), CpuError> {
-    // About 64 Ki elements of the matrix per chunk, whatever their type.
-    let chunk = if k_adjacent {
-        ((1 << 16) / k).clamp(8, 4096)
-    } else {
-        let share = outer.div_ceil(4 * cpu.threads()).next_multiple_of(64);
-        share.clamp(COLUMNS[0], COLUMNS[1])
+    let threads = cpu.threads();
+    let chunk = match size {
+        Size::Elements(most) => {
+            let share = outer.saturating_mul(k) / (2 * threads);
+            (share.clamp(ELEMENTS[0], most) / k)
+                .next_multiple_of(8)
+                .clamp(8, 4096)
+        }
+        Size::Columns => {
+            let share = outer.div_ceil(4 * threads).next_multiple_of(64);
+            share.clamp(COLUMNS[0], COLUMNS[1])
+        }
     };
     let (m, n) = if transposed {
         (outer, count)
@@ -204,7 +235,15 @@ fn chunks<F: Finish<f32>>(
     } else {
         (count, chunk)
     };
-    cpu.for_each(tiles(c, ldc, m, n, mc, nc)?, |mut tile| {
+    let mut tiles = tiles(c, ldc, m, n, mc, nc)?;
+    if TURNED.fetch_xor(true, Ordering::Relaxed) {
+        // The caller begins at the front, and its helpers at the end (`Cpu::for_each`): the parts of both are turned.
+        let own = tiles.len() / threads;
+        let (first, rest) = tiles.split_at_mut(own);
+        first.reverse();
+        rest.reverse();
+    }
+    cpu.for_each(tiles, |mut tile| {
         let range = if transposed {
             tile.row..tile.row + tile.rows
         } else {
@@ -214,9 +253,11 @@ fn chunks<F: Finish<f32>>(
         let mut acc = vec![0.0; count * ld];
         sums(range, &mut acc);
         let tile = &mut tile;
+        let rows = 0..tile.rows;
         cpu.run(FinishTile {
             finish,
             tile,
+            rows,
             acc: &acc,
             ld,
             transposed,

@@ -5,6 +5,7 @@ use super::{Narrow, StoreRow};
 use crate::cpu::CpuError;
 use crate::cpu::dispatch::{Kernel, Lanes};
 use crate::format::bf16;
+use std::ops::Range;
 
 /// A rectangle of C that one task owns.
 pub(crate) struct Tile<'c, T> {
@@ -42,9 +43,22 @@ pub(crate) fn tiles<T>(
     mc: usize,
     nc: usize,
 ) -> Result<Vec<Tile<'_, T>>, CpuError> {
-    // A single row may have any leading dimension.
-    let ld = if m == 1 { n } else { ld };
     let mut tiles = reserved(m.div_ceil(mc) * n.div_ceil(nc))?;
+    if m == 1 {
+        // Pieces of one row, whatever the leading dimension, are whole: no list of rows each.
+        for (i, part) in c[..n].chunks_mut(nc).enumerate() {
+            let (column, columns) = (i * nc, part.len());
+            let parts = Parts::Whole(part, columns);
+            tiles.push(Tile {
+                row: 0,
+                column,
+                rows: 1,
+                columns,
+                parts,
+            });
+        }
+        return Ok(tiles);
+    }
     for (i, band) in c[..(m - 1) * ld + n]
         .chunks_mut(mc.saturating_mul(ld))
         .enumerate()
@@ -202,11 +216,13 @@ impl Finish<f32> for ToBf16<'_> {
     }
 }
 
-/// Finishes a whole tile, compiled per level.
+/// Finishes rows of a tile, compiled per level.
 pub(crate) struct FinishTile<'a, 'c, A, F: Finish<A>> {
     pub(crate) finish: &'a F,
     pub(crate) tile: &'a mut Tile<'c, F::Out>,
-    /// Accumulators, rows `ld` apart; of the transposed tile if `transposed`.
+    /// Which rows: all of them if `transposed`.
+    pub(crate) rows: Range<usize>,
+    /// Their accumulators, `ld` apart; of the transposed tile if `transposed`.
     pub(crate) acc: &'a [A],
     pub(crate) ld: usize,
     pub(crate) transposed: bool,
@@ -224,6 +240,7 @@ impl<A: Copy + Default, F: Finish<A>> Kernel for FinishTile<'_, '_, A, F> {
         let FinishTile {
             finish,
             tile,
+            rows,
             acc,
             ld,
             transposed,
@@ -237,7 +254,8 @@ impl<A: Copy + Default, F: Finish<A>> Kernel for FinishTile<'_, '_, A, F> {
             &bias[column..column + columns]
         };
         let mut turned = vec![A::default(); if transposed { columns } else { 0 }];
-        for i in 0..tile.rows {
+        let first = rows.start;
+        for i in rows {
             let acc = if acc.is_empty() {
                 acc
             } else if transposed {
@@ -246,7 +264,7 @@ impl<A: Copy + Default, F: Finish<A>> Kernel for FinishTile<'_, '_, A, F> {
                 }
                 &turned
             } else {
-                &acc[i * ld..][..columns]
+                &acc[(i - first) * ld..][..columns]
             };
             let index = (row + i) as u64 * n as u64 + column as u64;
             finish.row(lanes, acc, bias, index, tile.row_mut(i));
