@@ -140,9 +140,17 @@ fn product_without_memory(cpu: &Cpu, a: &[f32], b: &[f32], halves: &[u16]) {
         "{cpu}: {refused:?}"
     );
     assert!(c.iter().all(|&value| value == 7.0));
-    // Few vectors are gathered first.
+    // Few vectors of another type are widened first.
+    let wide = Source::bf16(halves, k);
     let few = within(MIB / 64, || {
-        gemm(cpu, &GemmParams::new(4, n, k), a, b, Sink::f32(&mut c, n), None)
+        gemm(
+            cpu,
+            &GemmParams::new(4, n, k),
+            wide,
+            b,
+            Sink::f32(&mut c, n),
+            None,
+        )
     });
     assert!(matches!(few, Err(CpuError::OutOfMemory { .. })), "{cpu}: {few:?}");
     // And the same is done once there is memory.

@@ -103,15 +103,15 @@ pub(super) fn serves(op: &Matmul, gpu: &Gpu, offsets: Offsets) -> bool {
         && inner(op, gpu, offsets).is_some()
 }
 
-/// On software, where `direct` decodes each run for every tile beside it, and before matrix units; elsewhere tiles
-/// read codes from memory once, and decode them again from there, which no GPU has been measured for.
+/// Before matrix units, where plain tiles of 128 x 128 would serve, and on software, whose tiles wait at barriers; else
+/// after tiles that decode what they read. No GPU has been measured for it.
 pub(super) fn rank(op: &Matmul, gpu: &Gpu) -> u32 {
-    let units = inner(op, gpu, Offsets::default()) == Some(Kind::Coop);
-    match (is_thin(op), gpu.is_software(), units) {
-        (true, ..) => 60,
-        (false, true, _) => 15,
-        (false, false, true) => 2,
-        (false, false, false) => 33,
+    let plain = inner(op, gpu, Offsets::default()).map_or(u32::MAX, |kind| gpu::rank(kind, &plain(op), gpu));
+    match (is_thin(op), gpu.is_software()) {
+        (true, _) => 60,
+        (false, true) => 15,
+        (false, false) if plain <= 30 => plain,
+        (false, false) => 33,
     }
 }
 

@@ -89,7 +89,9 @@ impl Kind {
                     is_thin(op) && along_k(op.m > 8, transposed) && has_subgroups(gpu)
                 }
                 Self::Vec | Self::VecSerial => is_thin(op),
-                Self::Direct | Self::Tiled128 | Self::Tiled64 | Self::SplitK => true,
+                // Many runs in registers: with codes to take apart they are long to compile, and `decoded` is faster.
+                Self::Direct | Self::Tiled128 => !op.is_coded(),
+                Self::Tiled64 | Self::SplitK => true,
                 Self::Blocks => is_integer_blocks(op),
                 Self::Coop => coop::serves(op, gpu),
                 Self::Bf16 => bf16::serves(op, gpu, offsets),

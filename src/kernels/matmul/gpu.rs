@@ -164,18 +164,11 @@ fn permutations(kind: Kind) -> Vec<Permutation> {
             .all(|source| source.kind().is_some_and(coded::is_even)),
         // It makes sums of bf16, with 16-byte loads, and leaves the rest to the reduction.
         (Kind::Bf16, _) => access.vec4 && access.sources == [Source::Bf16; 2] && access.draws.is_none(),
-        (
-            Kind::VecSubgroup
-            | Kind::Vec
-            | Kind::VecSerial
-            | Kind::Direct
-            | Kind::Tiled128
-            | Kind::Tiled64
-            | Kind::SplitK,
-            _,
-        ) => true,
+        (Kind::VecSubgroup | Kind::Vec | Kind::VecSerial | Kind::Tiled64 | Kind::SplitK, _) => true,
         (Kind::Decoded, Form::Coop(_)) => access.sources == [Source::Bf16; 2],
-        (Kind::Decoded, _) => access.sources.iter().all(|source| source.kind().is_none()),
+        (Kind::Direct | Kind::Tiled128 | Kind::Decoded, _) => {
+            access.sources.iter().all(|source| source.kind().is_none())
+        }
     };
     let mut all = Vec::new();
     for form in kind.forms() {

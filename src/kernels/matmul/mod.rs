@@ -75,10 +75,10 @@ impl<'a> Inputs<'a> {
 /// | `vec_subgroup` | M or N at most 8 and the thick operand along K, on a GPU with subgroups | two additions across lanes instead of six barriers |
 /// | `vec` | M or N at most 8, on other GPUs | the thick operand is read once; a group shares each sum |
 /// | `vec_serial` | the same on software adapters | no barriers: they cost 1.4 to 12 times there |
-/// | `direct` | software adapters | no barriers, 8 x 8 outputs per lane |
-/// | `decoded` | codes, on software adapters and before matrix units | every code is decoded once, into scratch memory |
+/// | `direct` | software adapters, without codes | no barriers, 8 x 8 outputs per lane |
+/// | `decoded` | codes, on software adapters, with matrix units and for many tiles | every code is decoded once, into scratch memory; then as without codes |
 /// | `blocks` | both operands integers in blocks of one size, where asked for | sums of products inside a block are exact integers |
-/// | `tiled128` | at least 64 tiles of 128 x 128 | half the memory traffic of `tiled64` |
+/// | `tiled128` | at least 64 tiles of 128 x 128, without codes | half the memory traffic of `tiled64` |
 /// | `split_k` | few outputs of long sums | groups share each sum; a second dispatch adds their parts in order |
 /// | `tiled64` | the rest | more groups from small matrices |
 /// | `coop` | bf16 by bf16 past M, N = 8 where the GPU has matrix units that WGSL can name (see [`GpuOptions`](crate::gpu::GpuOptions)) | they multiply f16 many times faster; the bound's gamma counts 2 K + 4 |
