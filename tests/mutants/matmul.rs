@@ -54,7 +54,7 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("vec4<u32>(c4.x, c5.x, c6.x, c7.x)", "vec4<u32>(c4.x, c5.x, c6.x, c6.x)"),
             Formula.of("(code >> (e.bits - 1u)) << 31u", "(code >> e.bits) << 31u"),
             Nan.of("0x7fc00000u, byte == NAN_SCALE", "0x7fc00000u, byte >= UNIT_SCALE"),
-            Edge.of("rest < (1u << e.fraction)", "rest <= (1u << e.fraction)"),
+            Edge.of("rest < (1u << e.fraction)", "rest < (2u << e.fraction)"),
             Index.of("(k / block & 3u)", "(k / block & 1u)"),
             Stride.of("row * params.a_scale_ld", "row"),
             Stride.of("batch * params.b_batch + row * params.b_ld", "row * params.b_ld"),
