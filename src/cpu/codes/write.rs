@@ -218,6 +218,30 @@ fn floats<L: Lanes>(
     by_shifts(format, values, factors, rounding, random, codes);
 }
 
+/// What NaN becomes, and what Inf and finite values past the largest do.
+struct Ends {
+    nan: u32,
+    limit: u32,
+    cut: u32,
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(float: Minifloat, rounding: Rounding) -> Self {
+        let max = float.max_code();
+        let limit = float.infinity().filter(|_| float.overflows()).unwrap_or(max);
+        let cut = match rounding {
+            Rounding::TowardZero => max,
+            Rounding::Nearest | Rounding::Stochastic => limit,
+        };
+        Self {
+            nan: float.nan().unwrap_or(max).into(),
+            limit: limit.into(),
+            cut: cut.into(),
+        }
+    }
+}
+
 /// As [`by_shifts`], of floats with at most five bits of mantissa whose first binade is not near f32's: within a
 /// binade they are an even grid, so [`by_factors`]' argument holds once a value is multiplied by 1 over the binade's
 /// step too, 2^mantissa / 2^exponent: what comes out, the hidden bit included, is added to the binade's first code
@@ -237,17 +261,7 @@ fn by_binades<L: Lanes>(
 ) {
     let (mantissa, sign) = (float.mantissa_bits(), float.bits() - 1);
     let first = 128 - float.bias();
-    let nan = u32::from(float.nan().unwrap_or(float.max_code()));
-    let limit = u32::from(
-        float
-            .infinity()
-            .filter(|_| float.overflows())
-            .unwrap_or(float.max_code()),
-    );
-    let cut = match rounding {
-        Rounding::TowardZero => u32::from(float.max_code()),
-        Rounding::Nearest | Rounding::Stochastic => limit,
-    };
+    let Ends { nan, limit, cut } = Ends::of(float, rounding);
     let more = if rounding == Rounding::Stochastic { 16 } else { 0 };
     let largest = (1u32 << (mantissa + 1 + more)) as f32;
     let over = (254 + mantissa + more) << 23;
@@ -262,10 +276,7 @@ fn by_binades<L: Lanes>(
             Rounding::Stochastic => (lanes.truncate(x, largest) + u32::from(r)) >> 16,
         };
         let q = q.wrapping_add((binade >> (23 - mantissa)) - (first << mantissa));
-        let q = match rounding {
-            Rounding::TowardZero => q.min(if a < 0x7f80_0000 { cut } else { limit }),
-            Rounding::Nearest | Rounding::Stochastic => q.min(limit),
-        };
+        let q = q.min(if a < 0x7f80_0000 { cut } else { limit });
         *code = if a > 0x7f80_0000 { nan } else { q } | (u >> 31) << sign;
     }
 }
@@ -292,16 +303,7 @@ fn by_shifts(
         Element::Minifloat(float) => {
             let mantissa = float.mantissa_bits();
             let first = 128 - float.bias();
-            let nan = u32::from(float.nan().unwrap_or(float.max_code()));
-            let limit = float
-                .infinity()
-                .filter(|_| float.overflows())
-                .map_or(max, u32::from);
-            let cut = if rounding == Rounding::TowardZero {
-                max
-            } else {
-                limit
-            };
+            let Ends { nan, limit, cut } = Ends::of(float, rounding);
             for (((code, &u), &factor), &r) in all {
                 let a = u & 0x7fff_ffff;
                 let v = (f32::from_bits(a) * factor).to_bits();
