@@ -194,13 +194,11 @@ pub(super) fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -
         what: format!("variant {kind:?}"),
         device: "a GPU without matrix units that its kernel is written for",
     })?;
-    if kind == Kind::Decoded {
-        return decoded::dispatches(op, gpu, offsets);
-    }
-    let pipeline = gpu.pipeline(&permutation(form, Access::of(op, offsets)))?;
+    let pipeline = || gpu.pipeline(&permutation(form, Access::of(op, offsets)));
     match kind {
-        Kind::Bf16 => split::sums_then_reduction(op, gpu, &pipeline, form),
-        Kind::SplitK => split::shared_sums(op, gpu, &pipeline, form),
+        Kind::Decoded => decoded::dispatches(op, gpu, offsets),
+        Kind::Bf16 => split::sums_then_reduction(op, gpu, &pipeline()?, form),
+        Kind::SplitK => split::shared_sums(op, gpu, &pipeline()?, form),
         Kind::VecSubgroup
         | Kind::Vec
         | Kind::VecSerial
@@ -208,8 +206,8 @@ pub(super) fn dispatches(kind: Kind, op: &Matmul, gpu: &Gpu, offsets: Offsets) -
         | Kind::Tiled128
         | Kind::Tiled64
         | Kind::Blocks
-        | Kind::Coop
-        | Kind::Decoded => {
+        | Kind::Coop => {
+            let pipeline = pipeline()?;
             let cut = cut(op, gpu, form.tile(), false, form.turns().deepest(OP, gpu)?)?;
             let mut dispatches = Vec::new();
             for batches in ranges(op.batch as u64, cut.batches) {
