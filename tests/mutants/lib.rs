@@ -86,9 +86,9 @@ pub(super) const SHADERS: &[Shader] = &[
     shader(
         "lib/index.wgsl",
         &[
+            Index.of("group.y * groups.x + group.x", "group.x * groups.x + group.y"),
             Stride.of("group.y * groups.x + group.x", "group.x"),
             Stride.of("group.y * groups.x + group.x", "group.y * groups.y + group.x"),
-            Index.of("group.y * groups.x + group.x", "group.x * groups.x + group.y"),
             Edge.of("group.y * groups.x + group.x", "group.y * (groups.x - 1u) + group.x"),
         ],
     ),

@@ -29,7 +29,7 @@ pub(super) const SHADERS: &[Shader] = &[
             Index.of("pair << 16u, pair & 0xffff0000u, (j & 1u) == 1u", "pair << 16u, pair & 0xffff0000u, (j & 1u) == 0u"),
             Index.of("old << 16u, old & 0xffff0000u, (j & 1u) == 1u", "old << 16u, old & 0xffff0000u, (j & 1u) == 0u"),
             Index.of("row * params.index_row", "row * params.n"),
-            Index.of("batch * params.index_batch", "batch * params.m * params.n"),
+            Index.of("batch * params.index_batch", "batch * params.index_row"),
             Index.of("return half[i & 3u]", "return half[i & 1u]"),
             Stride.of("(batch * params.m + row) * params.n", "(batch + row) * params.n"),
             Stride.of("batch * params.c_batch + row * params.c_ld", "batch * params.c_batch + row * params.n"),
