@@ -81,6 +81,7 @@ pub(super) const SHADERS: &[Shader] = &[
             LastK.of("four + vec4<u32>(4u) < vec4<u32>(end)", "four + vec4<u32>(4u) <= vec4<u32>(end)"),
             Stride.of("batch * params.a_scale_batch + min", "min"),
             Index.of("return both.x + both.y + both.z + both.w;", "return both.x + both.y + both.z + both.z;"),
+            Stride.of("group.y * GROUP + lane", "group.y * (GROUP - 1u) + lane"),
         ],
     ),
     shader(
@@ -131,7 +132,7 @@ pub(super) const SHADERS: &[Shader] = &[
         "matmul/tiled.wgsl",
         &[
             LastK.of("let more = loads && next < end;", "let more = loads && next + TILE_K < end;"),
-            LastK.of("min(params.k, begin + params.split_k)", "begin + params.split_k"),
+            LastK.of("min(params.k, begin + params.split_k)", "params.k"),
             LastK.of("fn load_a(unit: u32, batch: u32, first: u32, k0: u32) -> Unit {\n    let whole = k0 + TILE_K <= params.k;", "fn load_a(unit: u32, batch: u32, first: u32, k0: u32) -> Unit {\n    let whole = true;"),
             LastK.of("fn load_b(unit: u32, batch: u32, first: u32, k0: u32) -> Unit {\n    let whole = k0 + TILE_K <= params.k;", "fn load_b(unit: u32, batch: u32, first: u32, k0: u32) -> Unit {\n    let whole = k0 <= params.k;"),
             Carry.of("group.z % params.splits * params.split_k", "group.z / params.splits * params.split_k"),

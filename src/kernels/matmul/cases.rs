@@ -81,6 +81,15 @@ fn edges(add: &mut Add<'_>) {
         );
     }
     add(quick, Matmul::new(67, 13, 41).transpose_a(), Values::Integers);
+    // The last lane of the last of several workgroups, whose lanes make eight columns each.
+    add(
+        quick,
+        Matmul::new(5, 1024, 13)
+            .types(Bf16, Bf16, Bf16)
+            .transpose_b()
+            .scaled(1.0, 1.0),
+        Values::Integers,
+    );
 }
 
 /// Few rows or few columns, and few outputs of long sums.

@@ -49,6 +49,9 @@ pub(super) fn coded(add: &mut Add<'_>) {
     // NaN in some blocks of either, of which each row has one.
     let op = Matmul::new(5, 40, 16).types(bfp, bfp, F32).transpose_b();
     add(quick, op, Values::Strange);
+    // The last lane of the last of several workgroups, whose lanes make eight columns each.
+    let wide = Matmul::new(5, 1024, 16).types(bfp, bfp, F32).transpose_b();
+    add(quick, wide, Values::Unit);
     for (a, b) in [
         (mx4, mx8),
         (bfp, bfp),
