@@ -93,10 +93,13 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             }
         }
     }
-    // Largest magnitudes at the end of f32, past which no scale may lift the element's largest value.
+    // Largest magnitudes at the end of f32, past which no scale may lift the element's largest value, and at its
+    // beginning, where they have no hidden bit, or have just got it.
     for format in formats().into_iter().filter(|format| format.has_scales()) {
-        let op = op(format, F32, 2, 65, Rounding::Nearest, DRAW);
-        cases.push(filled(quick, op, last_binades));
+        let few = op(format, F32, 2, 65, Rounding::Nearest, DRAW);
+        cases.push(filled(quick, few, last_binades));
+        let all = op(format, F32, 3, 328, Rounding::Nearest, DRAW);
+        cases.push(filled(quick, all, first_binades));
     }
     // Pieces whose indices carry, at a row's eights and between them.
     if let Ok(format) = Format::bfp(16, 4) {
@@ -171,6 +174,25 @@ fn last_binades(count: usize) -> Vec<u32> {
     let mut bits = || (0x7b80_0000 + source.below(0x0400_0000)) | (source.below(2) << 31);
     (0..count)
         .map(|i| if i % 50 == 0 { 0x7f7f_ffff } else { bits() })
+        .collect()
+}
+
+/// f32 bits of the first four binades and of subnormals, eight of each: the significands beside the largest ones that
+/// elements have among them, where the rule `Up` takes the next scale.
+fn first_binades(count: usize) -> Vec<u32> {
+    const SIGNIFICANDS: [u32; 8] = [
+        0x7e_0000, 0x7e_0001, 0x7e_8000, 0x7f_0000, 0x7f_0001, 0x60_0000, 0x60_0001, 0x70_0001,
+    ];
+    let mut source = Source::new(8);
+    (0..count)
+        .map(|i| {
+            let binade = (i / 64 % 5) as u32;
+            let largest = (binade << 23) | SIGNIFICANDS[i / 8 % 8];
+            match i % 8 {
+                3 => largest,
+                _ => source.below(largest) | (source.below(2) << 31),
+            }
+        })
         .collect()
 }
 
