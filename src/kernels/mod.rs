@@ -13,6 +13,8 @@ pub(crate) mod encode;
 pub(crate) mod fmac;
 pub(crate) mod matmul;
 #[cfg(feature = "nn")]
+pub(crate) mod max_pool;
+#[cfg(feature = "nn")]
 pub(crate) mod relu;
 #[cfg(feature = "nn")]
 pub(crate) mod sgd;
@@ -40,6 +42,8 @@ pub use fmac::{
     probe_float_fmac,
 };
 pub use matmul::{Matmul, MatmulOptions, MatrixLayout, Weights};
+#[cfg(feature = "nn")]
+pub use max_pool::{MaxPool, MaxPoolGrad};
 #[cfg(feature = "nn")]
 pub use relu::{Relu, ReluGrad};
 #[cfg(feature = "nn")]
@@ -145,6 +149,22 @@ pub static ALL: &[Entry] = &[
         cases: relu::cases::cases,
         bench: relu::cases::bench,
         awkward: relu::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "max_pool",
+        table: &max_pool::gpu::FORWARD,
+        cases: max_pool::cases::cases,
+        bench: max_pool::cases::bench,
+        awkward: max_pool::cases::bench,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "max_pool_grad",
+        table: &max_pool::gpu::BACKWARD,
+        cases: max_pool::cases::cases,
+        bench: max_pool::cases::bench,
+        awkward: max_pool::cases::bench,
     },
     #[cfg(feature = "nn")]
     Entry {

@@ -9,6 +9,7 @@ mod encode;
 mod fmac;
 mod lib;
 mod matmul;
+mod max_pool;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
@@ -163,6 +164,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         fmac::SHADERS,
         lib::SHADERS,
         matmul::SHADERS,
+        max_pool::SHADERS,
         relu::SHADERS,
         sgd::SHADERS,
         softmax_cross_entropy::SHADERS,
