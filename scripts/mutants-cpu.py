@@ -50,7 +50,7 @@ MUTANTS = [
     ("max_pool", "max_pool/cpu.rs", "x.key() > best.key()", "x.key() >= best.key()"),
     ("max_pool", "max_pool/cpu.rs", "i * down * width + j * right", "i * down * width + j"),
     ("max_pool_grad", "max_pool/cpu.rs", "first + i * width + j", "first + i * width"),
-    ("max_pool_grad", "max_pool/cpu.rs", "dx[pixel * op.dx_ld..][..channels]", "dx[pixel * op.dx_ld..][..channels / 2]"),
+    ("max_pool_grad", "max_pool/cpu.rs", "at as usize * op.dx_ld + channel", "at as usize * op.dx_ld + channel / 2"),
     ("encode", "encode/cpu.rs", "(row * op.cols + start) as u64", "(row * op.cols) as u64"),
     ("encode", "encode/cpu.rs", "row * op.src_ld + start", "row * op.cols + start"),
     ("decode", "decode/cpu.rs", "&self.scales[row * scale_words..][..scale_words]", "&self.scales[..scale_words]"),
@@ -114,8 +114,10 @@ def build(tree: pathlib.Path) -> str:
 
 
 def found(tree: pathlib.Path, program: str, operation: str, number: int) -> tuple[bool, str]:
-    # No driver: the CPU devices alone.
+    # No driver: the CPU devices alone. Digests are not compared: the judge must find the faults, and Rust leaves the bits
+    # of a NaN that arithmetic makes to the compiler, whose code the hooks change.
     environment = os.environ | {"FEWBIT_CPU_MUTANT": str(number), "FEWBIT_REQUIRE_GPU": "0"}
+    environment |= {"FEWBIT_DIGESTS": os.devnull}
     environment |= {"VK_DRIVER_FILES": os.devnull, "VK_ICD_FILENAMES": os.devnull}
     program = program if os.path.isabs(program) else str(tree / program)
     command = [program, f"::{operation}::", "--skip", "gl::", "--skip", "vulkan"]

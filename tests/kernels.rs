@@ -168,7 +168,7 @@ impl Titles {
 
 /// What the reference makes of every case, and the CPU device of those in the bounded class, by instruction set: lines
 /// of digest, place and title. Results stay what they are unless CHANGELOG.md says otherwise; cases that are not listed
-/// are new. `FEWBIT_DIGESTS=FILE` writes the digests of a run to a file of the same form.
+/// are new. `FEWBIT_DIGESTS=FILE` writes the digests of a run to a file of the same form, and compares none.
 struct Digests {
     known: HashMap<String, u64>,
     seen: Mutex<BTreeMap<String, u64>>,
@@ -182,8 +182,12 @@ impl Digests {
             let (digest, title) = line.split_once(' ')?;
             Some((title.to_string(), u64::from_str_radix(digest, 16).ok()?))
         };
+        let text = match std::env::var_os("FEWBIT_DIGESTS") {
+            Some(_) => "",
+            None => include_str!("digests.txt"),
+        };
         Self {
-            known: include_str!("digests.txt").lines().filter_map(line).collect(),
+            known: text.lines().filter_map(line).collect(),
             seen: Mutex::default(),
         }
     }
