@@ -4,6 +4,7 @@
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::format::Rounding;
 use crate::format::bf16::{halves, halves_mut};
+use crate::kernels::shared::elements::{Wide, clear_spare, joined, wides, wides_mut};
 use crate::kernels::{MaxPool, MaxPoolGrad};
 use crate::tensor::DType;
 
@@ -42,27 +43,14 @@ bits!(u32, 0x8000_0000, 0x7f80_0000);
 bits!(u16, 0x8000, 0x7f80);
 bits!(u64, 0x8000_0000_0000_0000, 0x7ff0_0000_0000_0000);
 
-/// An f64: operands start on words, and two of them need not be aligned as a `u64` is.
-type Wide = [u32; 2];
-
 impl Bits for Wide {
     const ZERO: Self = [0; 2];
     type Key = u64;
 
     #[inline(always)]
     fn key(self) -> u64 {
-        (u64::from(self[0]) | (u64::from(self[1]) << 32)).key()
+        joined(self).key()
     }
-}
-
-/// The f64 elements of whole pairs of words.
-fn wides(words: &[u32]) -> &[Wide] {
-    bytemuck::cast_slice(words)
-}
-
-/// [`wides`], to write to.
-fn wides_mut(words: &mut [u32]) -> &mut [Wide] {
-    bytemuck::cast_slice_mut(words)
 }
 
 /// The windows of an image: the first pixel of each, row by row.
@@ -139,16 +127,6 @@ impl<T: Bits> Kernel for Unpool<'_, T> {
     }
 }
 
-/// Clears the half beside the last of an odd count of 16-bit elements.
-fn clear_spare(dtype: DType, cols: usize, words: &mut [u32]) {
-    if dtype == DType::Bf16
-        && cols % 2 == 1
-        && let Some(word) = words.get_mut(cols / 2)
-    {
-        *word &= 0xffff;
-    }
-}
-
 /// The words of image `i`, to the end of the operand.
 fn image(words: &[u32], i: usize, image_words: u64) -> &[u32] {
     words.get(i * image_words as usize..).unwrap_or_default()
@@ -169,7 +147,7 @@ pub(crate) fn max_pool(cpu: &Cpu, op: &MaxPool, x: &[u32], y: &mut [u32]) {
         match op.dtype {
             DType::F64 => cpu.run(Pool {
                 op,
-                x: wides(&x[..x.len() / 2 * 2]),
+                x: wides(x),
                 y: wides_mut(y),
             }),
             DType::Bf16 | DType::U16 => cpu.run(Pool {
@@ -195,14 +173,12 @@ pub(crate) fn max_pool_grad(cpu: &Cpu, op: &MaxPoolGrad, x: &[u32], dy: &[u32], 
     cpu.items(images.collect(), |i, dx| {
         let (x, dy) = (image(x, i, words), image(dy, i, pool.y().row_words()));
         let at = &mut vec![0; pool.channels];
-        // An f64 is a pair of words.
-        let even = dx.len() / 2 * 2;
         match pool.dtype {
             DType::F64 => cpu.run(Unpool {
                 op,
-                x: wides(&x[..x.len() / 2 * 2]),
-                dy: wides(&dy[..dy.len() / 2 * 2]),
-                dx: wides_mut(&mut dx[..even]),
+                x: wides(x),
+                dy: wides(dy),
+                dx: wides_mut(dx),
                 at,
             }),
             DType::Bf16 | DType::U16 => cpu.run(Unpool {

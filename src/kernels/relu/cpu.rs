@@ -4,6 +4,7 @@ use crate::cpu::chunks::{Cut, row, row_mut};
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::format::Rounding;
 use crate::format::bf16::{halves, halves_mut};
+use crate::kernels::shared::elements::{Wide, clear_spare, joined, wides, wides_mut};
 use crate::kernels::{Relu, ReluGrad};
 use crate::tensor::{DType, View};
 
@@ -43,13 +44,6 @@ bits!(u32, 0x8000_0000, 0x7f80_0000);
 bits!(u16, 0x8000, 0x7f80);
 bits!(u64, 0x8000_0000_0000_0000, 0x7ff0_0000_0000_0000);
 
-/// An f64: operands start on words, and two of them need not be aligned as a `u64` is.
-type Wide = [u32; 2];
-
-fn joined([low, high]: Wide) -> u64 {
-    u64::from(low) | (u64::from(high) << 32)
-}
-
 fn split(bits: u64) -> Wide {
     [bits as u32, (bits >> 32) as u32]
 }
@@ -64,16 +58,6 @@ impl Bits for Wide {
     fn where_positive(self, y: Self) -> Self {
         split(joined(self).where_positive(joined(y)))
     }
-}
-
-/// The f64 elements of whole pairs of words.
-fn wides(words: &[u32]) -> &[Wide] {
-    bytemuck::cast_slice(words)
-}
-
-/// [`wides`], to write to.
-fn wides_mut(words: &mut [u32]) -> &mut [Wide] {
-    bytemuck::cast_slice_mut(words)
 }
 
 /// One run of elements; without `x` the output's own.
@@ -132,15 +116,6 @@ fn run<'a>(words: &'a [u32], view: &View, r: usize, cols: usize) -> &'a [u32] {
 /// [`run`], to write to.
 fn run_mut<'a>(words: &'a mut [u32], view: &View, r: usize, cols: usize) -> &'a mut [u32] {
     &mut row_mut(words, r, view.dtype, view.ld)[..view.dtype.words(cols as u64) as usize]
-}
-
-fn clear_spare(dtype: DType, cols: usize, words: &mut [u32]) {
-    if dtype == DType::Bf16
-        && cols % 2 == 1
-        && let Some(word) = words.get_mut(cols / 2)
-    {
-        *word &= 0xffff;
-    }
 }
 
 pub(crate) fn relu(cpu: &Cpu, op: &Relu, x: Option<&[u32]>, y: &mut [u32]) {

@@ -9,3 +9,5 @@ pub(crate) mod codes_cases;
 pub(crate) mod csr;
 pub(crate) mod csr_cases;
 pub(crate) mod decoding;
+#[cfg(feature = "nn")]
+pub(crate) mod elements;
