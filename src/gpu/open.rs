@@ -160,6 +160,13 @@ fn open_with_bf16(
     }
 }
 
+/// Whether kernels can run there at all: OpenGL before 4.3, and OpenGL ES before 3.1, have no compute shaders.
+fn computes(adapter: &wgpu::Adapter) -> bool {
+    let flags = adapter.get_downlevel_capabilities().flags;
+    flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+        && adapter.limits().max_storage_buffers_per_shader_stage > 0
+}
+
 fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -200,11 +207,12 @@ impl Gpu {
         };
         let mut names: Vec<_> = found.iter().map(|adapter| adapter.get_info().name).collect();
         names.dedup();
+        let none_computes = !found.iter().any(computes);
         let chosen = found.into_iter().find(|adapter| {
             let info = adapter.get_info();
             match &wanted {
-                AdapterChoice::RealGpu => info.device_type != wgpu::DeviceType::Cpu,
-                AdapterChoice::Any => true,
+                AdapterChoice::RealGpu => info.device_type != wgpu::DeviceType::Cpu && computes(adapter),
+                AdapterChoice::Any => computes(adapter),
                 AdapterChoice::Named(name) => info.name.to_lowercase().contains(&name.to_lowercase()),
             }
         });
@@ -214,6 +222,7 @@ impl Gpu {
                 AdapterChoice::Named(name) => {
                     format!("none has {name:?} in its name; found: {}", names.join(", "))
                 }
+                _ if none_computes => format!("none has compute shaders; found: {}", names.join(", ")),
                 _ => format!("only software adapters were found: {}", names.join(", ")),
             };
             return Err(Error::NoAdapter { reason });
@@ -235,6 +244,17 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoDevice`] when the adapter refuses.
     pub async fn open_with(adapter: wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
+        // wgpu would open it, fail at the first pipeline of its own, and call the device lost.
+        if !computes(&adapter) {
+            let info = adapter.get_info();
+            return Err(Error::NoDevice {
+                adapter: info.name,
+                reason: format!(
+                    "it has no compute shaders ({:?}, {})",
+                    info.backend, info.driver_info
+                ),
+            });
+        }
         let (features, mut limits) = if options.core_only {
             (
                 wgpu::Features::empty(),

@@ -1,14 +1,10 @@
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Zeroable;
 
+use super::alloc::Line;
 use super::{MAX_WORDS, alloc};
 use crate::error::{Error, Result};
 
 const OP: &str = "host buffer";
-
-/// One cache line, so that a buffer starts on one and every element type may view it.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([u32; 16]);
 
 /// Owned host memory in `u32` words, zeroed when made and aligned to 64 bytes, so that it can be viewed as
 /// words, `f32`, packed 16-bit elements or `f64`. The bits are the same as in a GPU buffer.
@@ -36,7 +32,7 @@ impl HostBuffer {
             });
         }
         let words = words as usize;
-        let lines = alloc::filled(OP, words.div_ceil(16), Line::zeroed())?;
+        let lines = alloc::filled(OP, Line::holding::<u32>(words), Line::zeroed())?;
         Ok(Self { lines, words })
     }
 

@@ -2,8 +2,10 @@
 
 use fewbit::Device;
 use fewbit::cpu::{Cpu, GemmParams, Left, PackedB, Sink, Source, gemm_packed};
+use fewbit::format::bf16;
 use fewbit::gpu::{BoundPlan, Gpu, Operand, PlanRequest, ReadBack, StepBuffer};
 use fewbit::op::{Arg, Args, Op};
+use fewbit::tensor::HostBuffer;
 
 use crate::problem::{Data, Problem, Shape};
 
@@ -24,31 +26,39 @@ pub fn prepare(device: &Device, problem: &Problem) -> Result<Box<dyn Run>, Strin
         &problem.data,
         problem.case.shape,
     ) {
-        let half = |values: &[f32]| -> Vec<u16> {
-            values
-                .iter()
-                .map(|value| (value.to_bits() >> 16) as u16)
-                .collect()
+        let half = |values: &[f32]| -> Result<HostBuffer, String> {
+            let mut words =
+                HostBuffer::zeroed(values.len().div_ceil(2) as u64).map_err(|error| error.to_string())?;
+            for (half, value) in bf16::halves_mut(words.words_mut()).iter_mut().zip(values) {
+                *half = (value.to_bits() >> 16) as u16;
+            }
+            Ok(words)
         };
         // bf16 alone is kept: see the list of cases.
-        let b = half(b);
-        let weights = Source::bf16(&b, k).transposed();
+        let b = half(b)?;
+        let weights = Source::bf16(&bf16::halves(b.words())[..n * k], k).transposed();
         let weights = PackedB::new(cpu, weights, k, n, Left::Bf16).map_err(|error| error.to_string())?;
         return Ok(Box::new(Kept {
             cpu: cpu.clone(),
             params: GemmParams::new(m, n, k),
-            a: half(a),
+            a: half(a)?,
             weights,
-            c: vec![0.0; m * n],
+            c: HostBuffer::zeroed((m * n) as u64).map_err(|error| error.to_string())?,
         }));
     }
     match device.as_gpu() {
-        None => Ok(Box::new(OnCpu {
-            device: device.clone(),
-            op,
-            operands,
-            result,
-        })),
+        None => {
+            // As a tensor's memory is: on cache lines.
+            let operands = operands.iter().map(|words| HostBuffer::from_words(words));
+            Ok(Box::new(OnCpu {
+                device: device.clone(),
+                op,
+                operands: operands
+                    .collect::<fewbit::Result<_>>()
+                    .map_err(|error| error.to_string())?,
+                result,
+            }))
+        }
         Some(gpu) => OnGpu::new(gpu, &*op, &operands, result)
             .map(|run| Box::new(run) as Box<dyn Run>)
             .map_err(|error| error.to_string()),
@@ -59,16 +69,16 @@ pub fn prepare(device: &Device, problem: &Problem) -> Result<Box<dyn Run>, Strin
 struct Kept {
     cpu: Cpu,
     params: GemmParams,
-    a: Vec<u16>,
+    a: HostBuffer,
     weights: PackedB,
-    c: Vec<f32>,
+    c: HostBuffer,
 }
 
 impl Run for Kept {
     fn run(&mut self, repeats: u32) -> Result<(), String> {
         for _ in 0..repeats {
-            let a = Source::bf16(&self.a, self.params.k);
-            let c = Sink::f32(&mut self.c, self.params.n);
+            let a = Source::bf16(bf16::halves(self.a.words()), self.params.k);
+            let c = Sink::f32(bytemuck::cast_slice_mut(self.c.words_mut()), self.params.n);
             gemm_packed(&self.cpu, &self.params, a, &self.weights, c, None)
                 .map_err(|error| error.to_string())?;
         }
@@ -76,14 +86,14 @@ impl Run for Kept {
     }
 
     fn result(&mut self) -> Result<Vec<f32>, String> {
-        Ok(self.c.clone())
+        Ok(floats(self.c.words()))
     }
 }
 
 struct OnCpu {
     device: Device,
     op: Box<dyn Op>,
-    operands: Vec<Vec<u32>>,
+    operands: Vec<HostBuffer>,
     result: usize,
 }
 
@@ -93,9 +103,9 @@ impl Run for OnCpu {
         for _ in 0..repeats {
             let args = self.operands.iter_mut().enumerate().map(|(index, words)| {
                 if index == self.result {
-                    Arg::Write(words)
+                    Arg::Write(words.words_mut())
                 } else {
-                    Arg::Read(words)
+                    Arg::Read(words.words())
                 }
             });
             let args = Args::new(args.collect(), self.op.step_values());
@@ -105,7 +115,7 @@ impl Run for OnCpu {
     }
 
     fn result(&mut self) -> Result<Vec<f32>, String> {
-        Ok(floats(&self.operands[self.result]))
+        Ok(floats(self.operands[self.result].words()))
     }
 }
 

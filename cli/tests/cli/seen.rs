@@ -344,3 +344,37 @@ fn results_are_written_through_what_is_no_file() {
     assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
     assert_eq!(super::files(&folder), ["link.json", "pipe", "real.json"]);
 }
+
+/// OpenGL before 4.3 has no compute shaders: wgpu opens it, fails at a pipeline of its own and reports a lost device.
+/// Mesa's OpenGL can be made such a one.
+#[test]
+fn an_adapter_without_compute_shaders_is_none() {
+    let old = |args: &[&str]| {
+        let mut command = fewbit(Path::new("."), args);
+        command
+            .env("MESA_EXTENSION_OVERRIDE", "-GL_ARB_compute_shader")
+            .env("VK_DRIVER_FILES", "/nowhere")
+            .env("VK_ICD_FILENAMES", "/nowhere");
+        command.output().unwrap()
+    };
+    let listed = old(&["info"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let refused = old(&["bench", "copy", "--quick", "--device", "gpu"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    let words = stderr(&refused);
+    assert!(!words.contains("lost") && !words.contains("panicked"), "{words}");
+    match listed.contains("llvmpipe") {
+        true => {
+            assert!(listed.contains("it has no compute shaders"), "{listed}");
+            assert!(words.contains("none has compute shaders"), "{words}");
+        }
+        false => assert!(words.contains("none was found"), "{words}"),
+    }
+    let chosen = old(&["bench", "copy", "--quick"]);
+    assert_eq!(
+        chosen.status.code().map(|code| code < 2),
+        Some(true),
+        "{}",
+        stderr(&chosen)
+    );
+}

@@ -15,6 +15,8 @@ use super::pack::{Operand, Pack};
 use super::sides::{Plane, sides};
 use super::store::{Finish, FinishTile, Tile, tiles};
 use crate::cpu::{Cpu, CpuError};
+use crate::tensor::alloc::Line;
+use bytemuck::Zeroable;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -22,11 +24,6 @@ use std::ops::Range;
 const DEPTH: usize = 256;
 /// Multiply-adds below which a product runs on the calling thread.
 const SMALL: usize = 1 << 16;
-
-/// One cache line: the unit in which scratch memory is held, so that panels are aligned.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u64; 8]);
 
 thread_local! {
     /// Panels and accumulators of this thread, kept from product to product: fresh memory costs a
@@ -46,13 +43,12 @@ where
     E: bytemuck::Pod,
     A: bytemuck::Pod,
 {
-    let lines = |len: usize, size: usize| (len * size).div_ceil(size_of::<Line>());
-    let (a, b) = (lines(lens[0], size_of::<E>()), lines(lens[1], size_of::<E>()));
-    let all = a + b + lines(lens[2], size_of::<A>());
+    let (a, b) = (Line::holding::<E>(lens[0]), Line::holding::<E>(lens[1]));
+    let all = a + b + Line::holding::<A>(lens[2]);
     // Taken, not borrowed: should `f` come back here on the same thread, it finds an empty vector.
     let mut scratch = SCRATCH.take();
     if scratch.len() < all {
-        scratch.resize(all, Line([0; 8]));
+        scratch.resize(all, Line::zeroed());
     }
     let (first, rest) = scratch.split_at_mut(a);
     let (second, third) = rest.split_at_mut(b);
@@ -71,8 +67,8 @@ fn with_shared<E: bytemuck::Pod, R>(
     f: impl FnOnce(&mut [E], &mut [E]) -> R,
 ) -> Result<R, CpuError> {
     let mut shared = SHARED.take();
-    let lines = lens.map(|len| (len * size_of::<E>()).div_ceil(size_of::<Line>()));
-    grow(&mut shared, lines[0].saturating_add(lines[1]), Line([0; 8]))?;
+    let lines = lens.map(Line::holding::<E>);
+    grow(&mut shared, lines[0].saturating_add(lines[1]), Line::zeroed())?;
     let (first, second) = shared.split_at_mut(lines[0]);
     let result = f(
         &mut bytemuck::cast_slice_mut(first)[..lens[0]],

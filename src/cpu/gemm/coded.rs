@@ -7,6 +7,8 @@ use super::operands::{Data, Source};
 use crate::cpu::codes::{PIECE, Reader};
 use crate::cpu::{Cpu, CpuError, Kernel, Lanes};
 use crate::format::Format;
+use crate::tensor::alloc::Line;
+use bytemuck::Zeroable;
 use std::cell::Cell;
 
 /// Rows of codes along k, one after the other, with their scales.
@@ -77,38 +79,38 @@ impl<'a> CodedRows<'a> {
 thread_local! {
     /// Values of operands, kept from product to product by the threads that start them or work on them: fresh memory
     /// costs more than decoding into it.
-    static KEPT: [Cell<Vec<u64>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
+    static KEPT: [Cell<Vec<Line>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
 }
 
-/// More words of values than this are given back after a product: 64 MiB.
-const MOST_KEPT: usize = 1 << 23;
+/// More lines of values than this are given back after a product: 64 MiB.
+const MOST_KEPT: usize = 1 << 20;
 
 /// Lends memory of this thread for `len` values with unspecified contents.
 pub(super) fn with_kept<T: Value, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> Result<R, CpuError> {
     let mut kept = Kept::new(0, len * size_of::<T>())?;
-    Ok(f(&mut bytemuck::cast_slice_mut(&mut kept.words)[..len]))
+    Ok(f(&mut bytemuck::cast_slice_mut(&mut kept.lines)[..len]))
 }
 
 /// One of this thread's two pieces of kept memory, which it goes back to.
 struct Kept {
-    words: Vec<u64>,
+    lines: Vec<Line>,
     place: usize,
 }
 
 impl Kept {
     fn new(place: usize, bytes: usize) -> Result<Self, CpuError> {
         // Taken, not borrowed: should this thread come back here, it finds an empty vector.
-        let mut words = KEPT.with(|kept| kept[place].take());
-        grow(&mut words, bytes.div_ceil(8), 0)?;
-        Ok(Self { words, place })
+        let mut lines = KEPT.with(|kept| kept[place].take());
+        grow(&mut lines, Line::holding::<u8>(bytes), Line::zeroed())?;
+        Ok(Self { lines, place })
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if self.words.len() <= MOST_KEPT {
-            let words = std::mem::take(&mut self.words);
-            KEPT.with(|kept| kept[self.place].set(words));
+        if self.lines.len() <= MOST_KEPT {
+            let lines = std::mem::take(&mut self.lines);
+            KEPT.with(|kept| kept[self.place].set(lines));
         }
     }
 }
@@ -188,16 +190,16 @@ impl Values {
         let bytes = len.saturating_mul(if pairs { 2 } else { 4 });
         let mut kept = Kept::new(place, bytes)?;
         match pairs {
-            true => codes.decode_all::<u16>(cpu, &mut bytemuck::cast_slice_mut(&mut kept.words)[..len]),
-            false => codes.decode_all::<f32>(cpu, &mut bytemuck::cast_slice_mut(&mut kept.words)[..len]),
+            true => codes.decode_all::<u16>(cpu, &mut bytemuck::cast_slice_mut(&mut kept.lines)[..len]),
+            false => codes.decode_all::<f32>(cpu, &mut bytemuck::cast_slice_mut(&mut kept.lines)[..len]),
         }
         Ok(Some(Self { kept, len, pairs }))
     }
 
     pub(super) fn data(&self) -> Data<'_> {
         match self.pairs {
-            true => Data::Bf16(&bytemuck::cast_slice(&self.kept.words)[..self.len]),
-            false => Data::F32(&bytemuck::cast_slice(&self.kept.words)[..self.len]),
+            true => Data::Bf16(&bytemuck::cast_slice(&self.kept.lines)[..self.len]),
+            false => Data::F32(&bytemuck::cast_slice(&self.kept.lines)[..self.len]),
         }
     }
 }

@@ -1,7 +1,41 @@
 //! Memory of products: what their size asks for may not be there.
 
 use crate::cpu::CpuError;
-use crate::tensor::alloc::room;
+use crate::tensor::alloc::{Line, room};
+use bytemuck::{Pod, Zeroable};
+use std::marker::PhantomData;
+
+/// Elements of which the first begins a cache line.
+#[derive(Clone)]
+pub(super) struct Aligned<T> {
+    lines: Vec<Line>,
+    len: usize,
+    of: PhantomData<T>,
+}
+
+impl<T: Pod> Aligned<T> {
+    pub(super) fn zeroed(len: usize) -> Result<Self, CpuError> {
+        Ok(Self {
+            lines: filled(Line::holding::<T>(len), Line::zeroed())?,
+            len,
+            of: PhantomData,
+        })
+    }
+
+    pub(super) fn all(&self) -> &[T] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+
+    pub(super) fn all_mut(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+impl<T> std::fmt::Debug for Aligned<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} elements", self.len)
+    }
+}
 
 /// An empty vector with room for `len` elements.
 pub(super) fn reserved<T>(len: usize) -> Result<Vec<T>, CpuError> {
@@ -34,4 +68,19 @@ pub(super) fn grow<T: Clone>(values: &mut Vec<T>, len: usize, value: T) -> Resul
         values.resize(len, value);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Aligned;
+
+    #[test]
+    fn elements_begin_on_a_cache_line() -> Result<(), crate::cpu::CpuError> {
+        for len in [1, 31, 1 << 20] {
+            let all = Aligned::<u16>::zeroed(len)?;
+            assert_eq!(all.all().len(), len);
+            assert_eq!(all.all().as_ptr().addr() % 64, 0);
+        }
+        Ok(())
+    }
 }

@@ -306,7 +306,7 @@ fn packed<F: Finish<f32>>(
 ) -> Result<(), CpuError> {
     match &b.panels {
         Panels::F32(panels) => {
-            let b = Packed(panels.as_slice());
+            let b = Packed(panels.all());
             let p = Product { m, n, k, a, b, bias };
             match cpu.isa {
                 Isa::Portable(isa) => blocked(cpu, F32(isa), 1, &p, finish, c, ldc),
@@ -324,7 +324,7 @@ fn packed<F: Finish<f32>>(
         Panels::Pairs(panels) => {
             // Both hold, or `PackedB::check` has refused.
             if let (Isa::Avx512Bf16(isa), Mixed::Bf16(a)) = (cpu.isa, a) {
-                let (a, b) = (pack::PairView(a), Packed(panels.as_slice()));
+                let (a, b) = (pack::PairView(a), Packed(panels.all()));
                 let p = Product { m, n, k, a, b, bias };
                 return blocked(cpu, micro::Pairs(isa), 2, &p, finish, c, ldc);
             }

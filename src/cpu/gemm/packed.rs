@@ -2,6 +2,7 @@
 
 use super::blocked::{Blocks, Widths};
 use super::coded::Values;
+use super::memory::Aligned;
 #[cfg(target_arch = "x86_64")]
 use super::micro::Pairs;
 use super::micro::{F32, Micro};
@@ -37,9 +38,9 @@ pub enum Left {
 
 #[derive(Clone, Debug)]
 pub(super) enum Panels {
-    F32(Vec<f32>),
+    F32(Aligned<f32>),
     #[cfg(target_arch = "x86_64")]
-    Pairs(Vec<u32>),
+    Pairs(Aligned<u32>),
 }
 
 impl PackedB {
@@ -76,9 +77,9 @@ impl PackedB {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.panels {
-            Panels::F32(panels) => size_of_val(panels.as_slice()),
+            Panels::F32(panels) => size_of_val(panels.all()),
             #[cfg(target_arch = "x86_64")]
-            Panels::Pairs(panels) => size_of_val(panels.as_slice()),
+            Panels::Pairs(panels) => size_of_val(panels.all()),
         }
     }
 
@@ -108,11 +109,11 @@ fn panels<M: Micro, O: Operand<M::Elem>>(
     operand: O,
     k: usize,
     n: usize,
-) -> Result<Vec<M::Elem>, CpuError> {
+) -> Result<Aligned<M::Elem>, CpuError> {
     let blocks = Blocks::new(k, ku);
     let widths = Widths::of_b::<M>();
-    let mut panels = super::memory::filled(blocks.len(n, widths), bytemuck::Zeroable::zeroed())?;
-    blocks.pack_all(cpu, operand, (n, n), widths, &mut panels);
+    let mut panels = Aligned::zeroed(blocks.len(n, widths))?;
+    blocks.pack_all(cpu, operand, (n, n), widths, panels.all_mut());
     Ok(panels)
 }
 

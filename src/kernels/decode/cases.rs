@@ -61,9 +61,16 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
 
 /// What is measured at size `n`: every format that has a name.
 pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
-    let each = NAMED
-        .iter()
-        .map(|named| case(Effort::Full, op(named.format, F32, n, n), false));
+    let each = NAMED.iter().map(|named| {
+        case(
+            Effort::Full,
+            Decode {
+                dst_ld: n,
+                ..op(named.format, F32, n, n)
+            },
+            false,
+        )
+    });
     each.map(BenchCase::from).collect()
 }
 

@@ -118,8 +118,12 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
 /// What is measured at size `n`: every format that has a name, to nearest and stochastically.
 pub(crate) fn bench(n: usize) -> Vec<BenchCase> {
     let each = |format| {
-        [Rounding::Nearest, Rounding::Stochastic]
-            .map(|rounding| ordinary(op(format, F32, n, n, rounding, DRAW)))
+        [Rounding::Nearest, Rounding::Stochastic].map(|rounding| {
+            ordinary(Encode {
+                src_ld: n,
+                ..op(format, F32, n, n, rounding, DRAW)
+            })
+        })
     };
     let all = NAMED.iter().flat_map(|named| each(named.format));
     all.map(BenchCase::from).collect()

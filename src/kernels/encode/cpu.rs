@@ -113,19 +113,23 @@ impl Kernel for EncodeRows<'_> {
         let (mut staged, mut random) = ([0u32; PIECE], [[0; 4]; PIECE / 8]);
         let mut writer = Writer::new(op.format, self.common, op.rounding);
         // The maxima of so large blocks are looked for in places so far apart that the processor's own prefetching
-        // stops: without this, formats of blocks take up to 1.7 times as long from memory.
+        // stops: without this, formats of blocks take up to 1.7 times as long from memory. Two pieces ahead: one is
+        // made in less time than memory takes to answer.
         let far = op.format.block_size().is_some_and(|size| size >= 32) && op.from == DType::F32;
         let mut rest = self.scales;
         for (row, codes) in (self.row..).zip(self.codes.chunks_mut(code_words)) {
             let (scales, after) = std::mem::take(&mut rest).split_at_mut(scale_words);
             rest = after;
-            scales.fill(0);
+            // To clear nothing is not free: a masked store of no lanes to an address that is none takes some 60 ns (Zen 5).
+            if !scales.is_empty() {
+                scales.fill(0);
+            }
             let scales: &mut [u8] = bytemuck::cast_slice_mut(scales);
             let codes: &mut [u8] = bytemuck::cast_slice_mut(codes);
             for start in (0..op.cols).step_by(PIECE) {
                 let len = PIECE.min(op.cols - start);
                 let at = row * op.src_ld + start;
-                if far && let Some(next) = self.src.get(at + PIECE..at + 2 * PIECE) {
+                if far && let Some(next) = self.src.get(at + 2 * PIECE..at + 3 * PIECE) {
                     lanes.prefetch(next);
                 }
                 let values = match (op.from, self.src.get(at..at + PIECE)) {
