@@ -50,7 +50,7 @@ fn main() {
             the_high_door_agrees_with_the_reference(fewbit::Device::cpu())
         })
         .gpu("the_high_door_agrees_with_the_reference_on_a_gpu", || {
-            the_high_door_agrees_with_the_reference(fewbit::Device::gpu_blocking().unwrap());
+            the_high_door_agrees_with_the_reference(common::high());
         })
         .gpu(
             "float_variants_serve_only_where_the_probe_found_them_exact",

@@ -88,7 +88,7 @@ fn host() -> Vec<Device> {
 
 /// With the reference, to compare with.
 fn gpus() -> Vec<Device> {
-    let gpu = Device::gpu_blocking().expect("a GPU");
+    let gpu = common::high();
     // A borrowed device: reads poll only because the blocking twin was asked for.
     let (device, queue) = foreign();
     vec![

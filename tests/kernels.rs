@@ -35,6 +35,7 @@ fn main() {
     }
     let mut options = GpuOptions::default();
     options.experimental = experimental();
+    options.native_bf16 = true;
     for adapter in common::adapters() {
         let info = adapter.get_info();
         let name = format!("{:?}", info.backend).to_lowercase();

@@ -71,7 +71,7 @@ fn main() {
         .gpu(
             "a_kernel_from_outside_the_crate_runs_on_a_gpu_and_checked_finds_a_wrong_one",
             || {
-                a_kernel_from_outside_the_crate_runs(vec![Device::gpu_blocking().expect("a GPU")]);
+                a_kernel_from_outside_the_crate_runs(vec![common::high()]);
             },
         )
         .run();
@@ -335,7 +335,7 @@ fn a_lost_device_is_an_error() {
 
     let mut options = GpuOptions::default();
     options.adapter = AdapterChoice::Any;
-    let owned = Gpu::open_blocking(&options).expect("a GPU");
+    let owned = common::open_with(&options);
     owned.device().destroy();
     let device = Device::from_gpu(owned);
     let error = device
@@ -349,7 +349,7 @@ fn a_lost_device_is_an_error() {
 fn buffers_and_step_values_of_another_gpu_are_refused() {
     let mut options = GpuOptions::default();
     options.adapter = AdapterChoice::Any;
-    let open = || Gpu::open_blocking(&options).expect("a GPU");
+    let open = || common::open_with(&options);
     let (one, other) = (open(), open());
     let make = |gpu: &Gpu, first: u32| -> [wgpu::Buffer; 2] {
         [first, first + 1].map(|word| {
@@ -408,7 +408,7 @@ fn a_destroyed_device_is_lost_at_the_next_call() {
     let mut options = GpuOptions::default();
     options.adapter = AdapterChoice::Any;
     let open = || {
-        let gpu = Gpu::open_blocking(&options).expect("a GPU");
+        let gpu = common::open_with(&options);
         let buffer = gpu.buffer("words", 32).expect("a buffer");
         let plan = Copy::new(4).plan(&gpu, &PlanRequest::default()).expect("a plan");
         (gpu, buffer, plan)

@@ -108,7 +108,7 @@ fn submits_of(device: &Device, layers: usize) -> Result<u64, Failed> {
 
 /// However many layers there are; on a device of its own, for other tests submit too.
 fn submits() -> Result<(), Failed> {
-    let device = Device::gpu_blocking()?;
+    let device = common::high();
     let (shallow, deep) = (submits_of(&device, 2)?, submits_of(&device, 6)?);
     if shallow != deep || deep > 2 * 20 + 2 {
         return Err(format!("20 steps: {shallow} submits of 2 layers, {deep} of 6").into());

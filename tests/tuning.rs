@@ -56,7 +56,7 @@ fn open(cache: Option<Cache>) -> Gpu {
     let mut options = GpuOptions::default();
     options.adapter = AdapterChoice::Any;
     options.cache = cache;
-    Gpu::open_blocking(&options).expect("a GPU")
+    common::open_with(&options)
 }
 
 /// A folder of this test's own, empty.

@@ -114,17 +114,22 @@ pub(crate) fn measure(
     rounds: Rounds,
 ) -> Result<Measured, Stop> {
     let work = case.op.work();
-    let dispatches = match device.as_gpu() {
+    let (dispatches, matrix_unit) = match device.as_gpu() {
         Some(gpu) => {
             let mut request = PlanRequest::default().offsets(Offsets::Vec4);
             request.variant = variant;
-            case.op.plan(gpu, &request)?.steps()
+            let plan = case.op.plan(gpu, &request)?;
+            (plan.steps(), plan.on_matrix_unit())
         }
-        None => 1,
+        None => (1, false),
     };
     let specs = case.op.operands();
     let updates = specs.iter().any(|spec| spec.access == Access::Update);
-    let sticks = yardsticks(device, &work, forks(device, case)?, updates);
+    let mut sticks = yardsticks(device, &work, forks(device, case)?, updates);
+    if matrix_unit {
+        // They multiply beside the units that this is the rate of, and no kernel here is a measure of theirs.
+        sticks.retain(|stick| stick.resource != Resource::MultiplyAdd);
+    }
     let mut timed: Vec<Box<dyn Timed + '_>> = vec![prepare(device, case, variant)?];
     for stick in &sticks {
         timed.push(stick.prepare(device)?);

@@ -174,7 +174,7 @@ fn run_wanted(
             (false, Effort::Full) => 0,
         };
         let ran = on_gpu_blocking(gpu, &*case.op, &request, &expected.before, offset)?;
-        let verdict = judge(case, expected, &ran.operands, case.op.arithmetic(ran.variant));
+        let verdict = judge(case, expected, &ran.operands, ran.arithmetic);
         let digest = digest(case, &ran.operands);
         reports.push(Report {
             variant,
@@ -200,7 +200,7 @@ pub fn run_variants(device: &Device, case: &Case, variants: &[Option<&'static st
             offsets: Offsets::Vec4,
         };
         let ran = on_gpu_blocking(gpu, &*case.op, &request, &expected.before, 0)?;
-        let verdict = judge(case, &expected, &ran.operands, case.op.arithmetic(ran.variant));
+        let verdict = judge(case, &expected, &ran.operands, ran.arithmetic);
         Ok(Report {
             variant: variant.unwrap_or("preferred").to_string(),
             verdict,

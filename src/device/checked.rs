@@ -2,8 +2,8 @@
 
 use super::Device;
 use crate::error::{Error, Result};
-use crate::gpu::{Offsets, StepValues};
-use crate::op::{Comparison, Op};
+use crate::gpu::{Offsets, PlanRequest, StepValues};
+use crate::op::{Arithmetic, Comparison, Op};
 use crate::tensor::HostBuffer;
 
 /// [`Error::Wrong`] if `got`, which the variant named made or else the one that a run takes, is outside the
@@ -21,9 +21,14 @@ pub(super) fn check_against(
     let want: Vec<&[u32]> = want.iter().map(HostBuffer::words).collect();
     let got: Vec<&[u32]> = got.iter().map(HostBuffer::words).collect();
     let arithmetic = match (device.gpu_state(), variant) {
-        (Some(_), Some(variant)) => op.arithmetic(variant),
+        (Some(state), Some(variant)) => {
+            let names = op.variants(&state.gpu, Offsets::Vec4);
+            let mut request = PlanRequest::default().offsets(Offsets::Vec4);
+            request.variant = names.into_iter().find(|name| *name == variant);
+            Arithmetic::of(&op.plan(&state.gpu, &request)?)
+        }
         // The plan that ran: it is kept.
-        (Some(state), None) => op.arithmetic(state.plan(op, Offsets::Vec4)?.variant()),
+        (Some(state), None) => Arithmetic::of(&state.plan(op, Offsets::Vec4)?),
         (None, _) => device.arithmetic(),
     };
     let verdict = op.compare(&Comparison {

@@ -200,7 +200,7 @@ impl Device {
     }
 
     /// What may be assumed of its f32 arithmetic, for the bounds of the numerics contract. Variants that run on
-    /// matrix units have their own: [`Op::arithmetic`](crate::op::Op::arithmetic).
+    /// matrix units have their own: [`Arithmetic::of`].
     #[must_use]
     pub fn arithmetic(&self) -> Arithmetic {
         match self.kind() {

@@ -160,11 +160,25 @@ fn open_with_bf16(
     }
 }
 
-/// Whether kernels can run there at all: OpenGL before 4.3, and OpenGL ES before 3.1, have no compute shaders.
+/// Whether kernels can run there at all: OpenGL before 4.3 has no compute shaders. Older ones with the extension
+/// have, but wgpu, which takes them then, writes shaders of the context's version.
 fn computes(adapter: &wgpu::Adapter) -> bool {
     let flags = adapter.get_downlevel_capabilities().flags;
+    let info = adapter.get_info();
     flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
         && adapter.limits().max_storage_buffers_per_shader_stage > 0
+        && (info.backend != wgpu::Backend::Gl || desktop_version(&info.driver_info) >= (4, 3))
+}
+
+/// The version at the head of what a driver of OpenGL says of itself; that of OpenGL ES is elsewhere, and its compute
+/// shaders are what wgpu reports: as if it were new enough.
+fn desktop_version(driver: &str) -> (u32, u32) {
+    let version = driver.split_whitespace().next().unwrap_or_default();
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (u32::MAX, 0),
+    }
 }
 
 fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {

@@ -156,6 +156,13 @@ impl Permutation {
         self.spirv
     }
 
+    /// Whether its products are those of matrix units: it enables cooperative matrices, or its SPIR-V was compiled for
+    /// them, which is what SPIR-V is taken for.
+    #[must_use]
+    pub fn on_matrix_unit(&self) -> bool {
+        self.spirv.is_some() || self.enables.contains(&"wgpu_cooperative_matrix")
+    }
+
     /// The WGSL files it is made of, in order, each once.
     fn texts(&self) -> Result<Vec<&'static str>, String> {
         self.shader.texts(&self.slots)

@@ -22,6 +22,7 @@ pub struct Pipeline {
     layout: wgpu::BindGroupLayout,
     interface: Interface,
     files: Vec<&'static str>,
+    matrix_unit: bool,
     compiled: Compiled,
 }
 
@@ -60,6 +61,12 @@ impl Pipeline {
     #[must_use]
     pub fn files(&self) -> &[&'static str] {
         &self.files
+    }
+
+    /// Whether its products are those of matrix units.
+    #[must_use]
+    pub fn on_matrix_unit(&self) -> bool {
+        self.matrix_unit
     }
 
     /// The permutation in a few words.
@@ -221,6 +228,7 @@ impl Gpu {
             layout,
             interface,
             files,
+            matrix_unit: permutation.on_matrix_unit(),
             compiled,
         };
         // Native back ends have the answer already.

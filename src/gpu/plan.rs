@@ -138,6 +138,15 @@ impl Plan {
             .any(|step| step.pipeline.files().contains(&path))
     }
 
+    /// Whether some of its products are those of matrix units, in a step of its own or of a variant that it calls.
+    #[must_use]
+    pub fn on_matrix_unit(&self) -> bool {
+        self.0
+            .dispatches
+            .iter()
+            .any(|step| step.pipeline.on_matrix_unit())
+    }
+
     /// Bytes of scratch memory that [`Plan::bind_with`] must be given.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {

@@ -8,7 +8,7 @@
 //! | random | one of the two neighbours, with the right probability; the bits themselves are exact |
 
 use super::judge::Sums;
-use crate::gpu::{OperandSpec, StepValues};
+use crate::gpu::{OperandSpec, Plan, StepValues};
 
 /// The class of an operation's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,15 @@ impl Arithmetic {
         ieee: false,
         matrix_unit: false,
     };
+    /// Of a plan: [`Arithmetic::GPU`], and whether it runs on matrix units.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            matrix_unit: plan.on_matrix_unit(),
+            ..Self::GPU
+        }
+    }
+
     /// IEEE 754 binary32, rounding to nearest.
     pub const CPU: Self = Self {
         unit: 1.0 / 16_777_216.0,

@@ -203,11 +203,6 @@ pub trait Op: OpKey + std::fmt::Debug + Send + Sync {
     /// Whatever [`Op::check`] finds, or operands of the wrong number or size.
     fn reference(&self, args: Args<'_>) -> Result<()>;
 
-    /// What may be assumed of the arithmetic of one of its GPU variants, for the bounds of its class.
-    fn arithmetic(&self, _variant: &str) -> Arithmetic {
-        Arithmetic::GPU
-    }
-
     /// Judges a device's results by the operation's contract.
     fn compare(&self, comparison: &Comparison<'_>) -> Verdict {
         self.contract().judge(self.as_op(), comparison)

@@ -1,6 +1,6 @@
 //! Running an operation over plain words: on a host device, and through the low door on a GPU.
 
-use super::{Arg, Args, Op};
+use super::{Arg, Args, Arithmetic, Op};
 use crate::cpu::Cpu;
 use crate::error::Result;
 use crate::gpu::{Gpu, Operand, PlanRequest, ReadBack, StepBuffer, StepValues};
@@ -63,6 +63,8 @@ const LOOSE: u64 = 64;
 pub struct Ran {
     /// The variant.
     pub variant: &'static str,
+    /// What may be assumed of its arithmetic, for the bounds of its class.
+    pub arithmetic: Arithmetic,
     /// The operands, in order.
     pub operands: Vec<HostBuffer>,
 }
@@ -91,12 +93,16 @@ pub(crate) async fn on_gpu_step(
     offset: usize,
     step: &StepValues,
 ) -> Result<Ran> {
-    let (variant, backs) = submit(gpu, op, request, operands, offset, step)?;
+    let ((variant, arithmetic), backs) = submit(gpu, op, request, operands, offset, step)?;
     let mut operands = Vec::with_capacity(backs.len());
     for back in backs {
         operands.push(back.read().await?);
     }
-    Ok(Ran { variant, operands })
+    Ok(Ran {
+        variant,
+        arithmetic,
+        operands,
+    })
 }
 
 /// [`on_gpu`] for threads that may block; polls on borrowed devices too.
@@ -110,9 +116,13 @@ pub fn on_gpu_blocking(
     operands: &[HostBuffer],
     offset: usize,
 ) -> Result<Ran> {
-    let (variant, backs) = submit(gpu, op, request, operands, offset, &op.step_values())?;
+    let ((variant, arithmetic), backs) = submit(gpu, op, request, operands, offset, &op.step_values())?;
     let operands = backs.into_iter().map(read).collect::<Result<_>>()?;
-    Ok(Ran { variant, operands })
+    Ok(Ran {
+        variant,
+        arithmetic,
+        operands,
+    })
 }
 
 fn submit(
@@ -122,7 +132,7 @@ fn submit(
     operands: &[HostBuffer],
     offset: usize,
     step: &StepValues,
-) -> Result<(&'static str, Vec<ReadBack>)> {
+) -> Result<((&'static str, Arithmetic), Vec<ReadBack>)> {
     let plan = op.plan(gpu, request)?;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let mut buffers = Vec::with_capacity(operands.len());
@@ -160,7 +170,7 @@ fn submit(
         backs.push(ReadBack::record(gpu, &mut encoder, buffer, first, len)?);
     }
     gpu.submit("run", encoder)?;
-    Ok((plan.variant(), backs))
+    Ok(((plan.variant(), Arithmetic::of(&plan)), backs))
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -6,7 +6,7 @@
 #![allow(dead_code, reason = "every test takes its part of it")]
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use fewbit::gpu::Gpu;
 use fewbit::wgpu;
@@ -19,9 +19,22 @@ pub(crate) fn adapters() -> &'static [wgpu::Adapter] {
     &ADAPTERS
 }
 
+/// The best adapter of OpenGL, or of the others, that can be opened: some servers' OpenGL has no compute shaders.
 fn first(opengl: bool) -> Option<&'static wgpu::Adapter> {
+    static FIRST: [OnceLock<Option<&'static wgpu::Adapter>>; 2] = [const { OnceLock::new() }; 2];
     let of = |adapter: &wgpu::Adapter| adapter.get_info().backend == wgpu::Backend::Gl;
-    adapters().iter().find(|adapter| of(adapter) == opengl)
+    let opens = |adapter: &wgpu::Adapter| {
+        let opened = pollster::block_on(Gpu::open_adapter(adapter.clone()));
+        if let Ok(gpu) = &opened {
+            keep(gpu.device());
+        }
+        opened.is_ok()
+    };
+    let found = || {
+        let mut all = adapters().iter();
+        all.find(|adapter| of(adapter) == opengl && (!opengl || opens(adapter)))
+    };
+    *FIRST[usize::from(opengl)].get_or_init(found)
 }
 
 /// The best adapter that is not OpenGL's. For tests that [`Suite::gpu`] runs: there is one.
@@ -46,7 +59,33 @@ pub(crate) fn open() -> Gpu {
 }
 
 pub(crate) fn open_adapter(adapter: wgpu::Adapter) -> Gpu {
-    pollster::block_on(Gpu::open_adapter(adapter)).unwrap_or_else(|error| panic!("{error}"))
+    let gpu = pollster::block_on(Gpu::open_adapter(adapter)).unwrap_or_else(|error| panic!("{error}"));
+    keep(gpu.device());
+    gpu
+}
+
+/// Keeps a device to the end of the process. A driver (NVIDIA's 580) comes to a standstill where one thread destroys a
+/// device while others submit to theirs, as tests that run side by side would.
+pub(crate) fn keep(device: &wgpu::Device) {
+    static KEPT: Mutex<Vec<wgpu::Device>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.push(device.clone());
+}
+
+/// A GPU behind a device of the high door.
+pub(crate) fn high() -> fewbit::Device {
+    let device = fewbit::Device::gpu_blocking().unwrap_or_else(|error| panic!("{error}"));
+    if let Some(gpu) = device.as_gpu() {
+        keep(gpu.device());
+    }
+    device
+}
+
+/// A GPU opened with these options.
+pub(crate) fn open_with(options: &fewbit::gpu::GpuOptions) -> Gpu {
+    let gpu = Gpu::open_blocking(options).unwrap_or_else(|error| panic!("{error}"));
+    keep(gpu.device());
+    gpu
 }
 
 /// The device that all tests share which leave it as they found it; opened once.
@@ -58,7 +97,10 @@ pub(crate) fn gpu() -> Gpu {
 /// A device and queue as a foreign program would own them: opened without fewbit's callbacks.
 pub(crate) fn foreign() -> (wgpu::Device, wgpu::Queue) {
     let descriptor = wgpu::DeviceDescriptor::default();
-    pollster::block_on(adapter().request_device(&descriptor)).unwrap_or_else(|error| panic!("{error}"))
+    let (device, queue) =
+        pollster::block_on(adapter().request_device(&descriptor)).unwrap_or_else(|error| panic!("{error}"));
+    keep(&device);
+    (device, queue)
 }
 
 fn required() -> bool {

@@ -345,14 +345,22 @@ fn results_are_written_through_what_is_no_file() {
     assert_eq!(super::files(&folder), ["link.json", "pipe", "real.json"]);
 }
 
-/// OpenGL before 4.3 has no compute shaders: wgpu opens it, fails at a pipeline of its own and reports a lost device.
-/// Mesa's OpenGL can be made such a one.
+/// OpenGL before 4.3 has no compute shaders, or has them as an extension: wgpu opens it, fails at a pipeline of its own
+/// and reports a lost device. Mesa's OpenGL can be made such a one.
 #[test]
 fn an_adapter_without_compute_shaders_is_none() {
+    without_compute_shaders(&[("MESA_EXTENSION_OVERRIDE", "-GL_ARB_compute_shader")]);
+    without_compute_shaders(&[
+        ("MESA_GL_VERSION_OVERRIDE", "3.3"),
+        ("MESA_GLSL_VERSION_OVERRIDE", "330"),
+    ]);
+}
+
+fn without_compute_shaders(made: &[(&str, &str)]) {
     let old = |args: &[&str]| {
         let mut command = fewbit(Path::new("."), args);
         command
-            .env("MESA_EXTENSION_OVERRIDE", "-GL_ARB_compute_shader")
+            .envs(made.iter().copied())
             .env("VK_DRIVER_FILES", "/nowhere")
             .env("VK_ICD_FILENAMES", "/nowhere");
         command.output().unwrap()

@@ -28,7 +28,7 @@ use crate::format::random::Draw;
 use crate::format::{Elements, Rounding};
 use crate::gpu::{Gpu, OperandSpec, StepValues};
 use crate::op::{
-    Args, Arithmetic, Contract, NamedArgs, Op, Scalar, Table, Work, check_floats, check_limit, check_rounding,
+    Args, Contract, NamedArgs, Op, Scalar, Table, Work, check_floats, check_limit, check_rounding,
 };
 use crate::tensor::DType;
 
@@ -478,12 +478,5 @@ impl Op for Matmul {
         let inputs = Inputs::of(&mut args);
         reference::matmul(&op, &inputs, args.write("c")?);
         Ok(())
-    }
-
-    fn arithmetic(&self, variant: &str) -> Arithmetic {
-        Arithmetic {
-            matrix_unit: matches!(variant, "bf16" | "coop"),
-            ..Arithmetic::GPU
-        }
     }
 }
