@@ -34,7 +34,7 @@ fn main() {
             products().map(|()| Completion::Completed)
         }),
     ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    common::end(&libtest_mimic::run(&Arguments::from_args(), trials))
 }
 
 fn token() -> wgpu::ExperimentalFeatures {

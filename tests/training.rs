@@ -54,7 +54,7 @@ fn main() {
             other => Err(format!("{other:?}")),
         }
     }));
-    libtest_mimic::run(&arguments, trials).exit();
+    common::end(&libtest_mimic::run(&arguments, trials))
 }
 
 type Test = fn(&Device, &Recipe) -> Result<(), Failed>;

@@ -67,9 +67,17 @@ pub(crate) fn open_adapter(adapter: wgpu::Adapter) -> Gpu {
 /// Keeps a device to the end of the process. A driver (NVIDIA's 580) comes to a standstill where one thread destroys a
 /// device while others submit to theirs, as tests that run side by side would.
 pub(crate) fn keep(device: &wgpu::Device) {
-    static KEPT: Mutex<Vec<wgpu::Device>> = Mutex::new(Vec::new());
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     kept.push(device.clone());
+}
+
+static KEPT: Mutex<Vec<wgpu::Device>> = Mutex::new(Vec::new());
+
+/// Ends the process after a run, without the devices: their driver's threads may outlive what they use at its exit.
+pub(crate) fn end(conclusion: &libtest_mimic::Conclusion) -> ! {
+    let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
+    drop(kept);
+    conclusion.exit()
 }
 
 /// A GPU behind a device of the high door.
@@ -187,6 +195,6 @@ impl Suite {
 
     /// Runs them as the arguments say, and ends the process.
     pub(crate) fn run(self) -> ! {
-        libtest_mimic::run(&Arguments::from_args(), self.0).exit()
+        end(&libtest_mimic::run(&Arguments::from_args(), self.0))
     }
 }
