@@ -259,6 +259,12 @@ fn ranges(add: &mut Add<'_>) {
         add(quick, long.transpose_a().scaled(0.5, -1.0), values);
     }
 
+    add(
+        quick,
+        Matmul::new(64, 24, 32).types(Bf16, Bf16, F32),
+        Values::FullList,
+    );
+
     // f64: the CPU device and the reference.
     let double = Matmul::new(21, 23, 25).types(F64, F64, F64);
     add(quick, double, Values::Unit);

@@ -20,6 +20,9 @@ pub(super) enum Values {
     Small,
     /// Fractions, one in 300 of them far from the others (2^-60 and 2^40 times): the list of outliers.
     Outliers,
+    /// A of 64 x 32: ones in the first row, and in the others nothing but numbers 2^-60 times as large, 64 in all: as
+    /// many outliers as the list holds, each of them all of a sum.
+    FullList,
     /// Exponents all over -60..60: more outliers than any list holds.
     Wide,
     /// Runs of fractions and runs of `Wide`: some groups start again where others do not.
@@ -61,6 +64,15 @@ impl Values {
                 1 => unit * power(40),
                 _ => unit,
             },
+            Self::FullList if name == "a" => {
+                let (row, k) = (index / 32, index % 32);
+                match row {
+                    0 => 1.0,
+                    _ if k == row % 32 || index == 32 => (1.0 + unit.abs()) / power(60),
+                    _ => 0.0,
+                }
+            }
+            Self::FullList => unit,
             Self::Mixed if index % 5000 < 4600 => unit,
             Self::Wide | Self::Mixed => match source.below(121) {
                 exponent @ 0..60 => unit / power(60 - exponent),
