@@ -264,6 +264,13 @@ fn ranges(add: &mut Add<'_>) {
         Matmul::new(64, 24, 32).types(Bf16, Bf16, F32),
         Values::FullList,
     );
+    add(
+        quick,
+        Matmul::new(24, 24, 32).types(Bf16, Bf16, F32),
+        Values::Paired,
+    );
+    // Scaled back by less than 2^-126: in two steps.
+    add(quick, Matmul::new(70, 67, 75).types(Bf16, Bf16, F32), Values::Small);
 
     // f64: the CPU device and the reference.
     let double = Matmul::new(21, 23, 25).types(F64, F64, F64);

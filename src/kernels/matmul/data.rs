@@ -23,6 +23,9 @@ pub(super) enum Values {
     /// A of 64 x 32: ones in the first row, and in the others nothing but numbers 2^-60 times as large, 64 in all: as
     /// many outliers as the list holds, each of them all of a sum.
     FullList,
+    /// A of 24 x 32 and B of 32 x 24: ones in the first row, and in the others nothing but numbers 2^-40 times as large,
+    /// whose products with one another are all of a sum: outliers of both.
+    Paired,
     /// Exponents all over -60..60: more outliers than any list holds.
     Wide,
     /// Runs of fractions and runs of `Wide`: some groups start again where others do not.
@@ -72,7 +75,15 @@ impl Values {
                     _ => 0.0,
                 }
             }
-            Self::FullList => unit,
+            Self::Paired if name == "a" || name == "b" => {
+                let cols = if name == "a" { 32 } else { 24 };
+                match index / cols {
+                    0 => 1.0,
+                    row if index % cols == row % cols => (1.0 + unit.abs()) / power(40),
+                    _ => 0.0,
+                }
+            }
+            Self::FullList | Self::Paired => unit,
             Self::Mixed if index % 5000 < 4600 => unit,
             Self::Wide | Self::Mixed => match source.below(121) {
                 exponent @ 0..60 => unit / power(60 - exponent),
