@@ -17,7 +17,7 @@ use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
     ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Matmul, MaxPool,
-    MaxPoolGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
+    MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -51,6 +51,10 @@ fn wide() -> Vec<Box<dyn Op>> {
     pool.x_ld = LD;
     let mut pool_grad = MaxPoolGrad::new(MaxPool::new(rows, [2, 2, cols], [2, 2], F32));
     pool_grad.dx_ld = LD;
+    let mut patches = Patches::new(rows, [2, 2, cols], [2, 2], F32);
+    patches.image_ld = LD;
+    let mut patches_grad = PatchesGrad::new(Patches::new(rows, [2, 2, cols], [2, 2], F32));
+    patches_grad.dx_ld = LD;
     let mut convert = Convert::new(rows, cols, F32, Bf16);
     convert.dst_ld = LD;
     let mut sgd = Sgd::new(rows, cols, [F32; 3]);
@@ -82,6 +86,8 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(relu_grad),
         Box::new(pool),
         Box::new(pool_grad),
+        Box::new(patches),
+        Box::new(patches_grad),
         Box::new(convert),
         Box::new(sgd),
         Box::new(softmax),

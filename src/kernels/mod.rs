@@ -15,6 +15,8 @@ pub(crate) mod matmul;
 #[cfg(feature = "nn")]
 pub(crate) mod max_pool;
 #[cfg(feature = "nn")]
+pub(crate) mod patches;
+#[cfg(feature = "nn")]
 pub(crate) mod relu;
 #[cfg(feature = "nn")]
 pub(crate) mod sgd;
@@ -44,6 +46,8 @@ pub use fmac::{
 pub use matmul::{Matmul, MatmulOptions, MatrixLayout, Weights};
 #[cfg(feature = "nn")]
 pub use max_pool::{MaxPool, MaxPoolGrad};
+#[cfg(feature = "nn")]
+pub use patches::{Patches, PatchesGrad};
 #[cfg(feature = "nn")]
 pub use relu::{Relu, ReluGrad};
 #[cfg(feature = "nn")]
@@ -165,6 +169,22 @@ pub static ALL: &[Entry] = &[
         cases: max_pool::cases::cases,
         bench: max_pool::cases::bench,
         awkward: max_pool::cases::bench,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "patches",
+        table: &patches::gpu::FORWARD,
+        cases: patches::cases::cases,
+        bench: patches::cases::bench,
+        awkward: patches::cases::bench,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "patches_grad",
+        table: &patches::gpu::BACKWARD,
+        cases: patches::cases::cases,
+        bench: patches::cases::bench,
+        awkward: patches::cases::bench,
     },
     #[cfg(feature = "nn")]
     Entry {

@@ -10,6 +10,7 @@ mod fmac;
 mod lib;
 mod matmul;
 mod max_pool;
+mod patches;
 mod relu;
 mod sgd;
 mod softmax_cross_entropy;
@@ -165,6 +166,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         lib::SHADERS,
         matmul::SHADERS,
         max_pool::SHADERS,
+        patches::SHADERS,
         relu::SHADERS,
         sgd::SHADERS,
         softmax_cross_entropy::SHADERS,
