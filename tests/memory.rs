@@ -225,7 +225,7 @@ fn training_without_memory() {
     let _alone = alone();
     use fewbit::nn::data::DataError;
     use fewbit::nn::train::{TrainOptions, Trainer};
-    use fewbit::nn::{Recipe, digits};
+    use fewbit::nn::{Model, Recipe, digits};
     let set = within(MIB, || digits::dataset(1, 10, 2000));
     assert!(
         matches!(set, Err(DataError::OutOfMemory { samples: 2000, .. })),
@@ -233,7 +233,7 @@ fn training_without_memory() {
     );
     // Weights of 0.8 MB fit, the f64 numbers that they are rounded from do not.
     let mut options = TrainOptions::default();
-    options.layers = vec![784, 256, 10];
+    options.model = Model::mlp(&[784, 256, 10]);
     options.batch = 4;
     let trainer = within(MIB, || Trainer::new(&Device::cpu(), &Recipe::f32(), &options));
     out_of_memory("Trainer::new", trainer);

@@ -12,7 +12,7 @@ use common::{gpu, on_gpu};
 use fewbit::Device;
 use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{TrainOptions, Trainer};
-use fewbit::nn::{MemoryUse, Recipe, digits};
+use fewbit::nn::{Layer, MemoryUse, Model, Recipe, digits};
 use fewbit::tensor::DType;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -20,7 +20,7 @@ static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 12_000, 
 
 fn options() -> TrainOptions {
     let mut options = TrainOptions::default();
-    options.layers = vec![784, 64, 32, 10];
+    options.model = Model::mlp(&[784, 64, 32, 10]);
     options.batch = 50;
     options.learning_rate = 0.05;
     options.momentum = 0.9;
@@ -59,24 +59,61 @@ fn main() {
 
 type Test = fn(&Device, &Recipe) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 3] = [
+const TESTS: [(&str, Test); 5] = [
     ("learns", learns),
     ("repeats to the bit", repeats),
     ("every operation in its class", in_class),
+    ("convolutions learn", convolutions_learn),
+    (
+        "every operation of convolutions in its class",
+        convolutions_in_class,
+    ),
 ];
 
 fn learns(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
-    let mut trainer = Trainer::new(device, recipe, &options())?;
+    learns_in(Trainer::new(device, recipe, &options())?, [3, usize::MAX], 0.9)
+}
+
+/// Two small convolutions: as a product over patches of rows of images, and of pixels.
+fn convolutions() -> TrainOptions {
+    let mut options = options();
+    options.model = [
+        Layer::conv(4, 5),
+        Layer::Relu,
+        Layer::max_pool(2),
+        Layer::conv(7, 3),
+        Layer::Relu,
+        Layer::max_pool(2),
+        Layer::Linear { outputs: 10 },
+    ]
+    .into_iter()
+    .fold(Model::new("small", [28, 28, 1]), Model::with);
+    options.batch = 20;
+    // So small batches, so small a rate.
+    options.learning_rate = 0.02;
+    options
+}
+
+fn convolutions_learn(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
+    // Half of the images, once.
+    learns_in(Trainer::new(device, recipe, &convolutions())?, [1, 300], 0.8)
+}
+
+/// In so many epochs of so many steps it comes to this accuracy at least, from nearly none.
+fn learns_in(mut trainer: Trainer, [epochs, steps]: [usize; 2], least: f64) -> Result<(), Failed> {
     let before = trainer.accuracy_blocking(&DIGITS)?;
     let mut losses = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..epochs {
         trainer.epoch_blocking(&DIGITS, |progress| {
             losses.extend(progress.loss);
-            ControlFlow::Continue(())
+            match progress.step < steps {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
         })?;
     }
     let after = trainer.accuracy_blocking(&DIGITS)?;
-    if before > 0.35 || after < 0.9 {
+    if before > 0.35 || after < least {
         return Err(format!("accuracy {before} before, {after} after; losses {losses:?}").into());
     }
     let (first, last) = (losses[0], losses[losses.len() - 1]);
@@ -92,7 +129,7 @@ fn submits_of(device: &Device, layers: usize) -> Result<u64, Failed> {
     sizes.extend(std::iter::repeat_n(32, layers - 1));
     sizes.push(10);
     let mut options = options();
-    options.layers = sizes;
+    options.model = Model::mlp(&sizes);
     options.report_every = 1000;
     let gpu = device.as_gpu().ok_or("no GPU")?;
     // What passes the cap is cut on purpose.
@@ -147,12 +184,31 @@ fn repeats(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
 fn in_class(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     let checked = Device::checked(device.clone());
     let mut options = options();
-    options.layers = vec![784, 24, 17, 10];
+    options.model = Model::mlp(&[784, 24, 17, 10]);
     options.batch = 16;
-    let mut trainer = Trainer::new(&checked, recipe, &options)?;
-    trainer.epoch_blocking(&DIGITS, |progress| match progress.step {
-        4 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
+    steps(Trainer::new(&checked, recipe, &options)?, 4)
+}
+
+fn convolutions_in_class(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
+    let checked = Device::checked(device.clone());
+    let mut options = convolutions();
+    options.batch = 5;
+    // Filters at every second place of padded images, and images that change how they lie.
+    let other = Layer::Conv2d {
+        filters: 3,
+        window: [4, 3],
+        stride: [2, 2],
+        padding: [1, 2],
+    };
+    options.model.layers[3] = other;
+    options.model.layers.remove(5);
+    steps(Trainer::new(&checked, recipe, &options)?, 3)
+}
+
+fn steps(mut trainer: Trainer, count: usize) -> Result<(), Failed> {
+    trainer.epoch_blocking(&DIGITS, |progress| match progress.step < count {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
     })?;
     Ok(())
 }
@@ -160,7 +216,7 @@ fn in_class(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
 /// What the buffers of a recipe hold, from the widths alone.
 fn memory() -> Result<(), Failed> {
     let mut options = options();
-    options.layers = vec![784, 64, 32, 16];
+    options.model = Model::mlp(&[784, 64, 32, 16]);
     options.batch = 8;
     // Every width is a multiple of the row padding, so bytes are elements times their size.
     let parameters = (784 * 64 + 64 + 64 * 32 + 32 + 32 * 16 + 16) as u64;
@@ -202,8 +258,8 @@ fn memory() -> Result<(), Failed> {
 fn errors() -> Result<(), Failed> {
     let cpu = Device::cpu();
     let bad: [fn(&mut TrainOptions); 4] = [
-        |options| options.layers = vec![784],
-        |options| options.layers = vec![784, 0, 10],
+        |options| options.model = Model::mlp(&[784]),
+        |options| options.model = Model::mlp(&[784, 0, 10]),
         |options| options.batch = 0,
         |options| options.learning_rate = f32::NAN,
     ];
@@ -215,7 +271,7 @@ fn errors() -> Result<(), Failed> {
         }
     }
     let mut other = options();
-    other.layers = vec![783, 10];
+    other.model = Model::mlp(&[783, 10]);
     let mut trainer = Trainer::new(&cpu, &Recipe::f32(), &other)?;
     let never = |_: &_| ControlFlow::Continue(());
     if trainer.epoch_blocking(&DIGITS, never).is_ok() || trainer.accuracy_blocking(&DIGITS).is_ok() {

@@ -15,6 +15,7 @@ mod options;
 mod output;
 mod plot;
 mod saved;
+mod seeds;
 mod train;
 mod tune;
 mod yardsticks;

@@ -4,14 +4,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use fewbit::nn::data::Dataset;
-use fewbit::nn::train::{TrainOptions, Trainer};
-use fewbit::nn::{MemoryUse, Recipe, digits, mnist};
+use fewbit::nn::train::{Augment, TrainOptions, Trainer};
+use fewbit::nn::{MemoryUse, Model, Recipe, Schedule, digits, mnist};
 use fewbit::{Device, Error};
 
 use super::output::{Output, Row};
+use super::seeds::{self, Mean};
 use super::{Common, Stop, device, interrupted};
 
 #[derive(Args, Debug)]
@@ -32,24 +33,81 @@ pub(crate) struct TrainArgs {
     /// The learning rate of the first epoch.
     #[arg(long, default_value_t = 0.1, allow_hyphen_values = true, value_parser = super::options::rate)]
     learning_rate: f32,
-    /// What the learning rate is multiplied by after each epoch.
+    /// How the learning rate goes on from there.
+    #[arg(long, value_enum, default_value_t = ScheduleName::Step)]
+    schedule: ScheduleName,
+    /// What --schedule step multiplies the learning rate by after each epoch.
     #[arg(long, default_value_t = 0.2, allow_hyphen_values = true, value_parser = super::options::rate)]
     rate_decay: f32,
+    /// Steps in which the rate first rises from next to nothing.
+    #[arg(
+        long,
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_name = "STEPS"
+    )]
+    warm_up: usize,
     /// The momentum.
     #[arg(long, default_value_t = 0.9, allow_hyphen_values = true, value_parser = super::options::rate)]
     momentum: f32,
-    /// Widths from pixels to classes.
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_values_t = [784, 2800, 2670, 10])]
+    /// The network: mlp (784-2800-2670-10, or the widths of --layers), mlp-small (784-512-512-10), lenet-300-100 or
+    /// lenet-5 (two convolutions).
+    #[arg(long, value_name = "NAME", default_value = "mlp")]
+    model: String,
+    /// Widths from pixels to classes, of linear layers with ReLUs between them; for --model mlp.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        value_name = "LIST"
+    )]
     layers: Vec<u32>,
+    /// Vary the images to train on: shift1 moves each by at most a pixel to each side, anew in each epoch.
+    #[arg(long, value_enum, default_value_t = AugmentName::None)]
+    augment: AugmentName,
+    /// Move the last so many images to train on behind those to test on.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
+    holdout: usize,
+    /// Test on the last so many of the remaining images to train on, and on no test image: to choose learning rates.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
+    validation: usize,
     /// Seed of the weights, the shuffles, the roundings, and the drawn digits.
     #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
+    /// Train with each of these seeds (the drawn digits stay those of --seed): the mean, its spread, and the difference
+    /// to f32, seed by seed, with its 95 % interval; f32 is trained too.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        value_name = "LIST",
+        conflicts_with = "seed"
+    )]
+    seeds: Vec<u64>,
     /// Digits drawn to train on, without --data.
     #[arg(long, default_value_t = 60_000, allow_negative_numbers = true)]
     train_images: usize,
     /// Digits drawn to test on, without --data.
     #[arg(long, default_value_t = 10_000, allow_negative_numbers = true)]
     test_images: usize,
+}
+
+/// A schedule's name.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum ScheduleName {
+    /// The same rate in all steps
+    Constant,
+    /// Multiplied by --rate-decay after each epoch
+    Step,
+    /// Half a cosine, to 0 at the end of the last epoch
+    Cosine,
+}
+
+/// An augmentation's name.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum AugmentName {
+    None,
+    Shift1,
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -72,10 +130,18 @@ fn load(args: &TrainArgs) -> Result<(Dataset, String), Stop> {
             )
         }
     };
+    let mut data = data;
+    if args.holdout > 0 {
+        data = data.hold_out(args.holdout).map_err(|error| input(&error))?;
+    }
+    if args.validation > 0 {
+        data = data.validation(args.validation).map_err(|error| input(&error))?;
+    }
     let name = format!(
-        "{name}: {} to train on, {} to test on",
+        "{name}: {} to train on, {} to {} on",
         data.train().len(),
-        data.test().len()
+        data.test().len(),
+        if args.validation > 0 { "validate" } else { "test" }
     );
     Ok((data, name))
 }
@@ -112,6 +178,29 @@ fn recipes(args: &TrainArgs, device: &Device, output: &Output) -> Result<Vec<Rec
         )));
     }
     Ok(recipes)
+}
+
+/// The network of --model, or of --layers.
+fn model(args: &TrainArgs) -> Result<Model, Stop> {
+    let known = || -> Vec<_> { Model::known().map(|model| model.name).collect() };
+    let named = Model::named(&args.model).ok_or_else(|| {
+        Stop::Input(format!(
+            "no model is called {:?}; there are: {}",
+            args.model,
+            known().join(", ")
+        ))
+    })?;
+    match (args.layers.is_empty(), args.model.as_str()) {
+        (true, "mlp") => Ok(Model::mlp(&[784, 2800, 2670, 10])),
+        (true, _) => Ok(named),
+        (false, "mlp") => {
+            let widths: Vec<_> = args.layers.iter().map(|&width| width as usize).collect();
+            Ok(Model::mlp(&widths))
+        }
+        (false, name) => Err(Stop::Input(format!(
+            "--layers are those of --model mlp, and {name} has its own"
+        ))),
+    }
 }
 
 /// What one recipe's training came to.
@@ -170,9 +259,10 @@ fn train(
 }
 
 impl Trained {
-    fn row(&self, recipe: &Recipe, data: &str) -> Row {
+    fn row(&self, recipe: &Recipe, data: &str, seed: u64) -> Row {
         let memory = &self.memory;
         let row = Row::new("train", &recipe.name, data, self.diverged.is_none())
+            .with("seed", seed)
             .with("weights_bytes", memory.weights)
             .with("master_bytes", memory.master)
             .with("optimizer_bytes", memory.optimizer)
@@ -190,76 +280,135 @@ impl Trained {
     fn accuracy(&self) -> f64 {
         self.curve.last().copied().unwrap_or(0.0)
     }
+}
 
-    fn line(&self, recipe: &Recipe) -> Vec<String> {
-        let memory = &self.memory;
-        vec![
-            recipe.name.clone(),
+/// A recipe's trainings, one for each seed.
+struct Of {
+    recipe: Recipe,
+    runs: Vec<Trained>,
+}
+
+impl Of {
+    /// The accuracies, unless a run was broken off.
+    fn accuracies(&self) -> Option<Vec<f64>> {
+        let of = |run: &Trained| run.diverged.is_none().then(|| run.accuracy());
+        self.runs.iter().map(of).collect()
+    }
+
+    /// The table's line; `base` are the accuracies of f32, if there are several seeds.
+    fn line(&self, base: Option<&[f64]>) -> Vec<String> {
+        let seconds: Vec<_> = self.runs.iter().map(|run| run.time.as_secs_f64()).collect();
+        let memory = self.runs.first().map(|run| run.memory).unwrap_or_default();
+        let accuracies = self.accuracies();
+        let accuracy = match &accuracies {
+            Some(accuracies) => Mean::of(accuracies).spread(),
+            None => "diverged".into(),
+        };
+        let mut line = vec![
+            self.recipe.name.clone(),
             megabytes(memory.weights),
-            format!("{:.1}", self.time.as_secs_f64()),
-            match self.diverged {
-                Some(_) => "diverged".into(),
-                None => format!("{:.2}", self.accuracy()),
-            },
+            format!("{:.1}", Mean::of(&seconds).mean),
+            accuracy,
+        ];
+        if let Some(base) = base {
+            line.push(match accuracies {
+                Some(_) if self.recipe.name == "f32" => "-".into(),
+                Some(accuracies) => Mean::of_differences(&accuracies, base).interval(),
+                None => "diverged".into(),
+            });
+        }
+        line.extend([
             megabytes(memory.master + memory.optimizer),
             megabytes(memory.total),
-        ]
+        ]);
+        line
     }
 }
 
 /// What is trained, in a line.
-fn network(args: &TrainArgs) -> String {
-    let widths: Vec<_> = args.layers.iter().map(ToString::to_string).collect();
-    let weights: u64 = args
-        .layers
-        .windows(2)
-        .map(|pair| u64::from(pair[0]) * u64::from(pair[1]))
-        .fold(0, u64::saturating_add);
+fn network(args: &TrainArgs, model: &Model, weights: usize) -> String {
     format!(
-        "Network: {} ({:.2} M weights), batch {}, {} epochs, learning rate {} times {} an epoch, momentum {}",
-        widths.join("-"),
+        "Network: {} ({:.2} M weights), batch {}, {} epochs, learning rate {}{}, momentum {}",
+        model.name,
         weights as f64 / 1e6,
         args.batch,
         args.epochs,
         args.learning_rate,
-        args.rate_decay,
+        match args.schedule {
+            ScheduleName::Constant => String::new(),
+            ScheduleName::Step => format!(" times {} an epoch", args.rate_decay),
+            ScheduleName::Cosine => ", half a cosine".into(),
+        },
         args.momentum
     )
 }
 
 pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Result<(), Stop> {
+    let seeds = seeds::of(&args.seeds, args.seed)?;
     let device = device::open(common, output)?;
-    let recipes = recipes(args, &device, output)?;
+    let mut recipes = recipes(args, &device, output)?;
+    if seeds.len() > 1 && !recipes.iter().any(|recipe| recipe.name == "f32") {
+        recipes.insert(0, Recipe::f32());
+    }
     let (data, name) = load(args)?;
     let mut options = TrainOptions::default();
-    options.layers = args.layers.iter().map(|&width| width as usize).collect();
+    options.model = model(args)?;
     options.batch = args.batch as usize;
     options.learning_rate = args.learning_rate;
-    options.rate_decay = args.rate_decay;
+    options.epochs = args.epochs as usize;
+    options.schedule = match args.schedule {
+        ScheduleName::Constant => Schedule::Constant,
+        ScheduleName::Step => Schedule::Step {
+            factor: args.rate_decay,
+        },
+        ScheduleName::Cosine => Schedule::Cosine,
+    };
+    options.warm_up = args.warm_up;
+    options.augment = match args.augment {
+        AugmentName::None => Augment::None,
+        AugmentName::Shift1 => Augment::Shift1,
+    };
     options.momentum = args.momentum;
-    options.seed = args.seed;
     output.line(&format!("Data: {name}"));
-    output.line(&network(args));
-    let mut lines = Vec::new();
+    output.line(&network(args, &options.model, options.model.weights()?));
+    let several = seeds.len() > 1;
+    let mut all = Vec::new();
     for recipe in recipes {
-        let trained = train(&device, &recipe, &options, (&data, args.epochs), output)?;
-        output.row(trained.row(&recipe, &name));
-        lines.push(trained.line(&recipe));
-        // Shown as they come: the whole table takes minutes.
-        output.complain(&match &trained.diverged {
-            Some(why) => why.clone(),
-            None => format!(
-                "{}: {:.2} % in {:.1} s",
-                recipe.name,
-                trained.accuracy(),
-                trained.time.as_secs_f64()
-            ),
-        });
-        if let Some(why) = &trained.diverged {
-            output.fail(why);
+        let mut runs = Vec::new();
+        for &seed in &seeds {
+            options.seed = seed;
+            let trained = train(&device, &recipe, &options, (&data, args.epochs), output)?;
+            output.row(trained.row(&recipe, &name, seed));
+            // Shown as they come: the whole table takes minutes.
+            let of = if several {
+                format!(", seed {seed}")
+            } else {
+                String::new()
+            };
+            output.complain(&match &trained.diverged {
+                Some(why) => why.clone(),
+                None => format!(
+                    "{}{of}: {:.2} % in {:.1} s",
+                    recipe.name,
+                    trained.accuracy(),
+                    trained.time.as_secs_f64()
+                ),
+            });
+            if let Some(why) = &trained.diverged {
+                output.fail(why);
+            }
+            runs.push(trained);
         }
+        all.push(Of { recipe, runs });
     }
-    let header = [
+    table(&all, several, output);
+    Ok(())
+}
+
+fn table(all: &[Of], several: bool, output: &mut Output) {
+    let base = all.iter().find(|of| of.recipe.name == "f32").filter(|_| several);
+    let base = base.and_then(Of::accuracies);
+    let mut header = vec![
         "Format",
         "Memory (MB)",
         "Train time (s)",
@@ -267,9 +416,16 @@ pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Res
         "Master + optimizer (MB)",
         "Peak (MB)",
     ];
+    if base.is_some() {
+        header.insert(4, "Less f32 (points, 95 %)");
+    }
+    let lines: Vec<_> = all.iter().map(|of| of.line(base.as_deref())).collect();
     output.table(&header, &header[1..], &lines);
     output.line(
         "MB are 10^6 bytes. Memory: what the buffers that hold weights and biases hold. Peak: all buffers.",
     );
-    Ok(())
+    if several {
+        output
+            .line("Accuracy: mean and standard deviation of the seeds. Less f32: seed by seed, Student's t.");
+    }
 }

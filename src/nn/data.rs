@@ -60,6 +60,16 @@ pub enum DataError {
         /// Pixels of one image.
         pixels: usize,
     },
+    /// Nothing would be left to train on.
+    #[error("dataset: {count} samples {what} leave none of {samples} to train on")]
+    TooFew {
+        /// What they are wanted for.
+        what: &'static str,
+        /// How many are wanted.
+        count: usize,
+        /// How many there are to train on.
+        samples: usize,
+    },
     /// The host cannot hold a split.
     #[error("dataset: out of memory for {samples} samples of the {part} split")]
     OutOfMemory {
@@ -169,6 +179,42 @@ impl Dataset {
             rows,
             cols,
             classes,
+        })
+    }
+
+    /// Moves the last `count` samples to train on behind those to test on.
+    ///
+    /// # Errors
+    /// [`DataError::TooFew`] where none would be left to train on.
+    pub fn hold_out(mut self, count: usize) -> Result<Self, DataError> {
+        let held = self.take(count, "to hold out")?;
+        self.test.images.extend(held.images);
+        self.test.labels.extend(held.labels);
+        Ok(self)
+    }
+
+    /// Puts the last `count` samples to train on in the place of those to test on: to choose learning rates by, and
+    /// whatever else is not to be chosen by test samples.
+    ///
+    /// # Errors
+    /// [`DataError::TooFew`] where none would be left to train on, or `count` is 0.
+    pub fn validation(mut self, count: usize) -> Result<Self, DataError> {
+        self.test = self.take(count, "to validate on")?;
+        match count {
+            0 => Err(DataError::Empty { part: Part::Test }),
+            _ => Ok(self),
+        }
+    }
+
+    /// The last samples to train on, which are no longer among them.
+    fn take(&mut self, count: usize, what: &'static str) -> Result<Split, DataError> {
+        let (samples, pixels) = (self.train.len(), self.pixels());
+        let Some(left) = samples.checked_sub(count).filter(|left| *left > 0) else {
+            return Err(DataError::TooFew { what, count, samples });
+        };
+        Ok(Split {
+            images: self.train.images.split_off(left * pixels),
+            labels: self.train.labels.split_off(left),
         })
     }
 

@@ -1,19 +1,21 @@
 //! Where the gradients of a network lie.
 
-use super::mlp::{MemoryUse, Parameter, tensor};
+use super::build::largest;
+use super::model::{Lying, Shape, Stage, Work};
+use super::network::MemoryUse;
 use super::recipe::Recipe;
-use super::train::TrainOptions;
 use crate::device::{Program, TensorId};
-use crate::error::Result;
-use crate::tensor::{DType, Layout};
+use crate::error::{Error, Result};
 
-/// One memory serves the gradients of all layers' weights, one those of their biases, and two those of activations:
-/// the one read and the one written. Every layer sees them by its own extents.
+/// One memory serves the gradients of all stages' weights, one those of their biases, and two those of activations:
+/// the one read and the one written. Every stage sees them by its own extents.
 pub(super) struct Gradients {
-    pub(super) weights: Vec<TensorId>,
-    pub(super) bias: Vec<TensorId>,
-    /// Of the outputs of every layer.
-    pub(super) outputs: Vec<TensorId>,
+    pub(super) weights: TensorId,
+    pub(super) bias: TensorId,
+    /// Of activations.
+    pub(super) turns: [TensorId; 2],
+    /// In which of the two the last one lies.
+    pub(super) turn: usize,
 }
 
 impl Gradients {
@@ -21,41 +23,38 @@ impl Gradients {
         program: &mut Program,
         memory: &mut MemoryUse,
         recipe: &Recipe,
-        options: &TrainOptions,
-        parameters: &[Parameter],
+        batch: usize,
+        stages: &[Stage],
     ) -> Result<Self> {
-        let mut shared =
-            |shapes: Vec<[usize; 2]>| views(program, &mut memory.gradients, recipe.gradients, &shapes);
-        let of = |bias| {
-            let own = parameters.iter().filter(move |parameter| parameter.bias == bias);
-            own.map(|parameter| [parameter.rows, parameter.cols]).collect()
+        let weights: Vec<_> = stages.iter().filter_map(Stage::weights).collect();
+        let biases: Vec<_> = weights.iter().map(|&[outputs, _]| [1, outputs]).collect();
+        // From the first weights on; what that stage reads has no gradient.
+        let first = stages.iter().position(|stage| stage.weights().is_some());
+        let above = &stages[first.unwrap_or(0)..];
+        let mut flows: Vec<_> = above.iter().map(|stage| stage.to.tensor(batch)).collect();
+        // A convolution's gradient comes by pixels, and changes how it lies from one memory to the other.
+        let by_pixels = above.iter().skip(1).filter_map(|stage| match stage.work {
+            Work::Conv2d(_) => Some(Shape {
+                lying: Lying::Pixels,
+                ..stage.from
+            }),
+            Work::Linear | Work::MaxPool(_) | Work::Relu | Work::Reshape => None,
+        });
+        flows.extend(by_pixels.map(|shape| shape.tensor(batch)));
+        let mut of = |shapes: &[[usize; 2]]| {
+            let memory = largest(program, &mut memory.gradients, recipe.gradients, shapes)?;
+            memory.ok_or_else(|| Error::Value {
+                op: "train",
+                what: "layers",
+                value: "none with weights".into(),
+                expected: "one or more",
+            })
         };
-        let (weights, bias) = (shared(of(false))?, shared(of(true))?);
-        let widths = &options.layers[1..];
-        let shapes: Vec<_> = widths.iter().map(|&width| [options.batch, width]).collect();
-        let turns = [shared(shapes.clone())?, shared(shapes)?];
-        // The last layer's lie in the first memory.
-        let turn = |layer: usize| turns[(widths.len() - 1 - layer) % 2][layer];
         Ok(Self {
-            weights,
-            bias,
-            outputs: (0..widths.len()).map(turn).collect(),
+            weights: of(&weights)?,
+            bias: of(&biases)?,
+            turns: [of(&flows)?, of(&flows)?],
+            turn: 1,
         })
     }
-}
-
-/// A tensor for each of the shapes, all over one memory that holds the largest.
-fn views(
-    program: &mut Program,
-    count: &mut u64,
-    dtype: DType,
-    shapes: &[[usize; 2]],
-) -> Result<Vec<TensorId>> {
-    let layout = |shape: &[usize; 2]| Layout::dense(dtype, shape);
-    let Some(&largest) = shapes.iter().max_by_key(|shape| layout(shape).bytes()) else {
-        return Ok(Vec::new());
-    };
-    let memory = tensor(program, count, dtype, largest)?;
-    let view = |shape| program.view(memory, layout(shape));
-    shapes.iter().map(view).collect()
 }

@@ -1,13 +1,19 @@
 //! Layers, losses, optimizers and training recipes.
 
+mod build;
 pub mod data;
 pub mod digits;
 mod gradients;
-mod mlp;
+mod layer;
 #[cfg(feature = "io")]
 pub mod mnist;
+mod model;
+mod network;
 mod recipe;
+mod schedule;
 pub mod train;
 
-pub use mlp::{MemoryUse, Parameter};
+pub use model::{Layer, Model};
+pub use network::{MemoryUse, Parameter};
 pub use recipe::Recipe;
+pub use schedule::Schedule;

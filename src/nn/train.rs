@@ -1,10 +1,12 @@
-//! Training a multilayer perceptron by a [`Recipe`].
+//! Training a network by a [`Recipe`].
 
 use std::ops::ControlFlow;
 
 use super::data::{Dataset, Split};
-use super::mlp::{self, MemoryUse, Network, Parameter};
+use super::model::Model;
+use super::network::{self, MemoryUse, Network, Parameter};
 use super::recipe::Recipe;
+use super::schedule::Schedule;
 use crate::device::{Device, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
@@ -15,15 +17,22 @@ use crate::tensor::{DType, HostBuffer, View, alloc};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TrainOptions {
-    /// Widths from the input to the classes: pixels, hidden layers, classes.
-    pub layers: Vec<usize>,
+    /// The network.
+    pub model: Model,
     /// Images of one step. The images left over at the end of an epoch, fewer than a batch, sit it out; the
     /// shuffle leaves out others in the next.
     pub batch: usize,
-    /// The learning rate of the first epoch.
+    /// Epochs of the whole training, which some schedules end with. More may be run: the rate stays where it ended.
+    pub epochs: usize,
+    /// The learning rate that the schedule starts from.
     pub learning_rate: f32,
-    /// What the learning rate is multiplied by after each epoch.
-    pub rate_decay: f32,
+    /// How the rate changes from there.
+    pub schedule: Schedule,
+    /// Steps before the rate is the schedule's: from next to nothing up in a straight line. At most all steps of the
+    /// training.
+    pub warm_up: usize,
+    /// How training images are varied.
+    pub augment: Augment,
     /// The momentum.
     pub momentum: f32,
     /// The weight decay (of biases too).
@@ -40,15 +49,49 @@ impl Default for TrainOptions {
     /// The network 784-2800-2670-10 with batches of 128.
     fn default() -> Self {
         Self {
-            layers: vec![784, 2800, 2670, 10],
+            model: Model::mlp(&[784, 2800, 2670, 10]),
             batch: 128,
+            epochs: 2,
             learning_rate: 0.05,
-            rate_decay: 1.0,
+            schedule: Schedule::Constant,
+            warm_up: 0,
+            augment: Augment::None,
             momentum: 0.9,
             weight_decay: 0.0,
             seed: 0,
             generator: Generator::Threefry,
             report_every: 50,
+        }
+    }
+}
+
+/// How images are varied before they are trained on; images to test on never are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Augment {
+    /// Not at all.
+    #[default]
+    None,
+    /// Moved by at most one pixel to each side, blank where they come from; drawn for each image in each epoch.
+    Shift1,
+}
+
+impl Augment {
+    /// Rows down and columns right that an image moves in an epoch: -1, 0 or 1 each.
+    fn shift(self, seed: u64, epoch: usize, image: u32) -> [isize; 2] {
+        match self {
+            Self::None => [0, 0],
+            Self::Shift1 => {
+                let draw = Draw {
+                    seed,
+                    stream: stream(network::AUGMENT, 0),
+                    step: epoch as u32,
+                    ..Draw::default()
+                };
+                let [down, right, ..] = draw.block(u64::from(image));
+                // The remainder's bias is below 2^-30.
+                [down, right].map(|bits| (bits % 3) as isize - 1)
+            }
         }
     }
 }
@@ -86,7 +129,7 @@ impl Trainer {
     /// # Errors
     /// Options or recipes that make no network; f64 on a GPU; out of memory, or device lost.
     pub fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
-        mlp::check(recipe, options)?;
+        network::check(recipe, options)?;
         Ok(Self {
             network: Network::new(device, recipe, options)?,
             recipe: recipe.clone(),
@@ -135,6 +178,29 @@ impl Trainer {
         self.read(parameter.values).await
     }
 
+    /// Replaces a parameter's words, as [`Trainer::read_parameter`] reads them. Where the recipe has a master copy, that
+    /// takes the same values.
+    ///
+    /// # Errors
+    /// Words of another length, device lost, or out of memory.
+    pub fn write_parameter(&mut self, parameter: &Parameter, words: &[u32]) -> Result<()> {
+        let (rows, cols) = (parameter.rows, parameter.cols);
+        let from = View::new(parameter.dtype, rows, cols, parameter.ld);
+        if (words.len() as u64) < from.words() {
+            return Err(Error::TooSmall {
+                op: OP,
+                operand: "a parameter",
+                needed: 4 * from.words(),
+                got: 4 * words.len() as u64,
+            });
+        }
+        if let (Some(id), Some(dtype)) = (parameter.master, self.recipe.master) {
+            let wide = network::pack(dtype, rows, cols, |i| from.load(words, i / cols, i % cols))?;
+            self.network.program.write_words(id, &[&wide])?;
+        }
+        self.network.program.write_words(parameter.values, &[words])
+    }
+
     /// Trains on every full batch of the training split once, in an order that depends on the seed and the
     /// epoch's number only. `progress` is called after every step and may break off the epoch.
     ///
@@ -158,9 +224,23 @@ impl Trainer {
         }
         let order = shuffled(split.len(), self.options.seed, self.epochs as u32)?;
         let steps = split.len() / batch;
-        let rate = self.options.learning_rate * self.options.rate_decay.powi(self.epochs as i32);
+        let all = steps.saturating_mul(self.options.epochs);
+        if self.options.warm_up > all {
+            return Err(Error::Value {
+                op: OP,
+                what: "warm-up",
+                value: format!("{} steps (of {all})", self.options.warm_up),
+                expected: "at most all steps of the training",
+            });
+        }
         for (step, images) in order.chunks_exact(batch).enumerate() {
-            self.upload(split, data.pixels(), images)?;
+            let at = [(self.epochs * steps + step).min(all), all];
+            let factor = self
+                .options
+                .schedule
+                .factor(at, self.epochs, self.options.warm_up);
+            let rate = (f64::from(self.options.learning_rate) * factor) as f32;
+            self.upload(split, data, images, self.options.augment)?;
             self.steps += 1;
             let values = StepValues::new(self.options.seed, self.steps)
                 .with("learning_rate", rate)
@@ -202,11 +282,11 @@ impl Trainer {
         let order = numbers(split.len())?;
         let mut right = 0usize;
         for images in order.chunks(self.options.batch) {
-            self.upload(split, data.pixels(), images)?;
+            self.upload(split, data, images, Augment::None)?;
             self.network.run_forward(&StepValues::default())?;
             let logits = self.read(self.network.logits).await?;
             for (row, &image) in images.iter().enumerate() {
-                let start = row * mlp::ld(dtype, classes);
+                let start = row * network::ld(dtype, classes);
                 let logit =
                     |class: usize| View::vector(dtype, logits.len()).load(logits.words(), 0, start + class);
                 for class in 0..classes {
@@ -268,7 +348,7 @@ impl Trainer {
     /// The mean loss of the batch that was run last.
     async fn loss(&self) -> Result<f64> {
         let losses = self.read(self.network.loss).await?;
-        let dtype = mlp::loss_type(&self.recipe);
+        let dtype = network::loss_type(&self.recipe);
         let batch = self.options.batch;
         let sum: f64 = (0..batch)
             .map(|row| View::vector(dtype, batch).load(losses.words(), 0, row))
@@ -277,18 +357,18 @@ impl Trainer {
     }
 
     fn check(&self, data: &Dataset) -> Result<()> {
-        let layers = &self.options.layers;
-        let (first, last) = (layers.first().copied(), layers.last().copied());
-        if (first, last) != (Some(data.pixels()), Some(data.classes())) {
+        let model = &self.options.model;
+        let (pixels, classes) = (model.pixels(), model.classes()?);
+        if (pixels, classes) != (data.pixels(), data.classes()) {
             return Err(Error::Shape {
                 op: OP,
                 operand: "the network",
                 expected: format!(
-                    "{} first, the pixels of an image, and {} last, the classes",
+                    "{} numbers of an image first, and {} classes last",
                     data.pixels(),
                     data.classes()
                 ),
-                got: layers.clone(),
+                got: vec![pixels, classes],
             });
         }
         Ok(())
@@ -296,11 +376,28 @@ impl Trainer {
 
     /// Writes the named images as the batch: pixels scaled to 0..=1; rows past them are blank and count for
     /// nothing.
-    fn upload(&mut self, split: &Split, pixels: usize, images: &[u32]) -> Result<()> {
+    fn upload(&mut self, split: &Split, data: &Dataset, images: &[u32], augment: Augment) -> Result<()> {
         let dtype = self.recipe.activations;
-        let packed = batch(dtype, &split.images, pixels, images, self.options.batch)?;
+        let pixels = data.pixels();
+        let packed = match augment {
+            Augment::None => batch(dtype, &split.images, pixels, images, self.options.batch)?,
+            Augment::Shift1 => {
+                let mut moved = alloc::filled(OP, images.len() * pixels, 0u8)?;
+                for (to, &image) in moved.chunks_exact_mut(pixels).zip(images) {
+                    let by = augment.shift(self.options.seed, self.epochs, image);
+                    shift(
+                        &split.images[image as usize * pixels..][..pixels],
+                        data.cols(),
+                        by,
+                        to,
+                    );
+                }
+                let order = numbers(images.len())?;
+                batch(dtype, &moved, pixels, &order, self.options.batch)?
+            }
+        };
         self.network.program.write_words(self.network.input, &[&packed])?;
-        let ld = mlp::ld(DType::U32, self.options.batch);
+        let ld = network::ld(DType::U32, self.options.batch);
         let mut labels = alloc::filled(OP, ld, u32::MAX)?;
         for (label, &image) in labels.iter_mut().zip(images) {
             *label = u32::from(split.labels[image as usize]);
@@ -309,15 +406,31 @@ impl Trainer {
     }
 }
 
+/// An image of rows of `cols` pixels, moved down and right by so many; what comes in is blank, as `to` is.
+fn shift(image: &[u8], cols: usize, [down, right]: [isize; 2], to: &mut [u8]) {
+    let rows = image.len() / cols.max(1);
+    for row in 0..rows {
+        let Some(below) = row.checked_add_signed(down).filter(|below| *below < rows) else {
+            continue;
+        };
+        let (from, to) = (&image[row * cols..][..cols], &mut to[below * cols..][..cols]);
+        let by = right.unsigned_abs().min(cols);
+        match right >= 0 {
+            true => to[by..].copy_from_slice(&from[..cols - by]),
+            false => to[..cols - by].copy_from_slice(&from[by..]),
+        }
+    }
+}
+
 /// Pixels of the named images as rows of a type, from a table of the 256 values.
 fn batch(dtype: DType, all: &[u8], pixels: usize, images: &[u32], rows: usize) -> Result<Vec<u32>> {
     let level = |level: u32| f64::from(level) / 255.0;
-    let ld = mlp::ld(dtype, pixels);
+    let ld = network::ld(dtype, pixels);
     let mut packed = alloc::filled(OP, dtype.words((rows * ld) as u64) as usize, 0u32)?;
     let row_words = dtype.words(ld as u64) as usize;
     let mut table = Vec::new();
     for value in 0..256 {
-        let packed = mlp::pack(dtype, 1, 1, |_| level(value))?;
+        let packed = network::pack(dtype, 1, 1, |_| level(value))?;
         table.extend_from_slice(&packed[..dtype.words(1) as usize]);
     }
     for (row, &image) in packed.chunks_mut(row_words).zip(images) {
@@ -355,7 +468,7 @@ fn numbers(len: usize) -> Result<Vec<u32>> {
 fn shuffled(len: usize, seed: u64, epoch: u32) -> Result<Vec<u32>> {
     let draw = Draw {
         seed,
-        stream: stream(mlp::SHUFFLE, 0),
+        stream: stream(network::SHUFFLE, 0),
         step: epoch,
         ..Draw::default()
     };
@@ -387,6 +500,38 @@ mod tests {
         let stayed = (0u32..).zip(&first).filter(|(i, to)| i == *to).count();
         assert!(stayed < 10, "{stayed} stayed in place");
         Ok(())
+    }
+
+    #[test]
+    fn an_image_moves_and_leaves_blanks() {
+        let image = [1, 2, 3, 4, 5, 6];
+        for (by, want) in [
+            ([0, 0], [1, 2, 3, 4, 5, 6]),
+            ([1, 0], [0, 0, 0, 1, 2, 3]),
+            ([-1, 0], [4, 5, 6, 0, 0, 0]),
+            ([0, 1], [0, 1, 2, 0, 4, 5]),
+            ([0, -1], [2, 3, 0, 5, 6, 0]),
+            ([-1, 1], [0, 4, 5, 0, 0, 0]),
+        ] {
+            let mut to = [0; 6];
+            shift(&image, 3, by, &mut to);
+            assert_eq!(to, want, "{by:?}");
+        }
+        let mut seen = std::collections::HashMap::new();
+        for image in 0..9000 {
+            *seen.entry(Augment::Shift1.shift(1, 2, image)).or_insert(0) += 1;
+        }
+        // 1000 of each, six standard deviations.
+        assert_eq!(seen.len(), 9);
+        assert!(seen.values().all(|count| (820..1180).contains(count)), "{seen:?}");
+        assert_ne!(
+            (0..50)
+                .map(|i| Augment::Shift1.shift(1, 2, i))
+                .collect::<Vec<_>>(),
+            (0..50)
+                .map(|i| Augment::Shift1.shift(1, 3, i))
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -270,7 +270,11 @@ fn ranges(add: &mut Add<'_>) {
         Values::Paired,
     );
     // Scaled back by less than 2^-126: in two steps.
-    add(quick, Matmul::new(70, 67, 75).types(Bf16, Bf16, F32), Values::Small);
+    add(
+        quick,
+        Matmul::new(70, 67, 75).types(Bf16, Bf16, F32),
+        Values::Small,
+    );
 
     // f64: the CPU device and the reference.
     let double = Matmul::new(21, 23, 25).types(F64, F64, F64);

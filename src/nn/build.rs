@@ -1,0 +1,270 @@
+//! Building a network's program: its tensors, and the order of its stages.
+
+use super::gradients::Gradients;
+use super::layer;
+use super::model::{Shape, Stage, Work};
+use super::network::{MOMENTUM, MemoryUse, Parameter, WEIGHTS, ld, loss_type};
+use super::recipe::Recipe;
+use super::train::TrainOptions;
+use crate::device::{CallId, Device, Program, TensorId};
+use crate::error::{Error, Result};
+use crate::format::random::stream;
+use crate::kernels::{ReluGrad, Sgd, SoftmaxCrossEntropy};
+use crate::tensor::{DType, Layout};
+
+/// A program in the making, and what its stages read and write.
+pub(super) struct Build<'a> {
+    pub(super) program: Program,
+    pub(super) memory: MemoryUse,
+    pub(super) recipe: &'a Recipe,
+    pub(super) options: &'a TrainOptions,
+    pub(super) stages: Vec<Stage>,
+    /// A matrix and a bias for each stage with weights, in order.
+    pub(super) parameters: Vec<Parameter>,
+    /// What stage i reads, and after it what it makes.
+    pub(super) values: Vec<TensorId>,
+    pub(super) input: TensorId,
+    pub(super) logits: TensorId,
+    pub(super) labels: TensorId,
+    pub(super) loss: TensorId,
+    pub(super) gradients: Gradients,
+    /// Memory for the patches of any convolution, and then for their gradients.
+    patches: Option<TensorId>,
+}
+
+/// A tensor of the program, counted to its use.
+pub(super) fn tensor(
+    program: &mut Program,
+    count: &mut u64,
+    dtype: DType,
+    shape: [usize; 2],
+) -> Result<TensorId> {
+    let layout = Layout::dense(dtype, &shape);
+    // Layouts past every limit are refused before they are counted.
+    let bytes = layout.bytes();
+    let id = program.zeros(layout)?;
+    *count += bytes;
+    Ok(id)
+}
+
+/// Memory for the largest of these shapes, if there are any.
+pub(super) fn largest(
+    program: &mut Program,
+    count: &mut u64,
+    dtype: DType,
+    shapes: &[[usize; 2]],
+) -> Result<Option<TensorId>> {
+    let bytes = |shape: &&[usize; 2]| Layout::dense(dtype, *shape).bytes();
+    match shapes.iter().max_by_key(bytes) {
+        Some(&shape) => tensor(program, count, dtype, shape).map(Some),
+        None => Ok(None),
+    }
+}
+
+impl<'a> Build<'a> {
+    /// Every tensor.
+    pub(super) fn new(device: &Device, recipe: &'a Recipe, options: &'a TrainOptions) -> Result<Self> {
+        let stages = options.model.stages()?;
+        let mut program = Program::new(device);
+        let mut memory = MemoryUse::default();
+        let parameters = parameters(&mut program, &mut memory, recipe, &stages)?;
+        let (batch, act) = (options.batch, recipe.activations);
+        let count = &mut memory.activations;
+        let shape = Shape::input(options.model.input).tensor(batch);
+        let input = tensor(&mut program, count, act, shape)?;
+        let mut values = vec![input];
+        for stage in &stages {
+            values.push(tensor(&mut program, count, act, stage.to.tensor(batch))?);
+        }
+        let patches: Vec<_> = stages.iter().filter_map(|stage| stage.patches(batch)).collect();
+        let patches = largest(&mut program, count, act, &patches)?;
+        let labels = tensor(&mut program, count, DType::U32, [1, batch])?;
+        let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
+        let gradients = Gradients::new(&mut program, &mut memory, recipe, batch, &stages)?;
+        Ok(Self {
+            program,
+            memory,
+            recipe,
+            options,
+            stages,
+            parameters,
+            input,
+            logits: values.last().copied().unwrap_or(input),
+            values,
+            labels,
+            loss,
+            gradients,
+            patches,
+        })
+    }
+
+    /// All stages, up to the logits.
+    pub(super) fn forward(&mut self) -> Result<CallId> {
+        let mut last = None;
+        for number in 0..self.stages.len() {
+            last = Some(match self.stages[number].work {
+                Work::Linear => layer::linear::forward(self, number)?,
+                Work::Conv2d(conv) => layer::conv2d::forward(self, number, conv)?,
+                Work::MaxPool(window) => layer::max_pool::forward(self, number, window)?,
+                Work::Relu => layer::relu::forward(self, number)?,
+                Work::Reshape => layer::reshape::forward(self, number)?,
+            });
+        }
+        last.ok_or_else(|| Error::Value {
+            op: "train",
+            what: "layers",
+            value: "none".into(),
+            expected: "one or more",
+        })
+    }
+
+    /// The loss, and from the last stage to the first with weights the gradients and the updates.
+    pub(super) fn backward(&mut self) -> Result<()> {
+        let (batch, act, grad) = (self.options.batch, self.recipe.activations, self.recipe.gradients);
+        let Some(last) = self.stages.last() else {
+            return Ok(());
+        };
+        let logits = last.to;
+        let mut dy = self.gradient(logits)?;
+        let softmax = SoftmaxCrossEntropy::new(batch, logits.numbers(), act, grad);
+        self.program
+            .call(softmax, &[self.logits, self.labels, self.loss, dy])?;
+        let first = self
+            .stages
+            .iter()
+            .position(|stage| stage.weights().is_some())
+            .unwrap_or(0);
+        for number in (first..self.stages.len()).rev() {
+            let stage = self.stages[number];
+            if stage.relu {
+                self.mask(dy, self.values[number + 1], stage.to)?;
+            }
+            // Nothing below the first weights needs a gradient.
+            let below = number > first;
+            dy = match stage.work {
+                Work::Linear => layer::linear::backward(self, number, dy, below)?,
+                Work::Conv2d(conv) => layer::conv2d::backward(self, number, conv, dy, below)?,
+                Work::MaxPool(window) => layer::max_pool::backward(self, number, window, dy)?,
+                Work::Relu => layer::relu::backward(self, number, dy)?,
+                Work::Reshape => layer::reshape::backward(self, number, dy)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Where the gradient of something of this shape goes: into the memory that the last one does not lie in.
+    pub(super) fn gradient(&mut self, shape: Shape) -> Result<TensorId> {
+        self.gradients.turn = 1 - self.gradients.turn;
+        self.gradient_in_place(shape)
+    }
+
+    /// The same in the memory of the last one, which is overwritten.
+    pub(super) fn gradient_in_place(&mut self, shape: Shape) -> Result<TensorId> {
+        let layout = Layout::dense(self.recipe.gradients, &shape.tensor(self.options.batch));
+        self.program
+            .view(self.gradients.turns[self.gradients.turn], layout)
+    }
+
+    /// The memory for patches, as so many rows and columns.
+    pub(super) fn patches(&mut self, shape: [usize; 2]) -> Result<TensorId> {
+        match self.patches {
+            Some(memory) => {
+                let layout = Layout::dense(self.recipe.activations, &shape);
+                self.program.view(memory, layout)
+            }
+            None => self.program.zeros(Layout::dense(self.recipe.activations, &shape)),
+        }
+    }
+
+    /// `dy` masked by `y > 0`, in place.
+    pub(super) fn mask(&mut self, dy: TensorId, y: TensorId, shape: Shape) -> Result<()> {
+        let (act, grad) = (self.recipe.activations, self.recipe.gradients);
+        let [rows, cols] = shape.tensor(self.options.batch);
+        // Activations and gradients share a type in every recipe.
+        let mask = ReluGrad {
+            dtype: grad,
+            rows,
+            cols,
+            y_ld: ld(act, cols),
+            dy_ld: ld(grad, cols),
+            dx_ld: ld(grad, cols),
+            in_place: true,
+        };
+        self.program.call(mask, &[y, dy])?;
+        Ok(())
+    }
+
+    /// The matrix and the bias of a stage with weights: which parameters they are.
+    pub(super) fn parameters_of(&self, number: usize) -> [usize; 2] {
+        let before = self.stages[..number]
+            .iter()
+            .filter(|stage| stage.weights().is_some());
+        let layer = before.count();
+        [2 * layer, 2 * layer + 1]
+    }
+
+    /// The updates of a stage's weights and bias by these gradients.
+    pub(super) fn update(&mut self, number: usize, gradients: [TensorId; 2]) -> Result<()> {
+        for (id, gradient) in self.parameters_of(number).into_iter().zip(gradients) {
+            let parameter = &self.parameters[id];
+            let sgd = sgd(
+                self.recipe,
+                self.options,
+                id as u32,
+                parameter.rows,
+                parameter.cols,
+            );
+            let (weights, momentum) = (parameter.values, parameter.momentum);
+            match parameter.master {
+                Some(master) => self.program.call(sgd, &[gradient, master, momentum, weights])?,
+                None => self.program.call(sgd, &[gradient, weights, momentum])?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Weights and biases, stage by stage, with what their updates keep.
+fn parameters(
+    program: &mut Program,
+    memory: &mut MemoryUse,
+    recipe: &Recipe,
+    stages: &[Stage],
+) -> Result<Vec<Parameter>> {
+    let mut parameters = Vec::new();
+    let weights = stages.iter().filter_map(Stage::weights);
+    for (layer, [outputs, inputs]) in weights.enumerate() {
+        for (bias, rows, cols) in [(false, outputs, inputs), (true, 1, outputs)] {
+            let shape = [rows, cols];
+            let master = match recipe.master {
+                Some(dtype) => Some(tensor(program, &mut memory.master, dtype, shape)?),
+                None => None,
+            };
+            parameters.push(Parameter {
+                layer,
+                bias,
+                rows,
+                cols,
+                dtype: recipe.weights,
+                ld: ld(recipe.weights, cols),
+                values: tensor(program, &mut memory.weights, recipe.weights, shape)?,
+                master,
+                momentum: tensor(program, &mut memory.optimizer, recipe.momentum, shape)?,
+            });
+        }
+    }
+    Ok(parameters)
+}
+
+/// The update of parameter number `id`.
+fn sgd(recipe: &Recipe, options: &TrainOptions, id: u32, rows: usize, cols: usize) -> Sgd {
+    let weights = recipe.master.unwrap_or(recipe.weights);
+    Sgd {
+        copy_ld: recipe.master.map(|_| ld(recipe.weights, cols)),
+        rounding: recipe.rounding,
+        generator: options.generator,
+        w_stream: stream(WEIGHTS, id),
+        v_stream: stream(MOMENTUM, id),
+        ..Sgd::new(rows, cols, [recipe.gradients, weights, recipe.momentum])
+    }
+}

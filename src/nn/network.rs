@@ -1,0 +1,253 @@
+//! A network as one [`Program`]: forward pass, loss, backward pass and update over tensors that are made once.
+//!
+//! Every stage of the model (src/nn/layer) pushes its operations, forward from the image to the logits, then backward
+//! from the logits to the first weights: the gradients of its weights and biases, then that of what it read, and last
+//! the fused update, which therefore comes after the last use of the old weights. All stages share one memory for the
+//! gradients of weights and one for those of biases, two for those of activations, taking turns, and one for patches.
+
+use super::build::Build;
+use super::recipe::Recipe;
+use super::train::TrainOptions;
+use crate::device::{CallId, Device, Program, TensorId};
+use crate::error::{Error, Result};
+use crate::format::random::{Draw, stream};
+use crate::format::{Rounding, bf16};
+use crate::gpu::StepValues;
+use crate::tensor::{DType, alloc};
+
+/// What random bits are for: the high byte of their stream, the parameter's number being the rest.
+const INIT: u8 = 1;
+pub(super) const SHUFFLE: u8 = 2;
+pub(super) const WEIGHTS: u8 = 3;
+pub(super) const MOMENTUM: u8 = 4;
+pub(super) const AUGMENT: u8 = 5;
+
+/// A weight matrix or a bias of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Which of the layers with weights it belongs to, from 0.
+    pub layer: usize,
+    /// Whether it is the bias (one row) and not the matrix.
+    pub bias: bool,
+    /// Outputs or filters of the layer, or 1 for a bias.
+    pub rows: usize,
+    /// The numbers that each of them is a product of (inputs, or those of a patch), or their count for a bias.
+    pub cols: usize,
+    /// How products see it.
+    pub dtype: DType,
+    /// Elements from one row to the next.
+    pub ld: usize,
+    pub(super) values: TensorId,
+    pub(super) master: Option<TensorId>,
+    pub(super) momentum: TensorId,
+}
+
+/// Bytes of a network's buffers by their use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Weights and biases as products read them.
+    pub weights: u64,
+    /// The wider copy of weights and biases, where the recipe has one.
+    pub master: u64,
+    /// Momentum.
+    pub optimizer: u64,
+    /// Gradients of weights, biases and activations.
+    pub gradients: u64,
+    /// Inputs, labels, activations, patches and losses of one batch.
+    pub activations: u64,
+    /// All buffers together, scratch memory of the plans included. They all exist from the start, so this is
+    /// also the peak.
+    pub total: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) program: Program,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) input: TensorId,
+    pub(super) labels: TensorId,
+    pub(super) loss: TensorId,
+    pub(super) logits: TensorId,
+    /// The last call of the forward pass.
+    forward: CallId,
+    memory: MemoryUse,
+}
+
+/// The leading dimension of rows of `cols` elements.
+pub(super) fn ld(dtype: DType, cols: usize) -> usize {
+    // Extents that wrap are refused as buffers past every limit.
+    cols.checked_next_multiple_of(dtype.row_multiple())
+        .unwrap_or(usize::MAX)
+}
+
+/// The type of losses: f64 where everything is.
+pub(super) fn loss_type(recipe: &Recipe) -> DType {
+    match recipe.activations {
+        DType::F64 => DType::F64,
+        DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => DType::F32,
+    }
+}
+
+impl Network {
+    pub(super) fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
+        let mut build = Build::new(device, recipe, options)?;
+        let forward = build.forward()?;
+        build.backward()?;
+        let mut memory = build.memory;
+        memory.total = build.program.bytes();
+        let mut network = Self {
+            program: build.program,
+            parameters: build.parameters,
+            input: build.input,
+            labels: build.labels,
+            loss: build.loss,
+            logits: build.logits,
+            forward,
+            memory,
+        };
+        network.initialize(recipe, options.seed)?;
+        Ok(network)
+    }
+
+    /// He's initialization: normal with variance 2 / inputs; biases 0, momentum 0.
+    fn initialize(&mut self, recipe: &Recipe, seed: u64) -> Result<()> {
+        for (id, parameter) in (0u32..).zip(&self.parameters) {
+            if parameter.bias {
+                // Buffers start zeroed.
+                continue;
+            }
+            let (rows, cols) = (parameter.rows, parameter.cols);
+            let draw = Draw {
+                seed,
+                stream: stream(INIT, id),
+                ..Draw::default()
+            };
+            let scale = (2.0 / cols as f64).sqrt();
+            let values = normals(draw, rows * cols, scale)?;
+            let packed = pack(recipe.weights, rows, cols, |i| values[i])?;
+            self.program.write_words(parameter.values, &[&packed])?;
+            if let (Some(dtype), Some(master)) = (recipe.master, parameter.master) {
+                let packed = pack(dtype, rows, cols, |i| values[i])?;
+                self.program.write_words(master, &[&packed])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn memory(&self) -> MemoryUse {
+        self.memory
+    }
+
+    /// Runs the forward pass only.
+    pub(super) fn run_forward(&mut self, values: &StepValues) -> Result<()> {
+        self.program.run_range(..=self.forward, values)
+    }
+}
+
+/// Checks what no operation checks by itself.
+pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
+    const OP: &str = "train";
+    let value = |what, value: String, expected| {
+        Err(Error::Value {
+            op: OP,
+            what,
+            value,
+            expected,
+        })
+    };
+    if options.batch == 0 {
+        return value("batch", "0".to_string(), "at least 1");
+    }
+    let rates = [
+        ("learning rate", options.learning_rate),
+        ("momentum", options.momentum),
+        ("weight decay", options.weight_decay),
+    ];
+    let bad = |(_, rate): &&(&str, f32)| !(rate.is_finite() && *rate >= 0.0);
+    if let Some((what, rate)) = rates.iter().find(bad) {
+        return value(what, rate.to_string(), "a finite number, 0 or more");
+    }
+    options.schedule.check()?;
+    if options.epochs == 0 {
+        return value("epochs", "0".to_string(), "at least 1");
+    }
+    if recipe.activations != recipe.gradients {
+        let text = format!("{} and {}", recipe.activations, recipe.gradients);
+        return value("types of activations and gradients", text, "one type");
+    }
+    let updated = recipe.master.unwrap_or(recipe.weights);
+    if recipe.rounding == Rounding::TowardZero || (recipe.master.is_some() && updated != DType::F32) {
+        return value(
+            "recipe",
+            recipe.name.to_string(),
+            "an f32 master; nearest or stochastic rounding",
+        );
+    }
+    Ok(())
+}
+
+/// `count` normal numbers of mean 0: Box and Muller's transform of pairs of 32 random bits.
+fn normals(draw: Draw, count: usize, deviation: f64) -> Result<Vec<f64>> {
+    let mut values = alloc::reserved("initialize", count.next_multiple_of(4))?;
+    for block in 0..count.div_ceil(4) as u64 {
+        let [a, b, c, d] = draw
+            .block(block)
+            .map(|bits| (f64::from(bits) + 0.5) / 4_294_967_296.0);
+        for (u, v) in [(a, b), (c, d)] {
+            let radius = deviation * (-2.0 * u.ln()).sqrt();
+            let (sin, cos) = (std::f64::consts::TAU * v).sin_cos();
+            values.extend([radius * cos, radius * sin]);
+        }
+    }
+    values.truncate(count);
+    Ok(values)
+}
+
+/// Values as rows of a type with the leading dimension of tensors; padding is zero.
+pub(super) fn pack(dtype: DType, rows: usize, cols: usize, value: impl Fn(usize) -> f64) -> Result<Vec<u32>> {
+    let ld = ld(dtype, cols);
+    let mut packed = alloc::filled("pack", dtype.words((rows * ld) as u64) as usize, 0)?;
+    for row in 0..rows {
+        for col in 0..cols {
+            let (value, at) = (value(row * cols + col), row * ld + col);
+            match dtype {
+                DType::F64 => {
+                    let bits = value.to_bits();
+                    packed[2 * at] = bits as u32;
+                    packed[2 * at + 1] = (bits >> 32) as u32;
+                }
+                DType::Bf16 => {
+                    packed[at / 2] |= u32::from(bf16::from_f32(value as f32)) << (16 * (at % 2));
+                }
+                DType::F32 | DType::U32 | DType::U16 => packed[at] = (value as f32).to_bits(),
+            }
+        }
+    }
+    Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normals_are_normal() -> Result<()> {
+        let draw = Draw {
+            seed: 1,
+            ..Draw::default()
+        };
+        let n = 100_000;
+        let values = normals(draw, n, 2.0)?;
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let variance = values.iter().map(|v| v * v).sum::<f64>() / n as f64;
+        // Five standard deviations of each.
+        assert!(mean.abs() < 5.0 * 2.0 / (n as f64).sqrt(), "{mean}");
+        assert!(
+            (variance - 4.0).abs() < 5.0 * 4.0 * (2.0 / n as f64).sqrt(),
+            "{variance}"
+        );
+        let outside = values.iter().filter(|v| v.abs() > 4.0).count() as f64 / n as f64;
+        assert!((outside - 0.0455).abs() < 0.004, "{outside}");
+        Ok(())
+    }
+}
