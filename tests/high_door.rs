@@ -5,6 +5,9 @@
 #[path = "high_door/codes.rs"]
 mod codes;
 mod common;
+#[cfg(feature = "nn")]
+#[path = "high_door/images.rs"]
+mod images;
 #[path = "high_door/program.rs"]
 mod program;
 
@@ -57,6 +60,16 @@ const TESTS: &[(&str, Test)] = &[
     (
         "a_snapshot_keeps_what_it_held",
         program::a_snapshot_keeps_what_it_held,
+    ),
+    #[cfg(feature = "nn")]
+    (
+        "a_convolution_is_a_product_over_patches",
+        images::a_convolution_is_a_product_over_patches,
+    ),
+    #[cfg(feature = "nn")]
+    (
+        "patches_that_do_not_fit_are_typed_errors",
+        images::patches_that_do_not_fit_are_typed_errors,
     ),
     ("views_share_memory", program::views_share_memory),
     #[cfg(feature = "sparse")]

@@ -308,7 +308,11 @@ impl Op for Patches {
     }
 
     fn describe(&self) -> String {
-        self.describe()
+        let apart = match self.pixel_ld == self.dtype.row_ld(self.channels) {
+            true => String::new(),
+            false => format!(" pixels {} apart", self.pixel_ld),
+        };
+        self.describe() + &apart
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
