@@ -9,9 +9,10 @@ use fewbit::check::{self, Case, Effort, Report};
 use fewbit::cpu::Cpu;
 use fewbit::op::{Class, Verdict};
 
+use super::cases::reports;
 use super::options::Weak;
 use super::output::{Output, Row};
-use super::{Common, Stop, device, interrupted};
+use super::{Common, Stop, device};
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
@@ -153,13 +154,11 @@ pub(crate) fn run(common: &Common, args: &CheckArgs, output: &mut Output) -> Res
     let bar = output.bar(cases.len() as u64, "check");
     let (mut lines, mut failures) = (Vec::new(), Vec::new());
     let mut elements = 0;
-    for case in &cases {
-        interrupted()?;
-        bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
-        let reports = match &args.variant {
-            None => check::run(&device, case)?,
-            Some(variant) => check::run_variant(&device, case, variant)?,
-        };
+    let (reports, ended) = reports(&device, &cases, &bar, |case| match &args.variant {
+        None => check::run(&device, case),
+        Some(variant) => check::run_variant(&device, case, variant),
+    });
+    for (case, reports) in cases.iter().zip(reports) {
         for Report { variant, verdict, .. } in reports {
             let class = case.op.class();
             elements += verdict.compared;
@@ -181,9 +180,9 @@ pub(crate) fn run(common: &Common, args: &CheckArgs, output: &mut Output) -> Res
                 text,
             ]);
         }
-        bar.inc(1);
     }
     bar.finish_and_clear();
+    ended?;
     if let (true, Some(variant)) = (lines.is_empty(), &args.variant) {
         return Err(Stop::Input(format!(
             "none of {} cases has a variant {variant:?} on {}",

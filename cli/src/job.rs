@@ -9,6 +9,7 @@ use fewbit::check::{self, Case, Effort, Report};
 use fewbit::op::{Class, Verdict};
 
 use super::bench::{HEADER, cells, figures, variant_name, variants};
+use super::cases::reports;
 use super::check::{failed, float_fmac, told, words};
 use super::measure::Rounds;
 use super::output::{Output, Row};
@@ -70,10 +71,10 @@ fn check_awkward(
     failures: &mut Vec<String>,
 ) -> Result<Vec<Told>, Stop> {
     let mut sums: BTreeMap<Kind, Sum> = BTreeMap::new();
-    for case in cases {
-        interrupted()?;
-        bar.set_message(format!("{} {}", case.op.name(), case.op.describe()));
-        for Report { variant, verdict, .. } in check::run(device, case)? {
+    let (reports, ended) = reports(device, cases, bar, |case| check::run(device, case));
+    ended?;
+    for (case, reports) in cases.iter().zip(reports) {
+        for Report { variant, verdict, .. } in reports {
             let entry = sums.entry((case.op.name(), variant.clone()));
             let (count, _, sum, row) =
                 entry.or_insert_with(|| (0, case.op.class(), Verdict::default(), Row::default()));
@@ -84,7 +85,6 @@ fn check_awkward(
             failures.extend(failure);
             *sum = std::mem::take(sum).and(verdict);
         }
-        bar.inc(1);
     }
     let told = |((kernel, variant), (count, class, verdict, row)): (Kind, Sum)| {
         let case = format!("{count} awkward shapes");

@@ -3,6 +3,7 @@
 //! It uses the public API of the library alone.
 
 mod bench;
+mod cases;
 mod ceiling;
 mod check;
 mod device;
