@@ -25,6 +25,8 @@ MUTANTS = [
     ("relu_grad", "relu/cpu.rs", "y.wrapping_sub(1) < $infinity", "y.wrapping_sub(1) <= $infinity"),
     ("sgd", "sgd/cpu.rs", "momentum * v[i] + (g[i] + decay * w[i])", "momentum * v[i] + (g[i] - decay * w[i])"),
     ("sgd", "sgd/cpu.rs", "(w[i] - rate * velocity).to_bits()", "(w[i] + rate * velocity).to_bits()"),
+    ("adamw", "adamw/cpu.rs", "(1.0 - beta2) * g[i] * g[i]", "(1.0 - beta2) * g[i] * m[i]"),
+    ("adamw", "adamw/cpu.rs", "rate * (moved + decay * w[i])", "rate * moved + decay * w[i]"),
     ("column_sums", "column_sums/cpu.rs", "op.rows.min((i + 1) * block_rows)",
      "op.rows.min((i + 1) * block_rows).saturating_sub(1).max(i * block_rows)"),
     ("column_sums", "column_sums/cpu.rs", "row(i + 3)", "row(i + 2)"),

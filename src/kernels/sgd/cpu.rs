@@ -4,8 +4,9 @@ use super::{Rates, Sgd, SgdOperands};
 use crate::cpu::chunks::{Cut, row, row_mut};
 use crate::cpu::random::{HALVES, fill};
 use crate::cpu::{Cpu, Kernel, Lanes};
-use crate::format::{Rounding, bf16};
+use crate::format::Rounding;
 use crate::gpu::StepValues;
+use crate::kernels::shared::updates::{WIDTH, load, put_f64, store, value_f64};
 use crate::tensor::{DType, View};
 
 pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operands: SgdOperands<'_>) {
@@ -47,20 +48,15 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operand
 
 /// f64 throughout, one element after the other.
 fn wide(len: usize, rates: &Rates, operands: SgdOperands<'_>) {
-    let value = |words: &[u32]| f64::from_bits(u64::from(words[0]) | u64::from(words[1]) << 32);
-    let put = |words: &mut [u32], value: f64| {
-        let bits = value.to_bits();
-        (words[0], words[1]) = (bits as u32, (bits >> 32) as u32);
-    };
     let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
     let (w, v) = (operands.w.chunks_exact_mut(2), operands.v.chunks_exact_mut(2));
     let both = operands.g.chunks_exact(2).zip(w).zip(v);
     for (i, ((g, w), v)) in both.take(len).enumerate() {
-        let weight = value(w);
-        let velocity = momentum * value(v) + (value(g) + decay * weight);
+        let weight = value_f64(w);
+        let velocity = momentum * value_f64(v) + (value_f64(g) + decay * weight);
         let updated = weight - rate * velocity;
-        put(v, velocity);
-        put(w, updated);
+        put_f64(v, velocity);
+        put_f64(w, updated);
         // The test build keeps both as f32.
         if let (Some(w), Some(v)) = (operands.w_kept.get_mut(i), operands.v_kept.get_mut(i)) {
             (*w, *v) = ((updated as f32).to_bits(), (velocity as f32).to_bits());
@@ -77,10 +73,6 @@ struct Run<'a> {
     len: usize,
     operands: SgdOperands<'a>,
 }
-
-/// Elements updated at once. Few, so that the operands are read and written in turns of a few lines: each is then one
-/// stream for the processor's prefetcher, where longer turns would look like new streams all the time.
-const WIDTH: usize = 32;
 
 impl Kernel for Run<'_> {
     type Output = ();
@@ -159,51 +151,5 @@ fn update(
     store(op.w, operands.w, at, w, random.map(|[w, _]| w));
     if op.copy_ld.is_some() {
         store(DType::Bf16, operands.copy, at, w, None);
-    }
-}
-
-/// Loads `count` elements from the even element `at` on; what `values` holds past them means nothing.
-#[inline(always)]
-fn load(dtype: DType, words: &[u32], at: usize, count: usize, values: &mut [f32; WIDTH]) {
-    match dtype {
-        DType::Bf16 => {
-            let halves = &bf16::halves(&words[at / 2..])[..count];
-            for (value, &half) in values.iter_mut().zip(halves) {
-                *value = bf16::widen(half);
-            }
-        }
-        DType::F64 | DType::F32 | DType::U32 | DType::U16 => {
-            for (value, bits) in values.iter_mut().zip(&words[at..at + count]) {
-                *value = f32::from_bits(*bits);
-            }
-        }
-    }
-}
-
-/// Stores elements from the even element `at` on, rounding stochastically where there are random half-words. An odd
-/// count ends a row: the half beside the last becomes zero.
-#[inline(always)]
-fn store(dtype: DType, words: &mut [u32], at: usize, bits: &[u32], random: Option<&[u16]>) {
-    let count = bits.len();
-    if dtype == DType::F32 {
-        words[at..at + count].copy_from_slice(bits);
-        return;
-    }
-    let words = &mut words[at / 2..(at + count).div_ceil(2)];
-    if count % 2 == 1 {
-        words[count / 2] = 0;
-    }
-    let halves = &mut bf16::halves_mut(words)[..count];
-    match random {
-        None => {
-            for (half, &bits) in halves.iter_mut().zip(bits) {
-                *half = bf16::round_nearest(bits);
-            }
-        }
-        Some(random) => {
-            for ((half, &bits), &r16) in halves.iter_mut().zip(bits).zip(&random[..count]) {
-                *half = bf16::round_stochastic(bits, u32::from(r16));
-            }
-        }
     }
 }

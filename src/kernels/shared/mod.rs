@@ -11,3 +11,5 @@ pub(crate) mod csr_cases;
 pub(crate) mod decoding;
 #[cfg(feature = "nn")]
 pub(crate) mod elements;
+#[cfg(feature = "nn")]
+pub(crate) mod updates;
