@@ -2,13 +2,15 @@
 //     m' = beta1 * m + (1 - beta1) * g,  v' = beta2 * v + (1 - beta2) * g * g,
 //     w' = w - rate * (m' * correction1 / (sqrt(v' * correction2) + epsilon) + decay * w)
 // in f32, then stored: f32, or bf16 to nearest or stochastically; w' uses m' and v' before rounding. COPY also
-// stores w' as bf16 to nearest beside an f32 master weight.
-// Constants: GROUP, G_HALF, W_HALF, M_HALF, V_HALF, STOCHASTIC (some of w, m, v draw: params say which), COPY, KEEP (also
-// write w', m' and v' before rounding).
+// stores w' as bf16 to nearest beside an f32 master weight. COMPENSATED adds -c - rate * (..) to bf16 weights, rounded
+// first, and leaves in c what the sum has lost.
+// Constants: GROUP, G_HALF, W_HALF, M_HALF, V_HALF, STOCHASTIC (some of w, m, v draw: params say which), COPY,
+// COMPENSATED, KEEP (also write w', or what is added to w, m' and v' before rounding).
 
 //!use lib/index.wgsl
 //!use lib/bf16.wgsl
 //!use lib/random.wgsl
+//!use lib/kahan.wgsl
 
 struct Step {
     seed: vec2<u32>,
@@ -29,7 +31,7 @@ struct Params {
     w_ld: u32,
     m_ld: u32,
     v_ld: u32,
-    copy_ld: u32,
+    beside_ld: u32,
     base_lo: u32, // logical index of the first element
     base_hi: u32,
     w_stream: u32,
@@ -42,7 +44,7 @@ struct Params {
     w_offset: u32,
     m_offset: u32,
     v_offset: u32,
-    copy_offset: u32,
+    beside_offset: u32,
     w_kept_offset: u32,
     m_kept_offset: u32,
     v_kept_offset: u32,
@@ -54,7 +56,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> w: array<u32>;
 @group(0) @binding(4) var<storage, read_write> m: array<u32>;
 @group(0) @binding(5) var<storage, read_write> v: array<u32>;
-@group(0) @binding(6) var<storage, read_write> copy: array<u32>;
+// The copy, or c: f32 weights may have the one, bf16 weights the other.
+@group(0) @binding(6) var<storage, read_write> beside: array<u32>;
 @group(0) @binding(7) var<storage, read_write> w_kept: array<u32>;
 @group(0) @binding(8) var<storage, read_write> m_kept: array<u32>;
 @group(0) @binding(9) var<storage, read_write> v_kept: array<u32>;
@@ -95,6 +98,10 @@ fn load_v(row: u32, col: u32) -> f32 {
     return bitcast<f32>(v[at + col]);
 }
 
+fn load_c(row: u32, col: u32) -> f32 {
+    return half(beside[params.beside_offset + row * params.beside_ld + col / 2u], col);
+}
+
 // The block of eight draws that an element of this index shares.
 fn draws(lo: u32, hi: u32, stream: u32) -> vec4<u32> {
     return random_block(step.seed, draw_counter(lo, hi, stream, step.number));
@@ -127,7 +134,7 @@ fn main(
     var w_word = 0u;
     var m_word = 0u;
     var v_word = 0u;
-    var copy_word = 0u;
+    var beside_word = 0u;
     for (var col = first; col < end; col++) {
         let gradient = load_g(row, col);
         let before = load_w(row, col);
@@ -136,7 +143,11 @@ fn main(
         let moved = mean * step.correction1 / (sqrt(square * step.correction2) + step.epsilon);
         let m_bits = bitcast<u32>(mean);
         let v_bits = bitcast<u32>(square);
-        let w_bits = bitcast<u32>(before - step.learning_rate * (moved + step.weight_decay * before));
+        var start = before;
+        if COMPENSATED {
+            start = -load_c(row, col);
+        }
+        let w_bits = bitcast<u32>(start - step.learning_rate * (moved + step.weight_decay * before));
         let local = row * params.cols + col;
         let lo = params.base_lo + local;
         if STOCHASTIC && (col == first || (lo & 7u) == 0u) {
@@ -159,7 +170,13 @@ fn main(
             v_kept[params.v_kept_offset + local] = v_bits;
         }
         if W_HALF {
-            w_word |= encode(w_bits, params.w_drawn, w_block, lo & 7u) << shift;
+            var code = encode(w_bits, params.w_drawn, w_block, lo & 7u);
+            if COMPENSATED {
+                let sum = kahan_add(before, code);
+                code = sum.x;
+                beside_word |= sum.y << shift;
+            }
+            w_word |= code << shift;
             if last {
                 w[params.w_offset + row * params.w_ld + col / 2u] = w_word;
                 w_word = 0u;
@@ -186,11 +203,11 @@ fn main(
             v[params.v_offset + row * params.v_ld + col] = v_bits;
         }
         if COPY {
-            copy_word |= bf16_round_nearest(w_bits) << shift;
-            if last {
-                copy[params.copy_offset + row * params.copy_ld + col / 2u] = copy_word;
-                copy_word = 0u;
-            }
+            beside_word |= bf16_round_nearest(w_bits) << shift;
+        }
+        if (COPY || COMPENSATED) && last {
+            beside[params.beside_offset + row * params.beside_ld + col / 2u] = beside_word;
+            beside_word = 0u;
         }
     }
 }

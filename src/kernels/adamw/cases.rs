@@ -88,6 +88,21 @@ fn add(cases: &mut Vec<Case>, effort: Effort, op: &AdamW) {
         cases.push(case(effort, kept(&drawn), false));
         cases.push(case(effort, kept(&philox), true));
     }
+    if op.w == DType::Bf16 {
+        let compensation_ld = Some((op.cols + 1).next_multiple_of(2) + 2);
+        let compensated = AdamW {
+            compensation_ld,
+            ..op.clone()
+        };
+        let drawn = AdamW {
+            compensation_ld,
+            ..drawn.clone()
+        };
+        cases.push(case(effort, compensated.clone(), false));
+        cases.push(case(effort, kept(&compensated), false));
+        cases.push(case(effort, kept(&drawn), false));
+        cases.push(case(effort, kept(&drawn), true));
+    }
     if [op.w, op.m, op.v] == [DType::Bf16; 3] {
         for some in [
             op.clone(),
@@ -158,8 +173,11 @@ fn case(effort: Effort, op: AdamW, any: bool) -> Case {
             operand(op.m, op.m_ld, false),
             operand(op.v, op.v_ld, true),
         ];
+        if let Some(ld) = op.compensation_ld {
+            operands.push(operand(DType::Bf16, ld, false));
+        }
         let more = usize::from(op.copy_ld.is_some()) + if op.keep_f32 { 3 } else { 0 };
-        operands.resize(4 + more, Vec::new());
+        operands.resize(operands.len() + more, Vec::new());
         operands
     })
 }

@@ -6,7 +6,7 @@ use crate::cpu::random::{HALVES, fill};
 use crate::cpu::{Cpu, Kernel, Lanes};
 use crate::format::Rounding;
 use crate::gpu::StepValues;
-use crate::kernels::shared::updates::{WIDTH, load, put_f64, store, value_f64};
+use crate::kernels::shared::updates::{WIDTH, compensate, load, put_f64, store, value_f64};
 use crate::tensor::{DType, View};
 
 pub(super) fn adamw(cpu: &Cpu, op: &AdamW, step: &StepValues, rates: &Rates, operands: Operands<'_>) {
@@ -16,20 +16,21 @@ pub(super) fn adamw(cpu: &Cpu, op: &AdamW, step: &StepValues, rates: &Rates, ope
     };
     let cpu = &cpu.for_elements(op.rows * op.cols, rounding);
     let cut = Cut::new(op.views().iter().all(View::is_contiguous), op.rows, op.cols);
-    let copy_ld = op.copy_ld.unwrap_or(2);
+    let (copy_ld, c_ld) = (op.copy_ld.unwrap_or(2), op.compensation_ld.unwrap_or(2));
     let g = cut.read(operands.g, op.g, op.g_ld);
     let w = cut.write(operands.w, op.w, op.w_ld);
     let m = cut.write(operands.m, op.m, op.m_ld);
     let v = cut.write(operands.v, op.v, op.v_ld);
     let copy = cut.write(operands.copy, DType::Bf16, copy_ld);
+    let c = cut.write(operands.c, DType::Bf16, c_ld);
     let w_kept = cut.write(operands.w_kept, DType::F32, op.cols);
     let m_kept = cut.write(operands.m_kept, DType::F32, op.cols);
     let v_kept = cut.write(operands.v_kept, DType::F32, op.cols);
     let kept = w_kept.zip(m_kept).zip(v_kept);
-    let items: Vec<_> = g.zip(w).zip(m).zip(v).zip(copy).zip(kept).collect();
+    let items: Vec<_> = g.zip(w).zip(m).zip(v).zip(copy.zip(c)).zip(kept).collect();
     cpu.items(
         items,
-        |i, (((((g, w), m), v), copy), ((w_kept, m_kept), v_kept))| {
+        |i, (((((g, w), m), v), (copy, c)), ((w_kept, m_kept), v_kept))| {
             for (r, base, len) in cut.runs(i) {
                 let operands = Operands {
                     g: row(g, r, op.g, op.g_ld),
@@ -37,6 +38,7 @@ pub(super) fn adamw(cpu: &Cpu, op: &AdamW, step: &StepValues, rates: &Rates, ope
                     m: row_mut(m, r, op.m, op.m_ld),
                     v: row_mut(v, r, op.v, op.v_ld),
                     copy: row_mut(copy, r, DType::Bf16, copy_ld),
+                    c: row_mut(c, r, DType::Bf16, c_ld),
                     w_kept: row_mut(w_kept, r, DType::F32, op.cols),
                     m_kept: row_mut(m_kept, r, DType::F32, op.cols),
                     v_kept: row_mut(v_kept, r, DType::F32, op.cols),
@@ -152,6 +154,12 @@ fn update(
     load(op.w, operands.w, at, count, &mut w);
     load(op.m, operands.m, at, count, &mut m);
     load(op.v, operands.v, at, count, &mut v);
+    let mut start = w;
+    if op.compensation_ld.is_some() {
+        let mut c = [0f32; WIDTH];
+        load(DType::Bf16, operands.c, at, count, &mut c);
+        start = c.map(|c| -c);
+    }
     let [mut w_bits, mut m_bits, mut v_bits] = [[0u32; WIDTH]; 3];
     let Rates {
         learning_rate: rate,
@@ -168,18 +176,25 @@ fn update(
         let moved = mean * correction1 / ((square * correction2).sqrt() + epsilon);
         m_bits[i] = mean.to_bits();
         v_bits[i] = square.to_bits();
-        w_bits[i] = (w[i] - rate * (moved + decay * w[i])).to_bits();
+        w_bits[i] = (start[i] - rate * (moved + decay * w[i])).to_bits();
     }
-    let [w, m, v] = [&w_bits, &m_bits, &v_bits].map(|bits| &bits[..count]);
     if op.keep_f32 {
-        operands.w_kept[at..at + count].copy_from_slice(w);
-        operands.m_kept[at..at + count].copy_from_slice(m);
-        operands.v_kept[at..at + count].copy_from_slice(v);
+        operands.w_kept[at..at + count].copy_from_slice(&w_bits[..count]);
+        operands.m_kept[at..at + count].copy_from_slice(&m_bits[..count]);
+        operands.v_kept[at..at + count].copy_from_slice(&v_bits[..count]);
     }
     let [w_random, m_random, v_random] = random;
+    store(op.m, operands.m, at, &m_bits[..count], m_random);
+    store(op.v, operands.v, at, &v_bits[..count], v_random);
+    if op.compensation_ld.is_some() {
+        let c_bits = compensate(&w, &mut w_bits, count, w_random);
+        store(DType::Bf16, operands.c, at, &c_bits[..count], None);
+        // The sums are bf16 values.
+        store(op.w, operands.w, at, &w_bits[..count], None);
+        return;
+    }
+    let w = &w_bits[..count];
     store(op.w, operands.w, at, w, w_random);
-    store(op.m, operands.m, at, m, m_random);
-    store(op.v, operands.v, at, v, v_random);
     if op.copy_ld.is_some() {
         store(DType::Bf16, operands.copy, at, w, None);
     }

@@ -26,6 +26,11 @@ fn dispatches(op: &AdamW, gpu: &Gpu) -> Result<Vec<Dispatch>> {
     let (g, w, m, v) = (op.g(), op.w(), op.m(), op.v());
     let dispatch = |piece: &Piece| {
         let optional = |name, view: Option<_>| view.map_or(Words::absent(), |view| piece.of(name, &view));
+        // Never both: the one is of f32 weights, the other of bf16 weights.
+        let beside = match op.compensation() {
+            Some(view) => ("c", Some(view)),
+            None => ("copy", op.copy()),
+        };
         let [w_drawn, m_drawn, v_drawn] = op.drawn().map(u32::from);
         Dispatch::new(&pipeline)
             .set("rows", piece.rows)
@@ -34,7 +39,7 @@ fn dispatches(op: &AdamW, gpu: &Gpu) -> Result<Vec<Dispatch>> {
             .set("w_ld", w.row_words())
             .set("m_ld", m.row_words())
             .set("v_ld", v.row_words())
-            .set("copy_ld", op.copy().map_or(0, |copy| copy.row_words()))
+            .set("beside_ld", beside.1.map_or(0, |view| view.row_words()))
             .set_wide(["base_lo", "base_hi"], op.draws(&op.step).w.index(piece.base))
             .set("w_stream", op.w_stream)
             .set("m_stream", op.m_stream)
@@ -46,7 +51,7 @@ fn dispatches(op: &AdamW, gpu: &Gpu) -> Result<Vec<Dispatch>> {
             .bind("w", piece.of("w", &w))
             .bind("m", piece.of("m", &m))
             .bind("v", piece.of("v", &v))
-            .bind("copy", optional("copy", op.copy()))
+            .bind("beside", optional(beside.0, beside.1))
             .bind("w_kept", optional("w_kept", op.kept()))
             .bind("m_kept", optional("m_kept", op.kept()))
             .bind("v_kept", optional("v_kept", op.kept()))
@@ -67,6 +72,7 @@ fn permutation(op: &AdamW) -> Permutation {
         .constant("V_HALF", op.v == DType::Bf16)
         .constant("STOCHASTIC", op.drawn().contains(&true))
         .constant("COPY", op.copy_ld.is_some())
+        .constant("COMPENSATED", op.compensation_ld.is_some())
         .constant("KEEP", op.keep_f32)
 }
 
@@ -80,14 +86,14 @@ fn permutations() -> Vec<Permutation> {
             v_rounding: Rounding::Nearest,
             ..AdamW::new(1, 1, [g, w, m, v])
         };
-        let copies = if w == DType::F32 {
-            &[None, Some(2)][..]
-        } else {
-            &[None]
+        let beside = match w {
+            DType::F32 => [(None, None), (Some(2), None)],
+            _ => [(None, None), (None, Some(2))],
         };
-        for &copy_ld in copies {
+        for (copy_ld, compensation_ld) in beside {
             let op = AdamW {
                 copy_ld,
+                compensation_ld,
                 ..op.clone()
             };
             all.push(permutation(&op));

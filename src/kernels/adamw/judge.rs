@@ -2,12 +2,14 @@ use super::bound::Near;
 use super::{AdamW, Draws, Rates};
 use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
+use crate::kernels::shared::kahan;
 use crate::op::{Arithmetic, Judge, Kept, Output, Within};
 use crate::tensor::{DType, View};
 
 impl AdamW {
     /// The exact results of one element, weight, first and second moment, and how far f32 may be from them.
-    fn within([g, w, m, v]: [f64; 4], rates: &Rates, arithmetic: &Arithmetic) -> [Within; 3] {
+    /// What is `from` at first is `w`, or `-c`.
+    fn within([g, w, m, v]: [f64; 4], from: f64, rates: &Rates, arithmetic: &Arithmetic) -> [Within; 3] {
         let near = |value| Near::of(value, arithmetic);
         let scalar = |value: f32| near(f64::from(value));
         let [gradient, before] = [g, w].map(near);
@@ -21,7 +23,7 @@ impl AdamW {
         let moved = first.times(scalar(rates.correction1));
         let step = moved.over(root.plus(scalar(rates.epsilon)));
         let decayed = step.plus(scalar(rates.weight_decay).times(before));
-        let after = before.minus(scalar(rates.learning_rate).times(decayed));
+        let after = near(from).minus(scalar(rates.learning_rate).times(decayed));
         [after, first, second].map(Near::within)
     }
 
@@ -35,10 +37,15 @@ impl AdamW {
         let arithmetic = judge.arithmetic();
         let views = [("g", self.g()), ("w", self.w()), ("m", self.m()), ("v", self.v())];
         let inputs = views.map(|(name, view)| (view, judge.before(name)));
+        let from = self.compensation().map(|view| (view, judge.before("c")));
         let at = |result: usize| {
             move |row, col| {
                 let inputs = inputs.map(|(view, words)| view.load(words, row, col));
-                Self::within(inputs, &rates, arithmetic)[result]
+                let from = match from {
+                    Some((view, words)) => -view.load(words, row, col),
+                    None => inputs[1],
+                };
+                Self::within(inputs, from, &rates, arithmetic)[result]
             }
         };
         let Draws { w, m, v } = self.draws(step);
@@ -57,7 +64,10 @@ impl AdamW {
         for (result, (name, before, view, rounding, draw)) in outputs.into_iter().enumerate() {
             let rounded = stored(view.dtype, rounding, draw);
             let kept = kept(before, self.kept(), &rounded);
-            judge = judge.composite(Output::new(name, view), at(result), kept);
+            judge = match self.compensation() {
+                Some(c) if result == 0 => kahan::judge(judge, [view, c], self.kept(), at(0), &rounded),
+                _ => judge.composite(Output::new(name, view), at(result), kept),
+            };
             if let Some(view) = self.kept() {
                 judge = judge.composite(Output::new(before, view), at(result), None);
             }

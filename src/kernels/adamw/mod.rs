@@ -14,6 +14,9 @@
 //! - `n / d`, d > D, by (abs(n) + N + eta) / (d - D) (1 + 2.5 * 2^-23) - abs(n) / d + eta: the other side is nearer;
 //! - `sqrt(p)` by the further one of sqrt(p + P) (1 + 5 * 2^-23) and sqrt(max(p - P, 0)) (1 - 5 * 2^-23), + eta.
 //!
+//! With compensated weights the same holds of what they move by, with -c for the first w; what follows is derived in
+//! `src/kernels/shared/kahan.rs`.
+//!
 //! Nothing is promised where a finite value may overflow on the way, and where a divisor may be below 2^-126 or above
 //! 2^126. In f64 the CPU device does the reference's own operations, bit for bit.
 
@@ -34,17 +37,17 @@ use crate::gpu::{Access, Gpu, OperandSpec, StepValues};
 use crate::op::{Args, Contract, Op, Table, Work, check_floats};
 use crate::tensor::{DType, View};
 
-/// `m <- beta1 m + (1 - beta1) g`, `v <- beta2 v + (1 - beta2) g g`,
-/// `w <- w - rate (m c1 / (sqrt(v c2) + epsilon) + decay w)`: step and decay are one update, rounded once. Operands: `g`,
-/// `w`, `m`, `v`, then `copy` if `copy_ld` is given, then `w_kept`, `m_kept` and `v_kept` with `keep_f32`.
+/// `m <- beta1 m + (1 - beta1) g`, `v <- beta2 v + (1 - beta2) g g`, `w <- w - rate (m c1 / (sqrt(v c2) + epsilon) +
+/// decay w)`: step and decay are one update, rounded once. Operands: `g`, `w`, `m`, `v`, then `copy` if `copy_ld` is
+/// given, `c` if `compensation_ld` is, then `w_kept`, `m_kept` and `v_kept` with `keep_f32`.
 ///
-/// The step values hold the scalars `learning_rate` (rate), `beta1`, `beta2`, `epsilon`, `weight_decay` (decay), and the
-/// corrections of the moments' bias, `correction1` (c1) and `correction2` (c2): [`AdamW::correct`] sets these two from
-/// the optimizer's own count of steps, which a skipped step does not advance.
+/// The step values hold the scalars `learning_rate` (rate), `beta1`, `beta2`, `epsilon`, `weight_decay` (decay), and
+/// the corrections of the moments' bias, `correction1` (c1) and `correction2` (c2): [`AdamW::correct`] sets these two
+/// from the optimizer's own count of steps, which a skipped step does not advance.
 ///
-/// Composite class; the bound is derived in `src/kernels/adamw/mod.rs`. The arithmetic is f32; what is stored as bf16 is
-/// rounded to nearest or stochastically, weights and moments each with a stream of their own at index
-/// `row * cols + col`; `w` takes `m` and `v` as they were before rounding.
+/// Composite class; the bound is derived in `src/kernels/adamw/mod.rs`. The arithmetic is f32; what is stored as bf16
+/// is rounded to nearest or stochastically, weights and moments each with a stream of their own at index `row * cols +
+/// col`; `w` takes `m` and `v` as they were before rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct AdamW {
@@ -70,7 +73,11 @@ pub struct AdamW {
     pub v_ld: usize,
     /// Also store the new weights as bf16 to nearest, with this leading dimension; `w` is then the f32 master.
     pub copy_ld: Option<usize>,
-    /// How weights are rounded to bf16.
+    /// Keep what updates of bf16 weights lose in a bf16 operand `c` with this leading dimension, zero at first (Kahan):
+    /// `y = rb(u - c)`, `s = rb(w + y)`, `c = rb(rb(s - w) - y)`, `w = s` with `u` the step above; rb rounds to bf16.
+    /// Then `w_kept` holds u - c.
+    pub compensation_ld: Option<usize>,
+    /// How weights are rounded to bf16; with compensation `y`, the other three being to nearest.
     pub w_rounding: Rounding,
     /// How the first moment is rounded to bf16.
     pub m_rounding: Rounding,
@@ -104,6 +111,7 @@ struct Operands<'a> {
     m: &'a mut [u32],
     v: &'a mut [u32],
     copy: &'a mut [u32],
+    c: &'a mut [u32],
     w_kept: &'a mut [u32],
     m_kept: &'a mut [u32],
     v_kept: &'a mut [u32],
@@ -137,6 +145,7 @@ impl AdamW {
             v,
             v_ld: ld(v),
             copy_ld: None,
+            compensation_ld: None,
             w_rounding: Rounding::Nearest,
             m_rounding: Rounding::Nearest,
             v_rounding: Rounding::Stochastic,
@@ -223,6 +232,7 @@ impl AdamW {
             m: args.write("m")?,
             v: args.write("v")?,
             copy: args.write("copy")?,
+            c: args.write("c")?,
             w_kept: args.write("w_kept")?,
             m_kept: args.write("m_kept")?,
             v_kept: args.write("v_kept")?,
@@ -250,6 +260,11 @@ impl AdamW {
         self.copy_ld.map(view)
     }
 
+    fn compensation(&self) -> Option<View> {
+        let view = |ld| View::new(DType::Bf16, self.rows, self.cols, ld);
+        self.compensation_ld.map(view)
+    }
+
     /// The layout of the results before rounding.
     fn kept(&self) -> Option<View> {
         let view = View::new(DType::F32, self.rows, self.cols, self.cols);
@@ -265,6 +280,7 @@ impl AdamW {
             ("v", Access::Update, self.v()),
         ];
         all.extend(self.copy().map(|view| ("copy", Access::Write, view)));
+        all.extend(self.compensation().map(|view| ("c", Access::Update, view)));
         let names = ["w_kept", "m_kept", "v_kept"];
         let kept = self.kept().into_iter();
         all.extend(kept.flat_map(|view| names.map(|name| (name, Access::Write, view))));
@@ -320,14 +336,14 @@ impl Op for AdamW {
             DType::Bf16 => format!("{dtype} {rounding}"),
             DType::F64 | DType::F32 | DType::U32 | DType::U16 => dtype.to_string(),
         };
-        let copy = if self.copy_ld.is_some() {
-            " with bf16 copy"
-        } else {
-            ""
+        let beside = match (self.copy_ld, self.compensation_ld) {
+            (Some(_), _) => " with bf16 copy",
+            (None, Some(_)) => " compensated",
+            (None, None) => "",
         };
         let kept = if self.keep_f32 { " kept" } else { "" };
         format!(
-            "{}x{} g {} w {} m {} v {}{copy}{kept}",
+            "{}x{} g {} w {} m {} v {}{beside}{kept}",
             self.rows,
             self.cols,
             self.g,
@@ -362,6 +378,14 @@ impl Op for AdamW {
                 got: self.w,
             });
         }
+        if self.compensation_ld.is_some() && self.w != DType::Bf16 {
+            return Err(Error::DType {
+                op: OP,
+                operand: "w",
+                expected: "bf16, whose updates are compensated",
+                got: self.w,
+            });
+        }
         if self.v == DType::Bf16 && self.v_rounding == Rounding::Nearest && !self.allow_nearest_v {
             return Err(Error::Value {
                 op: OP,
@@ -385,8 +409,11 @@ impl Op for AdamW {
 
     fn work(&self) -> Work {
         let elements = self.rows as f64 * self.cols as f64;
-        let copy = if self.copy_ld.is_some() { 16 } else { 0 };
-        let bits = self.g.bits() + 2 * (self.w.bits() + self.m.bits() + self.v.bits()) + copy;
+        let beside = |ld: Option<usize>| if ld.is_some() { 16 } else { 0 };
+        let bits = self.g.bits()
+            + 2 * (self.w.bits() + self.m.bits() + self.v.bits())
+            + beside(self.copy_ld)
+            + 2 * beside(self.compensation_ld);
         let rounded = [
             (self.w, self.w_rounding),
             (self.m, self.m_rounding),

@@ -1,8 +1,9 @@
 use super::{AdamW, Draws, Operands, Rates};
 use crate::format::bf16;
-use crate::tensor::DType;
+use crate::kernels::shared::stored::{compensate, store};
 
 /// Both moments, and weights that take them before they are rounded, in f64, stored as `op` says.
+/// Compensated weights move by their step less `c` instead.
 pub(super) fn adamw(op: &AdamW, draws: Draws, rates: &Rates, operands: Operands<'_>) {
     let Operands {
         g,
@@ -10,6 +11,7 @@ pub(super) fn adamw(op: &AdamW, draws: Draws, rates: &Rates, operands: Operands<
         m,
         v,
         copy,
+        c,
         w_kept,
         m_kept,
         v_kept,
@@ -25,27 +27,25 @@ pub(super) fn adamw(op: &AdamW, draws: Draws, rates: &Rates, operands: Operands<
             let first = beta1 * m_view.load(m, row, col) + (1.0 - beta1) * gradient;
             let second = beta2 * v_view.load(v, row, col) + (1.0 - beta2) * gradient * gradient;
             let step = first * correction1 / ((second * correction2).sqrt() + epsilon);
-            let after = before - rate * (step + decay * before);
+            let start = op.compensation().map_or(before, |view| -view.load(c, row, col));
+            let after = start - rate * (step + decay * before);
             let index = row * op.cols + col;
             if op.keep_f32 {
                 w_kept[index] = (after as f32).to_bits();
                 m_kept[index] = (first as f32).to_bits();
                 v_kept[index] = (second as f32).to_bits();
             }
-            for (view, words, value, rounding, draw) in [
-                (w_view, &mut *w, after, op.w_rounding, draws.w),
-                (m_view, &mut *m, first, op.m_rounding, draws.m),
-                (v_view, &mut *v, second, op.v_rounding, draws.v),
-            ] {
-                let bits = (value as f32).to_bits();
-                match view.dtype {
-                    DType::F64 => view.store_f64(words, row, col, value),
-                    DType::Bf16 => {
-                        let code = bf16::encode(bits, rounding, draw.bits(index as u64));
-                        view.store_bits(words, row, col, code.into());
-                    }
-                    DType::F32 | DType::U32 | DType::U16 => view.store_bits(words, row, col, bits),
-                }
+            store(m_view, m, (row, col), first, (op.m_rounding, draws.m));
+            store(v_view, v, (row, col), second, (op.v_rounding, draws.v));
+            if let Some(view) = op.compensation() {
+                compensate(
+                    [(w_view, w), (view, c)],
+                    (row, col),
+                    after,
+                    (op.w_rounding, draws.w),
+                );
+            } else {
+                store(w_view, w, (row, col), after, (op.w_rounding, draws.w));
             }
             if let Some(view) = op.copy() {
                 let code = bf16::round_nearest((after as f32).to_bits());

@@ -73,6 +73,15 @@ fn roundings_that_draw_have_streams_of_their_own() {
 }
 
 #[test]
+fn compensation_is_of_bf16_weights() {
+    let mut op = AdamW::new(2, 2, [F32; 4]);
+    op.compensation_ld = Some(2);
+    assert!(matches!(op.check(), Err(Error::DType { operand: "w", .. })));
+    op.w = Bf16;
+    assert!(op.check().is_ok());
+}
+
+#[test]
 fn corrections_are_those_of_the_step() {
     let mut step = AdamW::new(1, 1, [F32; 4]).step;
     AdamW::correct(&mut step, 3).unwrap();

@@ -12,4 +12,8 @@ pub(crate) mod decoding;
 #[cfg(feature = "nn")]
 pub(crate) mod elements;
 #[cfg(feature = "nn")]
+pub(crate) mod kahan;
+#[cfg(feature = "nn")]
+pub(crate) mod stored;
+#[cfg(feature = "nn")]
 pub(crate) mod updates;
