@@ -16,7 +16,7 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Matmul, MaxPool,
+    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Matmul, MaxPool,
     MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
@@ -59,6 +59,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     convert.dst_ld = LD;
     let mut sgd = Sgd::new(rows, cols, [F32; 3]);
     sgd.v_ld = LD;
+    let mut adamw = AdamW::new(rows, cols, [F32; 4]);
+    adamw.m_ld = LD;
     let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
     softmax.grad_ld = LD;
     let mut sums = ColumnSums::new(rows, cols, F32, F32);
@@ -90,6 +92,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(patches_grad),
         Box::new(convert),
         Box::new(sgd),
+        Box::new(adamw),
         Box::new(softmax),
         Box::new(sums),
         Box::new(fmac),

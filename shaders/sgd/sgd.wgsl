@@ -1,12 +1,15 @@
 // Stochastic gradient descent with momentum and weight decay, eight columns of one row per invocation:
 //     v' = mu * v + (g + decay * w),  w' = w - rate * v'
 // in f32, then stored: f32, or bf16 to nearest or stochastically; w' uses v' before rounding. COPY also stores
-// w' as bf16 to nearest beside an f32 master weight.
-// Constants: GROUP, G_HALF, W_HALF, V_HALF, STOCHASTIC, COPY, KEEP (also write w' and v' before rounding).
+// w' as bf16 to nearest beside an f32 master weight. COMPENSATED adds -c - rate * v' to bf16 weights, rounded first,
+// and leaves in c what the sum has lost.
+// Constants: GROUP, G_HALF, W_HALF, V_HALF, W_STOCHASTIC, V_STOCHASTIC, COPY, COMPENSATED, KEEP (also write w', or what is
+// added to w, and v' before rounding).
 
 //!use lib/index.wgsl
 //!use lib/bf16.wgsl
 //!use lib/random.wgsl
+//!use lib/kahan.wgsl
 
 struct Step {
     seed: vec2<u32>,
@@ -23,6 +26,7 @@ struct Params {
     w_ld: u32,
     v_ld: u32,
     copy_ld: u32,
+    c_ld: u32,
     base_lo: u32, // logical index of the first element
     base_hi: u32,
     w_stream: u32,
@@ -31,6 +35,7 @@ struct Params {
     w_offset: u32,
     v_offset: u32,
     copy_offset: u32,
+    c_offset: u32,
     w_kept_offset: u32,
     v_kept_offset: u32,
 }
@@ -41,8 +46,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> w: array<u32>;
 @group(0) @binding(4) var<storage, read_write> v: array<u32>;
 @group(0) @binding(5) var<storage, read_write> copy: array<u32>;
-@group(0) @binding(6) var<storage, read_write> w_kept: array<u32>;
-@group(0) @binding(7) var<storage, read_write> v_kept: array<u32>;
+@group(0) @binding(6) var<storage, read_write> c: array<u32>;
+@group(0) @binding(7) var<storage, read_write> w_kept: array<u32>;
+@group(0) @binding(8) var<storage, read_write> v_kept: array<u32>;
 
 fn half(word: u32, col: u32) -> f32 {
     return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (col & 1u) == 1u));
@@ -72,8 +78,12 @@ fn load_v(row: u32, col: u32) -> f32 {
     return bitcast<f32>(v[at + col]);
 }
 
-fn encode(bits: u32, block: vec4<u32>, j: u32) -> u32 {
-    if STOCHASTIC {
+fn load_c(row: u32, col: u32) -> f32 {
+    return half(c[params.c_offset + row * params.c_ld + col / 2u], col);
+}
+
+fn encode(stochastic: bool, bits: u32, block: vec4<u32>, j: u32) -> u32 {
+    if stochastic {
         return bf16_round_stochastic(bits, half_word(block, j));
     }
     return bf16_round_nearest(bits);
@@ -101,19 +111,24 @@ fn main(
     var w_word = 0u;
     var v_word = 0u;
     var copy_word = 0u;
+    var c_word = 0u;
     for (var col = first; col < end; col++) {
         let before = load_w(row, col);
         let velocity = momentum * load_v(row, col) + (load_g(row, col) + decay * before);
         let v_bits = bitcast<u32>(velocity);
-        let w_bits = bitcast<u32>(before - rate * velocity);
+        var start = before;
+        if COMPENSATED {
+            start = -load_c(row, col);
+        }
+        let w_bits = bitcast<u32>(start - rate * velocity);
         let local = row * params.cols + col;
         let lo = params.base_lo + local;
-        if STOCHASTIC && (col == first || (lo & 7u) == 0u) {
+        if (W_STOCHASTIC || V_STOCHASTIC) && (col == first || (lo & 7u) == 0u) {
             let hi = params.base_hi + select(0u, 1u, lo < local);
-            if W_HALF {
+            if W_STOCHASTIC {
                 w_block = random_block(step.seed, draw_counter(lo, hi, params.w_stream, step.number));
             }
-            if V_HALF {
+            if V_STOCHASTIC {
                 v_block = random_block(step.seed, draw_counter(lo, hi, params.v_stream, step.number));
             }
         }
@@ -124,7 +139,7 @@ fn main(
             v_kept[params.v_kept_offset + local] = v_bits;
         }
         if V_HALF {
-            v_word |= encode(v_bits, v_block, lo & 7u) << shift;
+            v_word |= encode(V_STOCHASTIC, v_bits, v_block, lo & 7u) << shift;
             if last {
                 v[params.v_offset + row * params.v_ld + col / 2u] = v_word;
                 v_word = 0u;
@@ -133,7 +148,17 @@ fn main(
             v[params.v_offset + row * params.v_ld + col] = v_bits;
         }
         if W_HALF {
-            w_word |= encode(w_bits, w_block, lo & 7u) << shift;
+            var code = encode(W_STOCHASTIC, w_bits, w_block, lo & 7u);
+            if COMPENSATED {
+                let sum = kahan_add(before, code);
+                code = sum.x;
+                c_word |= sum.y << shift;
+            }
+            w_word |= code << shift;
+            if COMPENSATED && last {
+                c[params.c_offset + row * params.c_ld + col / 2u] = c_word;
+                c_word = 0u;
+            }
             if last {
                 w[params.w_offset + row * params.w_ld + col / 2u] = w_word;
                 w_word = 0u;

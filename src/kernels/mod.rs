@@ -1,6 +1,8 @@
 //! Every kernel, a folder each: the operation as a value (`mod.rs`), its specification (`reference.rs`), the CPU
 //! device's kernel (`cpu.rs`), its cases (`cases.rs`), and its methods of [`Device`](crate::Device).
 
+#[cfg(feature = "nn")]
+pub(crate) mod adamw;
 pub(crate) mod ceiling;
 #[cfg(feature = "nn")]
 pub(crate) mod column_sums;
@@ -28,6 +30,8 @@ pub(crate) mod spmm;
 #[cfg(feature = "sparse")]
 pub(crate) mod spmv;
 
+#[cfg(feature = "nn")]
+pub use adamw::AdamW;
 pub use ceiling::{Ceiling, CeilingKind};
 #[cfg(feature = "nn")]
 pub use column_sums::ColumnSums;
@@ -209,6 +213,14 @@ pub static ALL: &[Entry] = &[
         cases: sgd::cases::cases,
         bench: sgd::cases::bench,
         awkward: sgd::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "adamw",
+        table: &adamw::gpu::VARIANTS,
+        cases: adamw::cases::cases,
+        bench: adamw::cases::bench,
+        awkward: adamw::cases::awkward,
     },
 ];
 

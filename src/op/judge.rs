@@ -249,6 +249,12 @@ impl<'a> Judge<'a> {
         self.find(self.comparison.before, operand)
     }
 
+    /// What the run left in an operand; empty for a name that no operand has.
+    #[must_use]
+    pub fn after(&self, operand: &str) -> &'a [u32] {
+        self.find(self.comparison.got, operand)
+    }
+
     fn find(&self, side: &'a [&'a [u32]], operand: &str) -> &'a [u32] {
         let at = self.names.iter().position(|(name, _)| *name == operand);
         at.and_then(|at| side.get(at)).copied().unwrap_or_default()

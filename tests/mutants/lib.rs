@@ -48,6 +48,20 @@ pub(super) const SHADERS: &[Shader] = &[
         ],
     ),
     shader(
+        "lib/kahan.wgsl",
+        &[
+            Formula.of("bf16_low(moved) - y", "bf16_low(moved) + y"),
+            Formula.of("bf16_low(sum) - w", "bf16_low(sum) - y"),
+            // Without the rounding in between nothing is lost.
+            Rounding.of("bitcast<u32>(bf16_low(sum) - w)", "bitcast<u32>((w + y) - w)"),
+            Rounding.of("bf16_round_nearest(bitcast<u32>(w + y))", "bf16_truncate(bitcast<u32>(w + y))"),
+            Rounding.of(
+                "bf16_round_nearest(bitcast<u32>(bf16_low(sum) - w))",
+                "bf16_truncate(bitcast<u32>(bf16_low(sum) - w))",
+            ),
+        ],
+    ),
+    shader(
         "lib/dst_vec4.wgsl",
         &[
             Index.of("dst[params.dst_offset + at / 4u]", "dst[params.dst_offset + at / 4u + 1u]"),

@@ -1,5 +1,6 @@
 //! The mutants of every shader, a file for each kernel's folder and one for `lib`.
 
+mod adamw;
 mod ceiling;
 mod column_sums;
 mod convert;
@@ -156,6 +157,7 @@ impl Shader {
 /// Every shader with mutants.
 pub(crate) fn shaders() -> Vec<Shader> {
     [
+        adamw::SHADERS,
         ceiling::SHADERS,
         column_sums::SHADERS,
         convert::SHADERS,

@@ -77,6 +77,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         let op = values(Sgd::new(rows, cols, [DType::F64; 3]));
         cases.push(case(effort, op.clone()));
     }
+    cases.extend(compensated());
     // A piece whose indices carry.
     let piece = Sgd {
         rounding: Rounding::Stochastic,
@@ -86,6 +87,88 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
     };
     cases.push(case(Effort::Quick, piece));
     cases
+}
+
+/// bf16 weights with compensation: every type of momentum and rounding, plain and kept, with NaN, infinities and
+/// subnormals too, and a piece whose indices carry.
+fn compensated() -> Vec<Case> {
+    use Rounding::{Nearest, Stochastic};
+    let mut cases = Vec::new();
+    for (rows, cols, pad, effort) in [
+        (0, 5, 1, Effort::Quick),
+        (1, 1, 1, Effort::Quick),
+        (5, 9usize, 3, Effort::Quick),
+        (33, 65, 7, Effort::Quick),
+        (513, 776, 0, Effort::Full),
+    ] {
+        for [g, v] in [[DType::F32; 2], [DType::F32, DType::Bf16], [DType::Bf16; 2]] {
+            for (i, (rounding, y_rounding, generator)) in [
+                (Nearest, Nearest, Generator::Threefry),
+                (Nearest, Stochastic, Generator::Threefry),
+                (Stochastic, Stochastic, Generator::Philox),
+                (Stochastic, Nearest, Generator::Threefry),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let op = values(Sgd {
+                    g_ld: (cols + pad).next_multiple_of(2),
+                    w_ld: (cols + pad).next_multiple_of(4),
+                    v_ld: (cols + pad).next_multiple_of(8),
+                    compensation_ld: Some((cols + pad).next_multiple_of(2) + 2),
+                    rounding,
+                    y_rounding,
+                    generator,
+                    ..Sgd::new(rows, cols, [g, DType::Bf16, v])
+                });
+                let first_block = if i == 2 { FAR } else { 0 };
+                let kept = Sgd {
+                    keep_f32: true,
+                    first_block,
+                    ..op.clone()
+                };
+                cases.push(case(effort, op));
+                cases.push(case(effort, kept.clone()));
+                cases.push(special(effort, kept));
+            }
+        }
+    }
+    cases
+}
+
+/// Ordinary values, and one in eight that is not.
+fn special(effort: Effort, op: Sgd) -> Case {
+    const SPECIAL: [u32; 8] = [
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc1_0000,
+        0xff81_0000,
+        0x0001_0000,
+        0x807f_0000,
+        0x8000_0000,
+        0x0080_0000,
+    ];
+    let shape = op.clone();
+    Case::new(effort, shape, move || {
+        let mut source = Source::new((op.rows * 17 + op.cols) as u64);
+        let mut value = || match source.below(8) {
+            0 => f32::from_bits(SPECIAL[source.below(8) as usize]),
+            _ => source.unit() * 2f32.powi(-(source.below(12) as i32)),
+        };
+        let mut operand = |dtype: DType, ld: usize| match dtype {
+            DType::Bf16 => rows_bf16(op.rows, op.cols, ld, &mut value),
+            DType::F64 | DType::F32 | DType::U32 | DType::U16 => rows_f32(op.rows, op.cols, ld, &mut value),
+        };
+        let c_ld = op.compensation_ld.unwrap_or(2);
+        vec![
+            operand(op.g, op.g_ld),
+            operand(op.w, op.w_ld),
+            operand(op.v, op.v_ld),
+            operand(DType::Bf16, c_ld),
+            Vec::new(),
+            Vec::new(),
+        ]
+    })
 }
 
 fn values(op: Sgd) -> Sgd {
@@ -122,8 +205,11 @@ fn case(effort: Effort, op: Sgd) -> Case {
             operand(op.w, op.w_ld),
             operand(op.v, op.v_ld),
         ];
+        if let Some(ld) = op.compensation_ld {
+            operands.push(operand(DType::Bf16, ld));
+        }
         let more = usize::from(op.copy_ld.is_some()) + if op.keep_f32 { 2 } else { 0 };
-        operands.resize(3 + more, Vec::new());
+        operands.resize(operands.len() + more, Vec::new());
         operands
     })
 }

@@ -4,29 +4,36 @@ use super::{Rates, Sgd, SgdOperands};
 use crate::cpu::chunks::{Cut, row, row_mut};
 use crate::cpu::random::{HALVES, fill};
 use crate::cpu::{Cpu, Kernel, Lanes};
-use crate::format::{Rounding, bf16};
+use crate::format::Rounding;
 use crate::gpu::StepValues;
+use crate::kernels::shared::updates::{WIDTH, compensate, load, put_f64, store, value_f64};
 use crate::tensor::{DType, View};
 
 pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operands: SgdOperands<'_>) {
-    let cpu = &cpu.for_elements(op.rows * op.cols, op.rounding);
+    let rounding = match op.drawn().contains(&true) {
+        true => Rounding::Stochastic,
+        false => op.rounding,
+    };
+    let cpu = &cpu.for_elements(op.rows * op.cols, rounding);
     let cut = Cut::new(op.views().iter().all(View::is_contiguous), op.rows, op.cols);
-    let copy_ld = op.copy_ld.unwrap_or(2);
+    let (copy_ld, c_ld) = (op.copy_ld.unwrap_or(2), op.compensation_ld.unwrap_or(2));
     let g = cut.read(operands.g, op.g, op.g_ld);
     let w = cut.write(operands.w, op.w, op.w_ld);
     let v = cut.write(operands.v, op.v, op.v_ld);
     let copy = cut.write(operands.copy, DType::Bf16, copy_ld);
+    let c = cut.write(operands.c, DType::Bf16, c_ld);
     let w_kept = cut.write(operands.w_kept, DType::F32, op.cols);
     let v_kept = cut.write(operands.v_kept, DType::F32, op.cols);
-    let all = g.zip(w).zip(v).zip(copy).zip(w_kept).zip(v_kept);
+    let all = g.zip(w).zip(v).zip(copy).zip(c).zip(w_kept.zip(v_kept));
     let items: Vec<_> = all.collect();
-    cpu.items(items, |i, (((((g, w), v), copy), w_kept), v_kept)| {
+    cpu.items(items, |i, (((((g, w), v), copy), c), (w_kept, v_kept))| {
         for (r, base, len) in cut.runs(i) {
             let operands = SgdOperands {
                 g: row(g, r, op.g, op.g_ld),
                 w: row_mut(w, r, op.w, op.w_ld),
                 v: row_mut(v, r, op.v, op.v_ld),
                 copy: row_mut(copy, r, DType::Bf16, copy_ld),
+                c: row_mut(c, r, DType::Bf16, c_ld),
                 w_kept: row_mut(w_kept, r, DType::F32, op.cols),
                 v_kept: row_mut(v_kept, r, DType::F32, op.cols),
             };
@@ -47,20 +54,15 @@ pub(crate) fn sgd(cpu: &Cpu, op: &Sgd, step: &StepValues, rates: &Rates, operand
 
 /// f64 throughout, one element after the other.
 fn wide(len: usize, rates: &Rates, operands: SgdOperands<'_>) {
-    let value = |words: &[u32]| f64::from_bits(u64::from(words[0]) | u64::from(words[1]) << 32);
-    let put = |words: &mut [u32], value: f64| {
-        let bits = value.to_bits();
-        (words[0], words[1]) = (bits as u32, (bits >> 32) as u32);
-    };
     let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
     let (w, v) = (operands.w.chunks_exact_mut(2), operands.v.chunks_exact_mut(2));
     let both = operands.g.chunks_exact(2).zip(w).zip(v);
     for (i, ((g, w), v)) in both.take(len).enumerate() {
-        let weight = value(w);
-        let velocity = momentum * value(v) + (value(g) + decay * weight);
+        let weight = value_f64(w);
+        let velocity = momentum * value_f64(v) + (value_f64(g) + decay * weight);
         let updated = weight - rate * velocity;
-        put(v, velocity);
-        put(w, updated);
+        put_f64(v, velocity);
+        put_f64(w, updated);
         // The test build keeps both as f32.
         if let (Some(w), Some(v)) = (operands.w_kept.get_mut(i), operands.v_kept.get_mut(i)) {
             (*w, *v) = ((updated as f32).to_bits(), (velocity as f32).to_bits());
@@ -78,10 +80,6 @@ struct Run<'a> {
     operands: SgdOperands<'a>,
 }
 
-/// Elements updated at once. Few, so that the operands are read and written in turns of a few lines: each is then one
-/// stream for the processor's prefetcher, where longer turns would look like new streams all the time.
-const WIDTH: usize = 32;
-
 impl Kernel for Run<'_> {
     type Output = ();
 
@@ -96,7 +94,7 @@ impl Kernel for Run<'_> {
             mut operands,
         } = self;
         let (w_draw, v_draw) = op.draws(step);
-        let stochastic = op.rounding == Rounding::Stochastic;
+        let [w_drawn, v_drawn] = op.drawn();
         let (mut w_random, mut v_random) = ([0; HALVES], [0; HALVES]);
         // Where draws do not begin with the run, one set of them covers less.
         let piece = match base % 8 {
@@ -105,15 +103,15 @@ impl Kernel for Run<'_> {
         };
         for first in (0..len).step_by(piece) {
             let end = len.min(first + piece);
-            if stochastic && op.w == DType::Bf16 {
+            if w_drawn {
                 fill(lanes, &w_draw, base + first as u64, &mut w_random[..end - first]);
             }
-            if stochastic && op.v == DType::Bf16 {
+            if v_drawn {
                 fill(lanes, &v_draw, base + first as u64, &mut v_random[..end - first]);
             }
             let random = |at: usize| {
-                let random = [&w_random[at..], &v_random[at..]];
-                stochastic.then_some(random)
+                let random = [(w_drawn, &w_random), (v_drawn, &v_random)];
+                random.map(|(drawn, random)| drawn.then_some(&random[at..]))
             };
             let mut at = first;
             while at + WIDTH <= end {
@@ -128,8 +126,8 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// Updates `count` elements from the even element `at` on; `random` holds half-words for w and for v where results
-/// are rounded stochastically.
+/// Updates `count` elements from the even element `at` on, with half-words for w and for v where they are rounded
+/// stochastically.
 #[inline(always)]
 fn update(
     op: &Sgd,
@@ -137,73 +135,40 @@ fn update(
     operands: &mut SgdOperands<'_>,
     at: usize,
     count: usize,
-    random: Option<[&[u16]; 2]>,
+    [w_random, v_random]: [Option<&[u16]>; 2],
 ) {
     let (mut g, mut w, mut v) = ([0f32; WIDTH], [0f32; WIDTH], [0f32; WIDTH]);
     load(op.g, operands.g, at, count, &mut g);
     load(op.w, operands.w, at, count, &mut w);
     load(op.v, operands.v, at, count, &mut v);
+    let mut start = w;
+    if op.compensation_ld.is_some() {
+        let mut c = [0f32; WIDTH];
+        load(DType::Bf16, operands.c, at, count, &mut c);
+        start = c.map(|c| -c);
+    }
     let [rate, momentum, decay] = [rates.learning_rate, rates.momentum, rates.weight_decay];
     let (mut w_bits, mut v_bits) = ([0u32; WIDTH], [0u32; WIDTH]);
     for i in 0..WIDTH {
         let velocity = momentum * v[i] + (g[i] + decay * w[i]);
         v_bits[i] = velocity.to_bits();
-        w_bits[i] = (w[i] - rate * velocity).to_bits();
+        w_bits[i] = (start[i] - rate * velocity).to_bits();
     }
-    let (w, v) = (&w_bits[..count], &v_bits[..count]);
     if op.keep_f32 {
-        operands.w_kept[at..at + count].copy_from_slice(w);
-        operands.v_kept[at..at + count].copy_from_slice(v);
+        operands.w_kept[at..at + count].copy_from_slice(&w_bits[..count]);
+        operands.v_kept[at..at + count].copy_from_slice(&v_bits[..count]);
     }
-    store(op.v, operands.v, at, v, random.map(|[_, v]| v));
-    store(op.w, operands.w, at, w, random.map(|[w, _]| w));
-    if op.copy_ld.is_some() {
-        store(DType::Bf16, operands.copy, at, w, None);
-    }
-}
-
-/// Loads `count` elements from the even element `at` on; what `values` holds past them means nothing.
-#[inline(always)]
-fn load(dtype: DType, words: &[u32], at: usize, count: usize, values: &mut [f32; WIDTH]) {
-    match dtype {
-        DType::Bf16 => {
-            let halves = &bf16::halves(&words[at / 2..])[..count];
-            for (value, &half) in values.iter_mut().zip(halves) {
-                *value = bf16::widen(half);
-            }
-        }
-        DType::F64 | DType::F32 | DType::U32 | DType::U16 => {
-            for (value, bits) in values.iter_mut().zip(&words[at..at + count]) {
-                *value = f32::from_bits(*bits);
-            }
-        }
-    }
-}
-
-/// Stores elements from the even element `at` on, rounding stochastically where there are random half-words. An odd
-/// count ends a row: the half beside the last becomes zero.
-#[inline(always)]
-fn store(dtype: DType, words: &mut [u32], at: usize, bits: &[u32], random: Option<&[u16]>) {
-    let count = bits.len();
-    if dtype == DType::F32 {
-        words[at..at + count].copy_from_slice(bits);
+    store(op.v, operands.v, at, &v_bits[..count], v_random);
+    if op.compensation_ld.is_some() {
+        let c_bits = compensate(&w, &mut w_bits, count, w_random);
+        store(DType::Bf16, operands.c, at, &c_bits[..count], None);
+        // The sums are bf16 values.
+        store(op.w, operands.w, at, &w_bits[..count], None);
         return;
     }
-    let words = &mut words[at / 2..(at + count).div_ceil(2)];
-    if count % 2 == 1 {
-        words[count / 2] = 0;
-    }
-    let halves = &mut bf16::halves_mut(words)[..count];
-    match random {
-        None => {
-            for (half, &bits) in halves.iter_mut().zip(bits) {
-                *half = bf16::round_nearest(bits);
-            }
-        }
-        Some(random) => {
-            for ((half, &bits), &r16) in halves.iter_mut().zip(bits).zip(&random[..count]) {
-                *half = bf16::round_stochastic(bits, u32::from(r16));
-            }
-        }
+    let w = &w_bits[..count];
+    store(op.w, operands.w, at, w, w_random);
+    if op.copy_ld.is_some() {
+        store(DType::Bf16, operands.copy, at, w, None);
     }
 }

@@ -30,6 +30,7 @@ fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
             .set("w_ld", w.row_words())
             .set("v_ld", v.row_words())
             .set("copy_ld", op.copy().map_or(0, |copy| copy.row_words()))
+            .set("c_ld", op.compensation().map_or(0, |c| c.row_words()))
             .set_wide(["base_lo", "base_hi"], op.draws(&op.step).0.index(piece.base))
             .set("w_stream", op.w_stream)
             .set("v_stream", op.v_stream)
@@ -37,6 +38,7 @@ fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
             .bind("w", piece.of("w", &w))
             .bind("v", piece.of("v", &v))
             .bind("copy", optional("copy", op.copy()))
+            .bind("c", optional("c", op.compensation()))
             .bind("w_kept", optional("w_kept", op.kept()))
             .bind("v_kept", optional("v_kept", op.kept()))
             .linear_groups(gpu, piece.eights().div_ceil(GROUP.into()))
@@ -47,15 +49,17 @@ fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
 }
 
 fn permutation(op: &Sgd) -> Permutation {
-    let halves = op.w == DType::Bf16 || op.v == DType::Bf16;
+    let [w_drawn, v_drawn] = op.drawn();
     Permutation::new(&SGD)
         .fill("generator", generator(op.generator))
         .constant("GROUP", GROUP)
         .constant("G_HALF", op.g == DType::Bf16)
         .constant("W_HALF", op.w == DType::Bf16)
         .constant("V_HALF", op.v == DType::Bf16)
-        .constant("STOCHASTIC", halves && op.rounding == Rounding::Stochastic)
+        .constant("W_STOCHASTIC", w_drawn)
+        .constant("V_STOCHASTIC", v_drawn)
         .constant("COPY", op.copy_ld.is_some())
+        .constant("COMPENSATED", op.compensation_ld.is_some())
         .constant("KEEP", op.keep_f32)
 }
 
@@ -68,26 +72,42 @@ fn permutations() -> Vec<Permutation> {
             keep_f32: bits >= 8,
             ..Sgd::new(1, 1, [g, w, v])
         };
-        let copies = if w == DType::F32 {
-            &[None, Some(2)][..]
-        } else {
-            &[None]
+        let beside = match w {
+            DType::F32 => [(None, None), (Some(2), None)],
+            _ => [(None, None), (None, Some(2))],
         };
-        for &copy_ld in copies {
+        for (copy_ld, compensation_ld) in beside {
             let op = Sgd {
                 copy_ld,
+                compensation_ld,
                 ..op.clone()
             };
-            all.push(permutation(&op));
+            let mut all_roundings = vec![(Rounding::Nearest, Rounding::Nearest)];
             if w == DType::Bf16 || v == DType::Bf16 {
-                for generator in [Generator::Threefry, Generator::Philox] {
-                    let rounding = Rounding::Stochastic;
-                    all.push(permutation(&Sgd {
+                all_roundings.push((Rounding::Stochastic, Rounding::Stochastic));
+            }
+            if compensation_ld.is_some() {
+                all_roundings.push((Rounding::Nearest, Rounding::Stochastic));
+            }
+            if compensation_ld.is_some() && v == DType::Bf16 {
+                all_roundings.push((Rounding::Stochastic, Rounding::Nearest));
+            }
+            for (rounding, y_rounding) in all_roundings {
+                let op = Sgd {
+                    rounding,
+                    y_rounding,
+                    ..op.clone()
+                };
+                let generators = match op.drawn() {
+                    [false, false] => &[Generator::Threefry][..],
+                    _ => &[Generator::Threefry, Generator::Philox],
+                };
+                all.extend(generators.iter().map(|&generator| {
+                    permutation(&Sgd {
                         generator,
-                        rounding,
                         ..op.clone()
-                    }));
-                }
+                    })
+                }));
             }
         }
     }

@@ -12,25 +12,30 @@
 //! - w' = w - rate v' has two more (product, difference): off by
 //!   abs(rate) V (1 + u)^2 + ((1 + u)^2 - 1) (abs(w) + abs(rate v')) + eta (3 + abs(rate) + abs(v')).
 //!
+//! With compensated weights the same holds of u - c, u = -rate v', in place of w - rate v', with -c for w; what
+//! follows is derived in `src/kernels/shared/kahan.rs`.
+//!
 //! In f64 the CPU device does the reference's own operations, bit for bit.
 
 pub(crate) mod cases;
 mod cpu;
 pub(super) mod gpu;
+mod judge;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::format::Rounding;
-use crate::format::bf16;
 use crate::format::random::{Draw, Generator};
 use crate::gpu::{Access, Gpu, OperandSpec, StepValues};
-use crate::op::{Args, Arithmetic, Contract, Judge, Kept, Op, Output, Table, Within, Work, check_floats};
+use crate::op::{Args, Contract, Op, Table, Work, check_floats};
 use crate::tensor::{DType, View};
 
-/// `v <- mu v + (g + decay w)`, `w <- w - rate v`. Operands: `g`, `w`, `v`, then `copy` if `copy_ld` is given,
-/// then `w_kept` and `v_kept` with `keep_f32`. The step values hold the scalars `learning_rate` (rate), `momentum` (mu)
-/// and `weight_decay` (decay).
+/// `v <- mu v + (g + decay w)`, `w <- w - rate v`. Operands: `g`, `w`, `v`, then `copy` if `copy_ld` is given, `c` if
+/// `compensation_ld` is, then `w_kept` and `v_kept` with `keep_f32`. The step values hold the scalars `learning_rate`
+/// (rate), `momentum` (mu) and `weight_decay` (decay).
 ///
 /// Composite class; the bound is derived in `src/kernels/sgd/mod.rs`. The arithmetic is f32; stored bf16 is rounded to
 /// nearest or stochastically, weights and momentum each with a stream of their own at index `row * cols + col`;
@@ -56,7 +61,13 @@ pub struct Sgd {
     pub v_ld: usize,
     /// Also store the new weights as bf16 to nearest, with this leading dimension; `w` is then the f32 master.
     pub copy_ld: Option<usize>,
-    /// How weights and momentum are rounded to bf16.
+    /// Keep what updates of bf16 weights lose in a bf16 operand `c` with this leading dimension, zero at first (Kahan):
+    /// `y = rb(u - c)`, `s = rb(w + y)`, `c = rb(rb(s - w) - y)`, `w = s` with `u = -rate v`; rb rounds to bf16. Then
+    /// `w_kept` holds u - c.
+    pub compensation_ld: Option<usize>,
+    /// How `y` is rounded, by draws of the weights' stream if it draws; the other three are to nearest.
+    pub y_rounding: Rounding,
+    /// How weights without compensation, and momentum, are rounded to bf16.
     pub rounding: Rounding,
     /// The generator of stochastic rounding.
     pub generator: Generator,
@@ -83,6 +94,8 @@ pub struct SgdOperands<'a> {
     pub v: &'a mut [u32],
     /// The bf16 copy of the weights.
     pub copy: &'a mut [u32],
+    /// The weights' compensation.
+    pub c: &'a mut [u32],
     /// The weights before rounding.
     pub w_kept: &'a mut [u32],
     /// The momentum before rounding.
@@ -107,6 +120,8 @@ impl Sgd {
             v,
             v_ld: ld(v),
             copy_ld: None,
+            compensation_ld: None,
+            y_rounding: Rounding::Nearest,
             rounding: Rounding::Nearest,
             generator: Generator::Threefry,
             w_stream: 0,
@@ -133,52 +148,30 @@ impl Sgd {
         (draw(self.w_stream), draw(self.v_stream))
     }
 
+    /// How weights are rounded, or what they move by.
+    fn w_rounding(&self) -> Rounding {
+        match self.compensation_ld {
+            Some(_) => self.y_rounding,
+            None => self.rounding,
+        }
+    }
+
+    /// Whether weights and momentum draw.
+    fn drawn(&self) -> [bool; 2] {
+        let drawn = |dtype: DType, rounding| dtype == DType::Bf16 && rounding == Rounding::Stochastic;
+        [drawn(self.w, self.w_rounding()), drawn(self.v, self.rounding)]
+    }
+
     fn take<'a>(&self, args: Args<'a>) -> Result<SgdOperands<'a>> {
-        Ok(match (self.copy_ld.is_some(), self.keep_f32) {
-            (false, false) => {
-                let [g, w, v] = args.take(self)?;
-                SgdOperands {
-                    g: g.read(),
-                    w: w.write()?,
-                    v: v.write()?,
-                    copy: &mut [],
-                    w_kept: &mut [],
-                    v_kept: &mut [],
-                }
-            }
-            (true, false) => {
-                let [g, w, v, copy] = args.take(self)?;
-                SgdOperands {
-                    g: g.read(),
-                    w: w.write()?,
-                    v: v.write()?,
-                    copy: copy.write()?,
-                    w_kept: &mut [],
-                    v_kept: &mut [],
-                }
-            }
-            (false, true) => {
-                let [g, w, v, w_kept, v_kept] = args.take(self)?;
-                SgdOperands {
-                    g: g.read(),
-                    w: w.write()?,
-                    v: v.write()?,
-                    copy: &mut [],
-                    w_kept: w_kept.write()?,
-                    v_kept: v_kept.write()?,
-                }
-            }
-            (true, true) => {
-                let [g, w, v, copy, w_kept, v_kept] = args.take(self)?;
-                SgdOperands {
-                    g: g.read(),
-                    w: w.write()?,
-                    v: v.write()?,
-                    copy: copy.write()?,
-                    w_kept: w_kept.write()?,
-                    v_kept: v_kept.write()?,
-                }
-            }
+        let mut args = args.named(self)?;
+        Ok(SgdOperands {
+            g: args.read("g"),
+            w: args.write("w")?,
+            v: args.write("v")?,
+            copy: args.write("copy")?,
+            c: args.write("c")?,
+            w_kept: args.write("w_kept")?,
+            v_kept: args.write("v_kept")?,
         })
     }
 
@@ -199,6 +192,11 @@ impl Sgd {
         self.copy_ld.map(view)
     }
 
+    fn compensation(&self) -> Option<View> {
+        let view = |ld| View::new(DType::Bf16, self.rows, self.cols, ld);
+        self.compensation_ld.map(view)
+    }
+
     /// The layout of the results before rounding.
     fn kept(&self) -> Option<View> {
         let view = View::new(DType::F32, self.rows, self.cols, self.cols);
@@ -213,6 +211,7 @@ impl Sgd {
             ("v", Access::Update, self.v()),
         ];
         all.extend(self.copy().map(|view| ("copy", Access::Write, view)));
+        all.extend(self.compensation().map(|view| ("c", Access::Update, view)));
         let kept = self.kept().into_iter();
         all.extend(kept.flat_map(|view| ["w_kept", "v_kept"].map(|name| (name, Access::Write, view))));
         all
@@ -220,34 +219,6 @@ impl Sgd {
 
     fn views(&self) -> Vec<View> {
         self.layouts().into_iter().map(|(_, _, view)| view).collect()
-    }
-
-    /// The exact results of one element, and how far f32 may be from them.
-    fn within([g, w, v]: [f64; 3], rates: &Rates, arithmetic: &Arithmetic) -> [Within; 2] {
-        let [rate, momentum, decay] =
-            [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
-        let (u, eta) = (arithmetic.unit, arithmetic.eta);
-        let grown = |roundings: f64| (roundings * u.ln_1p()).exp_m1();
-        let velocity = momentum * v + (g + decay * w);
-        let v_off = grown(3.0) * ((momentum * v).abs() + g.abs() + (decay * w).abs())
-            + eta * (4.0 + momentum.abs() + decay.abs() + v.abs() + w.abs());
-        let w_off = rate.abs() * v_off * (1.0 + grown(2.0))
-            + grown(2.0) * (w.abs() + (rate * velocity).abs())
-            + eta * (3.0 + rate.abs() + velocity.abs());
-        let velocity = Within {
-            exact: velocity,
-            bound: v_off,
-        };
-        let weight = Within {
-            exact: w - rate * velocity.exact,
-            // Momentum that may overflow on the way leaves nothing to promise.
-            bound: if velocity.finite(DType::F32) {
-                w_off
-            } else {
-                f64::INFINITY
-            },
-        };
-        [weight, velocity]
     }
 }
 
@@ -262,9 +233,13 @@ impl Op for Sgd {
         } else {
             ""
         };
+        let compensated = match self.compensation_ld {
+            Some(_) => format!(" compensated {}", self.y_rounding),
+            None => String::new(),
+        };
         let kept = if self.keep_f32 { " kept" } else { "" };
         format!(
-            "{}x{} g {} w {} v {} {}{copy}{kept}",
+            "{}x{} g {} w {} v {} {}{copy}{compensated}{kept}",
             self.rows, self.cols, self.g, self.w, self.v, self.rounding
         )
     }
@@ -285,6 +260,7 @@ impl Op for Sgd {
         let types = [("g", self.g), ("w", self.w), ("v", self.v)];
         check_floats(OP, &types)?;
         crate::op::check_rounding(OP, self.rounding)?;
+        crate::op::check_rounding(OP, self.y_rounding)?;
         if self.copy_ld.is_some() && self.w != DType::F32 {
             return Err(Error::DType {
                 op: OP,
@@ -293,8 +269,15 @@ impl Op for Sgd {
                 got: self.w,
             });
         }
-        let draws = self.w == DType::Bf16 && self.v == DType::Bf16 && self.rounding == Rounding::Stochastic;
-        if draws && self.w_stream == self.v_stream {
+        if self.compensation_ld.is_some() && self.w != DType::Bf16 {
+            return Err(Error::DType {
+                op: OP,
+                operand: "w",
+                expected: "bf16, whose updates are compensated",
+                got: self.w,
+            });
+        }
+        if self.drawn() == [true; 2] && self.w_stream == self.v_stream {
             return Err(Error::Value {
                 op: OP,
                 what: "stream of weights and momentum",
@@ -317,17 +300,24 @@ impl Op for Sgd {
 
     fn work(&self) -> Work {
         let elements = self.rows as f64 * self.cols as f64;
-        let copy = if self.copy_ld.is_some() { 16 } else { 0 };
-        let bits = self.g.bits() + 2 * (self.w.bits() + self.v.bits()) + copy;
-        let halves = [self.w, self.v]
-            .iter()
-            .filter(|dtype| **dtype == DType::Bf16)
-            .count() as f64;
-        let int_ops = Work::rounding_ops(self.rounding, self.generator);
+        let beside = |ld: Option<usize>| if ld.is_some() { 16 } else { 0 };
+        let bits = self.g.bits()
+            + 2 * (self.w.bits() + self.v.bits())
+            + beside(self.copy_ld)
+            + 2 * beside(self.compensation_ld);
+        let ops = |dtype, rounding| match dtype {
+            DType::Bf16 => Work::rounding_ops(rounding, self.generator),
+            DType::F64 | DType::F32 | DType::U32 | DType::U16 => 0.0,
+        };
+        let more = match self.compensation_ld {
+            Some(_) => 3.0 * Work::rounding_ops(Rounding::Nearest, self.generator),
+            None => 0.0,
+        };
+        let int_ops = ops(self.w, self.w_rounding()) + ops(self.v, self.rounding) + more;
         Work {
             bf16: false,
             flops: elements * 6.0,
-            int_ops: elements * int_ops * halves,
+            int_ops: elements * int_ops,
             bytes: elements * f64::from(bits) / 8.0,
         }
     }
@@ -354,71 +344,6 @@ impl Op for Sgd {
         let step = std::mem::take(&mut args.step);
         reference::sgd(self, self.draws(&step), &Rates::of(&step)?, self.take(args)?);
         Ok(())
-    }
-}
-
-impl Sgd {
-    /// Holds weights, momentum and their copies to the bound.
-    fn judge<'j>(&self, judge: Judge<'j>) -> Judge<'j> {
-        let step = judge.step();
-        let Ok(rates) = Rates::of(step) else {
-            // Without its scalars the operation did not run either.
-            return judge;
-        };
-        let arithmetic = judge.arithmetic();
-        let [g, w, v] = [("g", self.g()), ("w", self.w()), ("v", self.v())].map(|(name, view)| {
-            let words = judge.before(name);
-            move |row, col| view.load(words, row, col)
-        });
-        let both = |row, col| {
-            let inputs = [g(row, col), w(row, col), v(row, col)];
-            Self::within(inputs, &rates, arithmetic)
-        };
-        let (w_draw, v_draw) = self.draws(step);
-        let stored = |dtype: DType, rounding, draw: Draw| {
-            move |bits, index| match dtype {
-                DType::Bf16 => u32::from(bf16::encode(bits, rounding, draw.bits(index))) << 16,
-                DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
-            }
-        };
-        let (w_rounded, v_rounded) = (
-            stored(self.w, self.rounding, w_draw),
-            stored(self.v, self.rounding, v_draw),
-        );
-        let nearest = stored(DType::Bf16, Rounding::Nearest, w_draw);
-        let of = |operand, view: Option<View>, rounded| {
-            view.map(|view| Kept {
-                operand,
-                view,
-                rounded,
-            })
-        };
-        let weight = |row, col| both(row, col)[0];
-        let velocity = |row, col| both(row, col)[1];
-        let mut judge = judge
-            .composite(
-                Output::new("w", self.w()),
-                weight,
-                of("w_kept", self.kept(), &w_rounded),
-            )
-            .composite(
-                Output::new("v", self.v()),
-                velocity,
-                of("v_kept", self.kept(), &v_rounded),
-            );
-        if let Some(copy) = self.copy() {
-            judge = judge.composite(
-                Output::new("copy", copy),
-                weight,
-                of("w", Some(self.w()), &nearest),
-            );
-        }
-        if let Some(view) = self.kept() {
-            judge = judge
-                .composite(Output::new("w_kept", view), weight, None)
-                .composite(Output::new("v_kept", view), velocity, None);
-        }
-        judge
     }
 }
 

@@ -11,3 +11,9 @@ pub(crate) mod csr_cases;
 pub(crate) mod decoding;
 #[cfg(feature = "nn")]
 pub(crate) mod elements;
+#[cfg(feature = "nn")]
+pub(crate) mod kahan;
+#[cfg(feature = "nn")]
+pub(crate) mod stored;
+#[cfg(feature = "nn")]
+pub(crate) mod updates;

@@ -1,0 +1,56 @@
+use super::{AdamW, Draws, Operands, Rates};
+use crate::format::bf16;
+use crate::kernels::shared::stored::{compensate, store};
+
+/// Both moments, and weights that take them before they are rounded, in f64, stored as `op` says.
+/// Compensated weights move by their step less `c` instead.
+pub(super) fn adamw(op: &AdamW, draws: Draws, rates: &Rates, operands: Operands<'_>) {
+    let Operands {
+        g,
+        w,
+        m,
+        v,
+        copy,
+        c,
+        w_kept,
+        m_kept,
+        v_kept,
+    } = operands;
+    let [rate, decay, epsilon] = [rates.learning_rate, rates.weight_decay, rates.epsilon].map(f64::from);
+    let [beta1, beta2] = [rates.beta1, rates.beta2].map(f64::from);
+    let [correction1, correction2] = [rates.correction1, rates.correction2].map(f64::from);
+    let (g_view, w_view, m_view, v_view) = (op.g(), op.w(), op.m(), op.v());
+    for row in 0..op.rows {
+        for col in 0..op.cols {
+            let gradient = g_view.load(g, row, col);
+            let before = w_view.load(w, row, col);
+            let first = beta1 * m_view.load(m, row, col) + (1.0 - beta1) * gradient;
+            let second = beta2 * v_view.load(v, row, col) + (1.0 - beta2) * gradient * gradient;
+            let step = first * correction1 / ((second * correction2).sqrt() + epsilon);
+            let start = op.compensation().map_or(before, |view| -view.load(c, row, col));
+            let after = start - rate * (step + decay * before);
+            let index = row * op.cols + col;
+            if op.keep_f32 {
+                w_kept[index] = (after as f32).to_bits();
+                m_kept[index] = (first as f32).to_bits();
+                v_kept[index] = (second as f32).to_bits();
+            }
+            store(m_view, m, (row, col), first, (op.m_rounding, draws.m));
+            store(v_view, v, (row, col), second, (op.v_rounding, draws.v));
+            if let Some(view) = op.compensation() {
+                compensate(
+                    [(w_view, w), (view, c)],
+                    (row, col),
+                    after,
+                    (op.w_rounding, draws.w),
+                );
+            } else {
+                store(w_view, w, (row, col), after, (op.w_rounding, draws.w));
+            }
+            if let Some(view) = op.copy() {
+                let code = bf16::round_nearest((after as f32).to_bits());
+                view.store_bits(copy, row, col, code.into());
+            }
+        }
+    }
+}
