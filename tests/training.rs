@@ -12,7 +12,7 @@ use common::{gpu, on_gpu};
 use fewbit::Device;
 use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{TrainOptions, Trainer};
-use fewbit::nn::{Layer, MemoryUse, Model, Recipe, digits};
+use fewbit::nn::{Layer, MemoryUse, Model, Optimizer, Recipe, Schedule, digits};
 use fewbit::tensor::DType;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -34,13 +34,15 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = vec![Trial::test("memory", memory), Trial::test("errors", errors)];
     let cpu = Device::cpu();
-    for recipe in Recipe::all() {
-        for (what, test) in TESTS {
+    for recipe in Recipe::known() {
+        for (what, test, on_cpu_of, on_gpu_of) in TESTS {
+            let among = |list: &[&str]| list.is_empty() || list.contains(&recipe.name.as_str());
             let (cpu, own) = (cpu.clone(), recipe.clone());
-            trials.push(Trial::test(format!("cpu::{}::{what}", recipe.name), move || {
-                test(&cpu, &own)
-            }));
-            if recipe.weights != DType::F64 {
+            if among(on_cpu_of) {
+                let name = format!("cpu::{}::{what}", recipe.name);
+                trials.push(Trial::test(name, move || test(&cpu, &own)));
+            }
+            if recipe.weights != DType::F64 && among(on_gpu_of) {
                 let name = format!("gpu::{}::{what}", recipe.name);
                 let own = recipe.clone();
                 trials.push(on_gpu(name, move || test(&Device::from_gpu(gpu()), &own)));
@@ -59,19 +61,48 @@ fn main() {
 
 type Test = fn(&Device, &Recipe) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 5] = [
-    ("learns", learns),
-    ("repeats to the bit", repeats),
-    ("every operation in its class", in_class),
-    ("convolutions learn", convolutions_learn),
+/// What is tested, and of which recipes on the CPU and on a GPU: all where none is named. Convolutions and optimizers
+/// are the same operations whatever the recipe but for types, and how updates are rounded has nothing to do with layers.
+const TESTS: [(&str, Test, &[&str], &[&str]); 6] = [
+    ("learns", learns, &[], &[]),
+    ("repeats to the bit", repeats, &[], &[]),
+    ("every operation in its class", in_class, &[], &[]),
+    (
+        "AdamW learns, every operation in its class",
+        adamw,
+        &["f64", "f32", "bf16-mixed", "bf16-sr", "bf16-sr-kahan"],
+        &["bf16-mixed", "bf16-sr-kahan"],
+    ),
+    (
+        "convolutions learn",
+        convolutions_learn,
+        &["f64", "f32", "bf16-mixed", "bf16-sr"],
+        &["bf16-sr"],
+    ),
     (
         "every operation of convolutions in its class",
         convolutions_in_class,
+        &["f64", "f32", "bf16-mixed", "bf16-sr"],
+        &["f32", "bf16-sr"],
     ),
 ];
 
 fn learns(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     learns_in(Trainer::new(device, recipe, &options())?, [3, usize::MAX], 0.9)
+}
+
+fn adamw(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
+    let mut options = options();
+    options.optimizer = Optimizer::adamw();
+    options.learning_rate = 0.002;
+    options.weight_decay = 0.01;
+    learns_in(Trainer::new(device, recipe, &options)?, [1, usize::MAX], 0.8)?;
+    options.model = Model::mlp(&[784, 24, 17, 10]);
+    options.batch = 16;
+    steps(
+        Trainer::new(&Device::checked(device.clone()), recipe, &options)?,
+        4,
+    )
 }
 
 /// Two small convolutions: as a product over patches of rows of images, and of pixels.
@@ -227,6 +258,8 @@ fn memory() -> Result<(), Failed> {
         (Recipe::f32(), 4, 0, 4, 4),
         (Recipe::bf16_mixed(), 2, 4, 4, 4),
         (Recipe::bf16_sr(), 2, 0, 2, 4),
+        // Momentum and compensation.
+        (Recipe::bf16_kahan(), 2, 0, 4, 4),
     ] {
         let memory = Trainer::new(&Device::cpu(), &recipe, &options)?.memory();
         let expected = MemoryUse {
@@ -257,10 +290,26 @@ fn memory() -> Result<(), Failed> {
 
 fn errors() -> Result<(), Failed> {
     let cpu = Device::cpu();
-    let bad: [fn(&mut TrainOptions); 4] = [
+    let bad: [fn(&mut TrainOptions); 8] = [
         |options| options.model = Model::mlp(&[784]),
         |options| options.model = Model::mlp(&[784, 0, 10]),
         |options| options.batch = 0,
+        |options| options.epochs = 0,
+        |options| options.schedule = Schedule::Step { factor: f32::NAN },
+        |options| {
+            options.optimizer = Optimizer::AdamW {
+                beta1: 0.9,
+                beta2: 1.0,
+                epsilon: 1e-8,
+            };
+        },
+        |options| {
+            options.optimizer = Optimizer::AdamW {
+                beta1: 0.9,
+                beta2: 0.9,
+                epsilon: 0.0,
+            };
+        },
         |options| options.learning_rate = f32::NAN,
     ];
     for spoil in bad {
@@ -268,6 +317,17 @@ fn errors() -> Result<(), Failed> {
         spoil(&mut options);
         if Trainer::new(&cpu, &Recipe::f32(), &options).is_ok() {
             return Err(format!("{options:?} made a trainer").into());
+        }
+    }
+    // A compensation of what is not rounded, and momentum rounded apart from the weights.
+    let mut mixed = Recipe::bf16_mixed();
+    mixed.compensation = Some(DType::Bf16);
+    let mut apart = Recipe::bf16_sr();
+    apart.momentum_rounding = fewbit::format::Rounding::Nearest;
+    for recipe in [mixed, apart] {
+        let made = Trainer::new(&cpu, &recipe, &options());
+        if !matches!(made, Err(fewbit::Error::Value { .. })) {
+            return Err(format!("{recipe:?}: {made:?}").into());
         }
     }
     let mut other = options();

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{Augment, TrainOptions, Trainer};
-use fewbit::nn::{MemoryUse, Model, Recipe, Schedule, digits, mnist};
+use fewbit::nn::{MemoryUse, Model, Optimizer, Recipe, Schedule, digits, mnist};
 use fewbit::{Device, Error};
 
 use super::output::{Output, Row};
@@ -20,8 +20,8 @@ pub(crate) struct TrainArgs {
     /// A directory with MNIST as IDX or IDX.gz files. Without it, digits drawn by the program itself.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Formats to train in: f64, f32, bf16-mixed, bf16-sr, bf16-nearest. All but the last by default (without
-    /// f64 on a GPU, whose shading language has none).
+    /// Formats to train in: f64, f32, bf16-mixed, bf16-sr, bf16-nearest, bf16-kahan, bf16-sr-kahan. The first four by
+    /// default (without f64 on a GPU, whose shading language has none).
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     formats: Vec<String>,
     /// Passes over the training images.
@@ -47,7 +47,14 @@ pub(crate) struct TrainArgs {
         value_name = "STEPS"
     )]
     warm_up: usize,
-    /// The momentum.
+    /// How weights are updated: sgd with momentum, or adamw (beta1 0.9, beta2 0.999, epsilon 1e-8), for which a learning
+    /// rate of about 0.001 is usual.
+    #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
+    optimizer: OptimizerName,
+    /// The weight decay, of biases too; under adamw apart from the moments.
+    #[arg(long, default_value_t = 0.0, allow_hyphen_values = true, value_parser = super::options::rate)]
+    weight_decay: f32,
+    /// The momentum of sgd.
     #[arg(long, default_value_t = 0.9, allow_hyphen_values = true, value_parser = super::options::rate)]
     momentum: f32,
     /// The network: mlp (784-2800-2670-10, or the widths of --layers), mlp-small (784-512-512-10), lenet-300-100 or
@@ -101,6 +108,13 @@ enum ScheduleName {
     Step,
     /// Half a cosine, to 0 at the end of the last epoch
     Cosine,
+}
+
+/// An optimizer's name.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum OptimizerName {
+    Sgd,
+    Adamw,
 }
 
 /// An augmentation's name.
@@ -328,7 +342,7 @@ impl Of {
 /// What is trained, in a line.
 fn network(args: &TrainArgs, model: &Model, weights: usize) -> String {
     format!(
-        "Network: {} ({:.2} M weights), batch {}, {} epochs, learning rate {}{}, momentum {}",
+        "Network: {} ({:.2} M weights), batch {}, {} epochs, learning rate {}{}, {}",
         model.name,
         weights as f64 / 1e6,
         args.batch,
@@ -339,7 +353,10 @@ fn network(args: &TrainArgs, model: &Model, weights: usize) -> String {
             ScheduleName::Step => format!(" times {} an epoch", args.rate_decay),
             ScheduleName::Cosine => ", half a cosine".into(),
         },
-        args.momentum
+        match args.optimizer {
+            OptimizerName::Sgd => format!("momentum {}", args.momentum),
+            OptimizerName::Adamw => "AdamW".into(),
+        }
     )
 }
 
@@ -368,7 +385,12 @@ pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Res
         AugmentName::None => Augment::None,
         AugmentName::Shift1 => Augment::Shift1,
     };
+    options.optimizer = match args.optimizer {
+        OptimizerName::Sgd => Optimizer::Sgd,
+        OptimizerName::Adamw => Optimizer::adamw(),
+    };
     options.momentum = args.momentum;
+    options.weight_decay = args.weight_decay;
     output.line(&format!("Data: {name}"));
     output.line(&network(args, &options.model, options.model.weights()?));
     let several = seeds.len() > 1;

@@ -3,13 +3,14 @@
 use super::gradients::Gradients;
 use super::layer;
 use super::model::{Shape, Stage, Work};
-use super::network::{MOMENTUM, MemoryUse, Parameter, WEIGHTS, ld, loss_type};
+use super::network::{MemoryUse, Parameter, ld, loss_type};
+use super::optimizer::Optimizer;
+use super::optimizer::{adamw, sgd};
 use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
-use crate::format::random::stream;
-use crate::kernels::{ReluGrad, Sgd, SoftmaxCrossEntropy};
+use crate::kernels::{ReluGrad, SoftmaxCrossEntropy};
 use crate::tensor::{DType, Layout};
 
 /// A program in the making, and what its stages read and write.
@@ -67,7 +68,7 @@ impl<'a> Build<'a> {
         let stages = options.model.stages()?;
         let mut program = Program::new(device);
         let mut memory = MemoryUse::default();
-        let parameters = parameters(&mut program, &mut memory, recipe, &stages)?;
+        let parameters = parameters(&mut program, &mut memory, recipe, options.optimizer, &stages)?;
         let (batch, act) = (options.batch, recipe.activations);
         let count = &mut memory.activations;
         let shape = Shape::input(options.model.input).tensor(batch);
@@ -207,17 +208,21 @@ impl<'a> Build<'a> {
     pub(super) fn update(&mut self, number: usize, gradients: [TensorId; 2]) -> Result<()> {
         for (id, gradient) in self.parameters_of(number).into_iter().zip(gradients) {
             let parameter = &self.parameters[id];
-            let sgd = sgd(
-                self.recipe,
-                self.options,
-                id as u32,
-                parameter.rows,
-                parameter.cols,
-            );
-            let (weights, momentum) = (parameter.values, parameter.momentum);
-            match parameter.master {
-                Some(master) => self.program.call(sgd, &[gradient, master, momentum, weights])?,
-                None => self.program.call(sgd, &[gradient, weights, momentum])?,
+            let extents = [parameter.rows, parameter.cols];
+            let updated = parameter.master.unwrap_or(parameter.values);
+            let mut operands = vec![gradient, updated, parameter.momentum];
+            operands.extend(parameter.second);
+            operands.extend(parameter.master.map(|_| parameter.values));
+            operands.extend(parameter.compensation);
+            match self.options.optimizer {
+                Optimizer::Sgd => {
+                    let op = sgd(self.recipe, self.options, id as u32, extents);
+                    self.program.call(op, &operands)?
+                }
+                Optimizer::AdamW { .. } => {
+                    let op = adamw(self.recipe, self.options, id as u32, extents);
+                    self.program.call(op, &operands)?
+                }
             };
         }
         Ok(())
@@ -229,6 +234,7 @@ fn parameters(
     program: &mut Program,
     memory: &mut MemoryUse,
     recipe: &Recipe,
+    optimizer: Optimizer,
     stages: &[Stage],
 ) -> Result<Vec<Parameter>> {
     let mut parameters = Vec::new();
@@ -238,6 +244,16 @@ fn parameters(
             let shape = [rows, cols];
             let master = match recipe.master {
                 Some(dtype) => Some(tensor(program, &mut memory.master, dtype, shape)?),
+                None => None,
+            };
+            let second = match optimizer {
+                Optimizer::Sgd => None,
+                Optimizer::AdamW { .. } => {
+                    Some(tensor(program, &mut memory.optimizer, recipe.momentum, shape)?)
+                }
+            };
+            let compensation = match recipe.compensation {
+                Some(dtype) => Some(tensor(program, &mut memory.optimizer, dtype, shape)?),
                 None => None,
             };
             parameters.push(Parameter {
@@ -250,21 +266,10 @@ fn parameters(
                 values: tensor(program, &mut memory.weights, recipe.weights, shape)?,
                 master,
                 momentum: tensor(program, &mut memory.optimizer, recipe.momentum, shape)?,
+                second,
+                compensation,
             });
         }
     }
     Ok(parameters)
-}
-
-/// The update of parameter number `id`.
-fn sgd(recipe: &Recipe, options: &TrainOptions, id: u32, rows: usize, cols: usize) -> Sgd {
-    let weights = recipe.master.unwrap_or(recipe.weights);
-    Sgd {
-        copy_ld: recipe.master.map(|_| ld(recipe.weights, cols)),
-        rounding: recipe.rounding,
-        generator: options.generator,
-        w_stream: stream(WEIGHTS, id),
-        v_stream: stream(MOMENTUM, id),
-        ..Sgd::new(rows, cols, [recipe.gradients, weights, recipe.momentum])
-    }
 }

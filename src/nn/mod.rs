@@ -9,11 +9,13 @@ mod layer;
 pub mod mnist;
 mod model;
 mod network;
+mod optimizer;
 mod recipe;
 mod schedule;
 pub mod train;
 
 pub use model::{Layer, Model};
 pub use network::{MemoryUse, Parameter};
+pub use optimizer::Optimizer;
 pub use recipe::Recipe;
 pub use schedule::Schedule;

@@ -6,6 +6,7 @@
 //! gradients of weights and one for those of biases, two for those of activations, taking turns, and one for patches.
 
 use super::build::Build;
+use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
@@ -21,6 +22,7 @@ pub(super) const SHUFFLE: u8 = 2;
 pub(super) const WEIGHTS: u8 = 3;
 pub(super) const MOMENTUM: u8 = 4;
 pub(super) const AUGMENT: u8 = 5;
+pub(super) const SECOND: u8 = 6;
 
 /// A weight matrix or a bias of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub struct Parameter {
     pub(super) values: TensorId,
     pub(super) master: Option<TensorId>,
     pub(super) momentum: TensorId,
+    /// AdamW's second moment.
+    pub(super) second: Option<TensorId>,
+    pub(super) compensation: Option<TensorId>,
 }
 
 /// Bytes of a network's buffers by their use.
@@ -49,7 +54,7 @@ pub struct MemoryUse {
     pub weights: u64,
     /// The wider copy of weights and biases, where the recipe has one.
     pub master: u64,
-    /// Momentum.
+    /// Momentum or moments, and the compensation of weights.
     pub optimizer: u64,
     /// Gradients of weights, biases and activations.
     pub gradients: u64,
@@ -174,6 +179,24 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     if recipe.activations != recipe.gradients {
         let text = format!("{} and {}", recipe.activations, recipe.gradients);
         return value("types of activations and gradients", text, "one type");
+    }
+    options.optimizer.check()?;
+    if recipe.compensation.is_some() && (recipe.master.is_some() || recipe.weights != DType::Bf16) {
+        return value(
+            "compensation",
+            recipe.name.to_string(),
+            "bf16 weights without a master",
+        );
+    }
+    let alike =
+        recipe.compensation.is_some() || recipe.weights != DType::Bf16 || recipe.momentum != DType::Bf16;
+    let alike = alike || recipe.master.is_some() || recipe.rounding == recipe.momentum_rounding;
+    if options.optimizer == Optimizer::Sgd && !alike {
+        return value(
+            "momentum rounding",
+            recipe.momentum_rounding.to_string(),
+            "that of the weights, under plain SGD",
+        );
     }
     let updated = recipe.master.unwrap_or(recipe.weights);
     if recipe.rounding == Rounding::TowardZero || (recipe.master.is_some() && updated != DType::F32) {

@@ -32,8 +32,15 @@ pub struct Recipe {
     pub gradients: DType,
     /// The optimizer's momentum.
     pub momentum: DType,
-    /// How an update is rounded where weights or momentum are stored as bf16 without a master.
+    /// How an update is rounded where weights are stored as bf16 without a master: the new weights, or, with
+    /// `compensation`, the step that is added to them.
     pub rounding: Rounding,
+    /// How momentum (and AdamW's first moment) is rounded where it is stored as bf16. Plain SGD rounds weights and
+    /// momentum alike.
+    pub momentum_rounding: Rounding,
+    /// What is lost in rounding the weights, kept beside them and taken off the next step (Kahan's summation, as in
+    /// Zamirai et al., 2020): bf16, for bf16 weights without a master.
+    pub compensation: Option<DType>,
 }
 
 impl Recipe {
@@ -48,6 +55,8 @@ impl Recipe {
             gradients: dtype,
             momentum: dtype,
             rounding: Rounding::Nearest,
+            momentum_rounding: Rounding::Nearest,
+            compensation: None,
         }
     }
 
@@ -82,10 +91,25 @@ impl Recipe {
         Self { momentum, ..self }
     }
 
-    /// With updates rounded like this.
+    /// With updates and momentum rounded like this.
     #[must_use]
     pub fn with_rounding(self, rounding: Rounding) -> Self {
-        Self { rounding, ..self }
+        Self {
+            rounding,
+            momentum_rounding: rounding,
+            ..self
+        }
+    }
+
+    /// With a compensation of this format, steps rounded like this and momentum to nearest.
+    #[must_use]
+    pub fn with_compensation(self, dtype: DType, rounding: Rounding) -> Self {
+        Self {
+            compensation: Some(dtype),
+            rounding,
+            momentum_rounding: Rounding::Nearest,
+            ..self
+        }
     }
 
     /// Everything f64: the CPU device and the reference only.
@@ -122,18 +146,31 @@ impl Recipe {
         Self::new("bf16-nearest", DType::Bf16)
     }
 
+    /// bf16 throughout, every rounding to nearest, with a bf16 compensation of what the weights lose.
+    #[must_use]
+    pub fn bf16_kahan() -> Self {
+        Self::new("bf16-kahan", DType::Bf16).with_compensation(DType::Bf16, Rounding::Nearest)
+    }
+
+    /// As [`Recipe::bf16_kahan`], with the compensated step rounded stochastically.
+    #[must_use]
+    pub fn bf16_sr_kahan() -> Self {
+        Self::new("bf16-sr-kahan", DType::Bf16).with_compensation(DType::Bf16, Rounding::Stochastic)
+    }
+
     /// The four recipes that the program compares.
     #[must_use]
     pub fn all() -> [Self; 4] {
         [Self::f64(), Self::f32(), Self::bf16_mixed(), Self::bf16_sr()]
     }
 
-    /// Every recipe that has a name: those of [`Recipe::all`] and `bf16-nearest`.
+    /// Every recipe that has a name: those of [`Recipe::all`], `bf16-nearest`, `bf16-kahan` and `bf16-sr-kahan`.
     pub fn known() -> impl Iterator<Item = Self> {
-        Self::all().into_iter().chain([Self::bf16_nearest()])
+        let others = [Self::bf16_nearest(), Self::bf16_kahan(), Self::bf16_sr_kahan()];
+        Self::all().into_iter().chain(others)
     }
 
-    /// The recipe of that name: `f64`, `f32`, `bf16-mixed`, `bf16-sr` or `bf16-nearest`.
+    /// The recipe of that name, one of [`Recipe::known`].
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::known().find(|recipe| recipe.name == name)

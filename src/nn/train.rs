@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::data::{Dataset, Split};
 use super::model::Model;
 use super::network::{self, MemoryUse, Network, Parameter};
+use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use super::schedule::Schedule;
 use crate::device::{Device, TensorId};
@@ -33,7 +34,9 @@ pub struct TrainOptions {
     pub warm_up: usize,
     /// How training images are varied.
     pub augment: Augment,
-    /// The momentum.
+    /// How weights are updated.
+    pub optimizer: Optimizer,
+    /// The momentum, of SGD.
     pub momentum: f32,
     /// The weight decay (of biases too).
     pub weight_decay: f32,
@@ -56,6 +59,7 @@ impl Default for TrainOptions {
             schedule: Schedule::Constant,
             warm_up: 0,
             augment: Augment::None,
+            optimizer: Optimizer::Sgd,
             momentum: 0.9,
             weight_decay: 0.0,
             seed: 0,
@@ -242,10 +246,7 @@ impl Trainer {
             let rate = (f64::from(self.options.learning_rate) * factor) as f32;
             self.upload(split, data, images, self.options.augment)?;
             self.steps += 1;
-            let values = StepValues::new(self.options.seed, self.steps)
-                .with("learning_rate", rate)
-                .with("momentum", self.options.momentum)
-                .with("weight_decay", self.options.weight_decay);
+            let values = self.options.optimizer.values(&self.options, rate, self.steps)?;
             self.network.program.run(&values)?;
             let step = step + 1;
             self.last = [self.epochs + 1, step];
