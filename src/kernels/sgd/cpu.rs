@@ -160,7 +160,7 @@ fn update(
     }
     store(op.v, operands.v, at, &v_bits[..count], v_random);
     if op.compensation_ld.is_some() {
-        let c_bits = compensate(&w, &mut w_bits, count, w_random);
+        let c_bits = compensate(&w, &mut w_bits, w_random);
         store(DType::Bf16, operands.c, at, &c_bits[..count], None);
         // The sums are bf16 values.
         store(op.w, operands.w, at, &w_bits[..count], None);

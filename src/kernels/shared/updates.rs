@@ -67,22 +67,26 @@ pub(crate) fn put_f64(words: &mut [u32], value: f64) {
 /// Adds to bf16 weights what the bits of u - c are rounded to, and gives the bits of the new weights, in place of those,
 /// and of their compensation: `kahan.rs`.
 #[inline(always)]
-pub(crate) fn compensate(
-    w: &[f32; WIDTH],
-    bits: &mut [u32; WIDTH],
-    count: usize,
-    random: Option<&[u16]>,
-) -> [u32; WIDTH] {
+pub(crate) fn compensate(w: &[f32; WIDTH], bits: &mut [u32; WIDTH], random: Option<&[u16]>) -> [u32; WIDTH] {
     let round = |value: f32| bf16::widen(bf16::round_nearest(value.to_bits()));
-    let mut compensation = [0; WIDTH];
-    for i in 0..count {
-        let y = bf16::widen(match random {
-            None => bf16::round_nearest(bits[i]),
-            Some(random) => bf16::round_stochastic(bits[i], u32::from(random[i])),
-        });
-        let sum = round(w[i] + y);
-        compensation[i] = (round(sum - w[i]) - y).to_bits();
-        bits[i] = sum.to_bits();
+    // Whole vectors without a choice inside a loop; what lies past the run's end means nothing.
+    let (mut y, mut compensation) = ([0f32; WIDTH], [0; WIDTH]);
+    match random {
+        None => {
+            for (y, &bits) in y.iter_mut().zip(&*bits) {
+                *y = bf16::widen(bf16::round_nearest(bits));
+            }
+        }
+        Some(random) => {
+            for ((y, &bits), &r16) in y.iter_mut().zip(&*bits).zip(random) {
+                *y = bf16::widen(bf16::round_stochastic(bits, u32::from(r16)));
+            }
+        }
+    }
+    for (((bits, lost), &y), &w) in bits.iter_mut().zip(&mut compensation).zip(&y).zip(w) {
+        let sum = round(w + y);
+        *lost = (round(sum - w) - y).to_bits();
+        *bits = sum.to_bits();
     }
     compensation
 }
