@@ -107,6 +107,10 @@ fn wrong(path: &Path, kernels: &BTreeSet<String>, found: &mut BTreeSet<String>) 
         if specification && !SPECIFICATION.contains(&path[0].as_str()) {
             found.insert(format!("{name}: {} in a specification", path[0]));
         }
+        // Not what kernels share either: the CPU device's kernels may use that.
+        if specification && path[0] == "kernels" && path.get(1).map(String::as_str) != folder {
+            found.insert(format!("{name}: another folder of kernels in a specification"));
+        }
     }
     if room == "kernels" && folder.is_some_and(|folder| folder != "mod") {
         for path in paths(&code, "super::super::") {
@@ -150,4 +154,18 @@ fn imports_follow_the_rooms() {
         gone.is_empty(),
         "these exceptions are gone: strike them: {gone:#?}"
     );
+}
+
+/// What is longer than a person reads at once is two things.
+#[test]
+fn files_end_before_500_lines() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "cli", "examples", "benches"] {
+        rust_files(Path::new(folder), &mut files);
+    }
+    files.retain(|path| !path.components().any(|part| part.as_os_str() == "target"));
+    assert!(files.len() > 100, "the sources are not here");
+    let lines = |path: &PathBuf| fs::read_to_string(path).expect("a file").lines().count();
+    let long: Vec<_> = files.iter().filter(|path| lines(path) > 500).collect();
+    assert!(long.is_empty(), "files of more than 500 lines: {long:?}");
 }

@@ -4,6 +4,7 @@ mod build;
 pub mod data;
 pub mod digits;
 mod gradients;
+mod images;
 mod layer;
 #[cfg(feature = "io")]
 pub mod mnist;

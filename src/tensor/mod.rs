@@ -4,6 +4,8 @@ pub(crate) mod alloc;
 mod csr;
 mod host;
 mod layout;
+#[cfg(feature = "nn")]
+pub(crate) mod stored;
 mod view;
 
 pub use crate::format::DType;

@@ -1,6 +1,6 @@
 use super::{AdamW, Draws, Operands, Rates};
 use crate::format::bf16;
-use crate::kernels::shared::stored::{compensate, store};
+use crate::tensor::stored::{compensate, store};
 
 /// Both moments, and weights that take them before they are rounded, in f64, stored as `op` says.
 /// Compensated weights move by their step less `c` instead.

@@ -1,7 +1,7 @@
 use super::{Rates, Sgd, SgdOperands};
 use crate::format::bf16;
 use crate::format::random::Draw;
-use crate::kernels::shared::stored::{compensate, store};
+use crate::tensor::stored::{compensate, store};
 
 /// `v' = mu v + (g + decay w)`, `w' = w - rate v'`, in f64, stored as `op` says; `w'` uses `v'` before rounding.
 /// Compensated weights move by `-c - rate v'` instead.

@@ -14,6 +14,4 @@ pub(crate) mod elements;
 #[cfg(feature = "nn")]
 pub(crate) mod kahan;
 #[cfg(feature = "nn")]
-pub(crate) mod stored;
-#[cfg(feature = "nn")]
 pub(crate) mod updates;

@@ -1,8 +1,9 @@
-//! What the references of the optimizers share: how an element is stored, and the compensated sum.
+//! How a computed number is stored: rounded as its type says, or added to a weight with what the sum loses kept beside
+//! it. For specifications: one element at a time.
 
+use super::{DType, View};
 use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
-use crate::tensor::{DType, View};
 
 /// Stores an element as its type says; it draws with its logical index.
 pub(crate) fn store(
