@@ -81,7 +81,7 @@ pub(crate) struct TrainArgs {
     /// Seed of the weights, the shuffles, the roundings, and the drawn digits.
     #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
-    /// Train with each of these seeds (the drawn digits stay those of --seed): the mean, its spread, and the difference
+    /// Train with each of these seeds (the drawn digits stay those of seed 1): the mean, its spread, and the difference
     /// to f32, seed by seed, with its 95 % interval; f32 is trained too.
     #[arg(
         long,
@@ -205,7 +205,8 @@ fn model(args: &TrainArgs) -> Result<Model, Stop> {
         ))
     })?;
     match (args.layers.is_empty(), args.model.as_str()) {
-        (true, "mlp") => Ok(Model::mlp(&[784, 2800, 2670, 10])),
+        // The same by its widths.
+        (true, "mlp") => Ok(TrainOptions::default().model),
         (true, _) => Ok(named),
         (false, "mlp") => {
             let widths: Vec<_> = args.layers.iter().map(|&width| width as usize).collect();

@@ -31,6 +31,8 @@ pub(super) struct Build<'a> {
     pub(super) gradients: Gradients,
     /// Memory for the patches of any convolution, and then for their gradients.
     patches: Option<TensorId>,
+    /// The stage whose patches lie there now.
+    pub(super) patches_of: Option<usize>,
 }
 
 /// A tensor of the program, counted to its use.
@@ -96,6 +98,7 @@ impl<'a> Build<'a> {
             loss,
             gradients,
             patches,
+            patches_of: None,
         })
     }
 

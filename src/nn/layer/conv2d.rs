@@ -25,13 +25,17 @@ fn patches(net: &Build<'_>, number: usize, conv: Conv, lying: Lying, dtype: DTyp
     }
 }
 
-/// Makes the patches of what the stage reads: where they lie, and their rows.
+/// The patches of what the stage reads, made unless they lie there still, as those of the last convolution do when its
+/// gradients are made: where they lie, and their rows.
 fn gather(net: &mut Build<'_>, number: usize, conv: Conv) -> Result<(TensorId, usize)> {
     let stage = net.stages[number];
     let shape = stage.patches(net.options.batch).unwrap_or_default();
     let memory = net.patches(shape)?;
-    let patches = patches(net, number, conv, stage.from.lying, net.recipe.activations);
-    net.program.call(patches, &[net.values[number], memory])?;
+    if net.patches_of != Some(number) {
+        let patches = patches(net, number, conv, stage.from.lying, net.recipe.activations);
+        net.program.call(patches, &[net.values[number], memory])?;
+        net.patches_of = Some(number);
+    }
     Ok((memory, shape[0]))
 }
 
@@ -40,7 +44,7 @@ pub(in crate::nn) fn forward(net: &mut Build<'_>, number: usize, conv: Conv) -> 
     product(net, number, patches, rows)
 }
 
-/// `dW = dY^T P` over patches made again, `db` the column sums of dY, and, if something `below` needs it, `dP = dY W`
+/// `dW = dY^T P` over the patches, `db` the column sums of dY, and, if something `below` needs it, `dP = dY W`
 /// in P's place, summed back onto the pixels.
 pub(in crate::nn) fn backward(
     net: &mut Build<'_>,
@@ -54,6 +58,7 @@ pub(in crate::nn) fn backward(
     let mut dx = dy;
     if below {
         input_gradient(net, number, dy, memory, rows)?;
+        net.patches_of = None;
         let from = net.stages[number].from;
         let pixels = Shape {
             lying: Lying::Pixels,
