@@ -30,6 +30,9 @@ pub(crate) enum Kind {
     ParallelCall,
 }
 
+/// Small pieces that each thread gets of a host yardstick.
+const SMALL: usize = 4;
+
 /// The smallest operation there is.
 const SMALLEST: Copy = Copy::new(16);
 
@@ -129,9 +132,11 @@ fn of_memory(device: &Device, work: &Work, count: u32, updates: bool) -> Vec<Yar
     }
     let others = match (device.as_gpu(), device.as_cpu()) {
         (Some(_), _) => vec![Kind::BufferCopy],
-        (None, Some(cpu)) if cpu.threads() > 1 => {
-            vec![Kind::HostCopy(1), Kind::HostCopy(cpu.threads())]
-        }
+        // Pieces of a thread each wait for the slower thread, where others have taken one from it; small ones, as
+        // kernels have, even that out, and cost more to share out.
+        (None, Some(cpu)) if cpu.threads() > 1 => [1, cpu.threads(), SMALL * cpu.threads()]
+            .map(Kind::HostCopy)
+            .into(),
         (None, Some(_)) => vec![Kind::HostCopy(1)],
         (None, None) => Vec::new(),
     };
@@ -139,7 +144,9 @@ fn of_memory(device: &Device, work: &Work, count: u32, updates: bool) -> Vec<Yar
     // updates in place may pass a copy by a half.
     let updates = match (updates, device.as_gpu(), device.as_cpu()) {
         (true, Some(_), _) => vec![Kind::Case(in_place(half), None)],
-        (true, None, Some(cpu)) => vec![Kind::HostUpdate(1), Kind::HostUpdate(cpu.threads())],
+        (true, None, Some(cpu)) => [1, cpu.threads(), SMALL * cpu.threads()]
+            .map(Kind::HostUpdate)
+            .into(),
         _ => Vec::new(),
     };
     list.extend(others.into_iter().chain(updates).map(|kind| Yardstick {
