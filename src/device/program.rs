@@ -276,6 +276,16 @@ impl Program {
         self.calls.len()
     }
 
+    /// The operation that was appended last.
+    #[must_use]
+    pub fn last(&self) -> Option<CallId> {
+        let index = self.calls.len().checked_sub(1)?;
+        Some(CallId {
+            program: self.number,
+            index,
+        })
+    }
+
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

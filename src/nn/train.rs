@@ -13,7 +13,6 @@ use super::schedule::Schedule;
 use crate::device::{Device, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
-use crate::gpu::StepValues;
 use crate::tensor::{DType, HostBuffer, View, alloc};
 
 /// What is trained, and how; the formats are the [`Recipe`]'s.
@@ -218,7 +217,7 @@ impl Trainer {
             self.upload(split, data, images, self.options.augment)?;
             self.steps += 1;
             let values = self.options.optimizer.values(&self.options, rate, self.steps)?;
-            self.network.program.run(&values)?;
+            self.network.run(&values)?;
             let step = step + 1;
             self.last = [self.epochs + 1, step];
             let read = step % self.options.report_every.max(1) == 0 || step == steps;
@@ -255,7 +254,7 @@ impl Trainer {
         let mut right = 0usize;
         for images in order.chunks(self.options.batch) {
             self.upload(split, data, images, Augment::None)?;
-            self.network.run_forward(&StepValues::default())?;
+            self.network.evaluate()?;
             let logits = self.read(self.network.logits).await?;
             for (row, &image) in images.iter().enumerate() {
                 let start = row * network::ld(dtype, classes);
