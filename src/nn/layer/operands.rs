@@ -9,7 +9,7 @@ use crate::device::{Program, TensorId};
 use crate::error::Result;
 use crate::format::random::Draw;
 use crate::format::{Elements, Rounding};
-use crate::kernels::{Copy, Encode, Matmul};
+use crate::kernels::{Encode, Matmul, Transpose};
 use crate::tensor::{DType, Layout};
 
 /// What an operand is.
@@ -207,8 +207,8 @@ impl Build<'_> {
                     &[1, dtype.words((cols * ld(dtype, rows)) as u64) as usize],
                 ),
             )?;
-            let _ = (rows, cols);
-            self.program.call(Copy::new(1), &[source, turned])?;
+            self.program
+                .call(Transpose::new(rows, cols, dtype), &[source, turned])?;
             source = turned;
         }
         let draw = match coding.rounding {
