@@ -39,6 +39,7 @@ fn main() {
         Trial::test("what does not fit is refused", refused),
         Trial::test("parameters are set in every copy", set),
         Trial::test("fingerprints differ", fingerprints),
+        Trial::test("logits are those that accuracy is made of", logits),
     ];
     for recipe in Recipe::known() {
         let own = recipe.clone();
@@ -186,6 +187,35 @@ fn fingerprints() -> Result<(), Failed> {
     let others = [image, label, moved].map(|split| split.fingerprint());
     if own != split.clone().fingerprint() || others.contains(&own) {
         return Err(format!("{own} {others:?}").into());
+    }
+    Ok(())
+}
+
+fn logits() -> Result<(), Failed> {
+    let mut trainer = Trainer::new(&Device::cpu(), &Recipe::bf16_sr(), &options(Optimizer::Sgd))?;
+    until(&mut trainer, 22)?;
+    let (test, pixels) = (DIGITS.test(), DIGITS.pixels());
+    let mut right = 0;
+    // The second part is less than a batch.
+    for (images, labels) in test.images.chunks(30 * pixels).zip(test.labels.chunks(30)) {
+        let logits = trainer.logits_blocking(images)?;
+        if logits.len() != 10 * labels.len() {
+            return Err(format!("{} logits of {} images", logits.len(), labels.len()).into());
+        }
+        for (row, label) in logits.chunks(10).zip(labels) {
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            right += usize::from(row.iter().position(|own| *own == largest) == Some(usize::from(*label)));
+        }
+    }
+    let accuracy = trainer.accuracy_blocking(&DIGITS)?;
+    if right as f64 / test.len() as f64 != accuracy || accuracy < 0.3 {
+        return Err(format!("{right} right, {accuracy}").into());
+    }
+    for bad in [&test.images[..pixels - 1], &test.images[..31 * pixels]] {
+        match trainer.logits_blocking(bad) {
+            Err(Error::Shape { .. }) => {}
+            other => return Err(format!("{other:?}").into()),
+        }
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod mnist;
 mod model;
 mod network;
 mod optimizer;
+mod predict;
 mod recipe;
 mod schedule;
 pub mod train;
