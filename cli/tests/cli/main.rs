@@ -11,6 +11,7 @@ mod bench;
 mod files;
 mod keeping;
 mod kills;
+mod resume;
 mod seen;
 
 use std::path::{Path, PathBuf};
