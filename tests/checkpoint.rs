@@ -192,8 +192,10 @@ fn fingerprints() -> Result<(), Failed> {
 }
 
 fn logits() -> Result<(), Failed> {
-    let mut trainer = Trainer::new(&Device::cpu(), &Recipe::bf16_sr(), &options(Optimizer::Sgd))?;
-    until(&mut trainer, 22)?;
+    let mut faster = options(Optimizer::Sgd);
+    faster.learning_rate = 0.1;
+    let mut trainer = Trainer::new(&Device::cpu(), &Recipe::bf16_sr(), &faster)?;
+    until(&mut trainer, 33)?;
     let (test, pixels) = (DIGITS.test(), DIGITS.pixels());
     let mut right = 0;
     // The second part is less than a batch.

@@ -101,14 +101,12 @@ pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Res
     let model = args.network()?;
     let init = args.init.as_deref().map(Weights::read).transpose()?;
     let data = args.data.load(&args.wanted(&model)?)?;
-    let shared = shared(args, &device, &model, &data, init.as_ref())?;
     let folder = match out {
-        Some(out) => Some(Folder::open(
-            out,
-            shared,
-            (&recipes, &seeds),
-            args.keeping.resume,
-        )?),
+        Some(out) => {
+            let shared = shared(args, &device, &model, &data, init.as_ref())?;
+            let runs = (&recipes[..], &seeds[..]);
+            Some(Folder::open(out, shared, runs, args.keeping.resume)?)
+        }
         None => None,
     };
     let purpose = if args.validation > 0 { "validate" } else { "test" };

@@ -62,7 +62,7 @@ impl Job<'_> {
         bar.finish_and_clear();
         let diverged = match outcome {
             Ok(()) => None,
-            Err(Ended::Diverged(why)) => Some(why),
+            Err(Ended::Diverged(why)) => Some(format!("{why} ({})", first_to_go(&trainer)?)),
             Err(Ended::Stop(stop)) => return Err(stop),
         };
         let trained = Trained {
@@ -163,6 +163,16 @@ impl Job<'_> {
         history.seconds += start.elapsed().as_secs_f64();
         outcome
     }
+}
+
+/// Where numbers are not finite any more, in a training that diverged.
+fn first_to_go(trainer: &Trainer) -> Result<String, Error> {
+    let state = trainer.state_blocking()?;
+    let gone = state.tensors.iter().find(|stored| !stored.is_finite());
+    Ok(match gone {
+        Some(stored) => format!("{} is not finite: the first layer that is not", stored.name),
+        None => "all weights are finite still".into(),
+    })
 }
 
 /// Why a training came to no end.

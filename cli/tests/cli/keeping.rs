@@ -249,7 +249,10 @@ fn a_diverged_run_keeps_its_last_good_checkpoint() {
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let row = &object(&output)["results"][0];
         assert_eq!(row["trained_earlier"], earlier);
-        assert!(row["failure"].as_str().unwrap().contains("diverged"), "{row}");
+        let why = row["failure"].as_str().unwrap();
+        for word in ["f32", "diverged", "epoch 1", "step 8", "layers.0."] {
+            assert!(why.contains(word), "{why:?} lacks {word:?}");
+        }
     }
     let run = dir.join("out/f32/seed-1");
     assert!(!run.join("model.safetensors").exists());
