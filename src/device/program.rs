@@ -286,6 +286,13 @@ impl Program {
         })
     }
 
+    /// On a GPU every operation's name and the variant that serves it, in order; elsewhere none, where the device's
+    /// instruction set says it.
+    pub fn variants(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        let ready = |call: &Call| Some((call.op.name(), call.ready.as_ref()?.bound.plan().variant()));
+        self.calls.iter().filter_map(ready)
+    }
+
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

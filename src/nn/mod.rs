@@ -1,6 +1,7 @@
 //! Layers, losses, optimizers and training recipes.
 
 mod build;
+mod checkpoint;
 pub mod data;
 pub mod digits;
 mod gradients;
@@ -11,11 +12,13 @@ pub mod mnist;
 mod model;
 mod network;
 mod optimizer;
+mod predict;
 mod products;
 mod recipe;
 mod schedule;
 pub mod train;
 
+pub use checkpoint::{State, Stored};
 pub use model::{Layer, Model};
 pub use network::{MemoryUse, Parameter};
 pub use optimizer::Optimizer;

@@ -52,6 +52,15 @@ pub struct Parameter {
     pub(super) compensation: Option<TensorId>,
 }
 
+impl Parameter {
+    /// Its name: `layers.0.weight`, `layers.0.bias`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let what = if self.bias { "bias" } else { "weight" };
+        format!("layers.{}.{what}", self.layer)
+    }
+}
+
 /// Bytes of a network's buffers by their use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {

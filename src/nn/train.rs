@@ -86,13 +86,15 @@ pub struct Progress {
 /// A network in training on a device.
 #[derive(Debug)]
 pub struct Trainer {
-    network: Network,
-    recipe: Recipe,
-    options: TrainOptions,
-    epochs: usize,
-    steps: u32,
+    pub(super) network: Network,
+    pub(super) recipe: Recipe,
+    pub(super) options: TrainOptions,
+    pub(super) epochs: usize,
+    /// Steps done of the epoch after those.
+    pub(super) position: usize,
+    pub(super) steps: u32,
     /// The epoch and the step in it that were run last, from 1.
-    last: [usize; 2],
+    pub(super) last: [usize; 2],
 }
 
 const OP: &str = "train";
@@ -109,6 +111,7 @@ impl Trainer {
             recipe: recipe.clone(),
             options: options.clone(),
             epochs: 0,
+            position: 0,
             steps: 0,
             last: [1, 0],
         })
@@ -176,7 +179,8 @@ impl Trainer {
     }
 
     /// Trains on every full batch of the training split once, in an order that depends on the seed and the
-    /// epoch's number only. `progress` is called after every step and may break off the epoch.
+    /// epoch's number only. `progress` is called after every step and may break off the epoch, with which the next call
+    /// goes on.
     ///
     /// # Errors
     /// A data set of other extents than the network's; fewer images than a batch; [`Error::Diverged`] where a loss
@@ -198,6 +202,14 @@ impl Trainer {
         }
         let order = shuffled(split.len(), self.options.seed, self.epochs as u32)?;
         let steps = split.len() / batch;
+        if self.position >= steps {
+            return Err(Error::Value {
+                op: OP,
+                what: "position in the epoch",
+                value: format!("{} steps (of {steps})", self.position),
+                expected: "less than an epoch of these images",
+            });
+        }
         let all = steps.saturating_mul(self.options.epochs);
         if self.options.warm_up > all {
             return Err(Error::Value {
@@ -207,7 +219,7 @@ impl Trainer {
                 expected: "at most all steps of the training",
             });
         }
-        for (step, images) in order.chunks_exact(batch).enumerate() {
+        for (step, images) in order.chunks_exact(batch).enumerate().skip(self.position) {
             let at = [(self.epochs * steps + step).min(all), all];
             let factor = self
                 .options
@@ -219,6 +231,7 @@ impl Trainer {
             let values = self.options.optimizer.values(&self.options, rate, self.steps)?;
             self.network.run(&values)?;
             let step = step + 1;
+            self.position = step;
             self.last = [self.epochs + 1, step];
             let read = step % self.options.report_every.max(1) == 0 || step == steps;
             let loss = match read {
@@ -231,11 +244,12 @@ impl Trainer {
                 steps,
                 loss,
             };
-            if progress(&done).is_break() {
+            if progress(&done).is_break() && step < steps {
                 return Ok(());
             }
         }
         self.epochs += 1;
+        self.position = 0;
         Ok(())
     }
 
@@ -312,7 +326,7 @@ impl Trainer {
         })
     }
 
-    async fn read(&self, id: TensorId) -> Result<HostBuffer> {
+    pub(super) async fn read(&self, id: TensorId) -> Result<HostBuffer> {
         self.network.program.tensor(id)?.read_part(0).await
     }
 
