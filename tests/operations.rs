@@ -16,8 +16,8 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Matmul, MaxPool,
-    MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
+    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Dropout, Encode, Fmac, FmacMatmul, Matmul,
+    MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -47,6 +47,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     relu.x_ld = LD;
     let mut relu_grad = ReluGrad::new(rows, cols, F32);
     relu_grad.dy_ld = LD;
+    let mut dropout = Dropout::new(rows, cols, F32, 0.5);
+    dropout.y_ld = LD;
     let mut pool = MaxPool::new(rows, [2, 2, cols], [2, 2], F32);
     pool.x_ld = LD;
     let mut pool_grad = MaxPoolGrad::new(MaxPool::new(rows, [2, 2, cols], [2, 2], F32));
@@ -86,6 +88,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(Copy::new(u64::MAX)),
         Box::new(relu),
         Box::new(relu_grad),
+        Box::new(dropout),
         Box::new(pool),
         Box::new(pool_grad),
         Box::new(patches),

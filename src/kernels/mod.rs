@@ -10,6 +10,8 @@ pub(crate) mod convert;
 pub(crate) mod copy;
 #[cfg(feature = "quant")]
 pub(crate) mod decode;
+#[cfg(feature = "nn")]
+pub(crate) mod dropout;
 #[cfg(feature = "quant")]
 pub(crate) mod encode;
 pub(crate) mod fmac;
@@ -39,6 +41,8 @@ pub use convert::{Convert, ConvertOptions};
 pub use copy::Copy;
 #[cfg(feature = "quant")]
 pub use decode::Decode;
+#[cfg(feature = "nn")]
+pub use dropout::Dropout;
 #[cfg(feature = "quant")]
 pub use encode::Encode;
 #[cfg(not(target_arch = "wasm32"))]
@@ -157,6 +161,14 @@ pub static ALL: &[Entry] = &[
         cases: relu::cases::cases,
         bench: relu::cases::bench,
         awkward: relu::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "dropout",
+        table: &dropout::gpu::VARIANTS,
+        cases: dropout::cases::cases,
+        bench: dropout::cases::bench,
+        awkward: dropout::cases::awkward,
     },
     #[cfg(feature = "nn")]
     Entry {

@@ -6,6 +6,7 @@ mod column_sums;
 mod convert;
 mod copy;
 mod decode;
+mod dropout;
 mod encode;
 mod fmac;
 mod lib;
@@ -163,6 +164,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         convert::SHADERS,
         copy::SHADERS,
         decode::SHADERS,
+        dropout::SHADERS,
         encode::SHADERS,
         fmac::SHADERS,
         lib::SHADERS,
