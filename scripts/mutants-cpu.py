@@ -45,6 +45,8 @@ MUTANTS = [
     ("softmax_cross_entropy", "softmax_cross_entropy/cpu.rs", "(label < op.classes)", "(label <= op.classes)"),
     ("softmax_cross_entropy", "softmax_cross_entropy/cpu.rs", "(row.index * op.classes + col) as u64",
      "(row.index * op.classes + (col & !1)) as u64"),
+    ("distillation", "distillation/cpu.rs", "(v - p_log) - (z - q_log))", "(v - p_log) - (z + q_log))"),
+    ("distillation", "distillation/cpu.rs", "d * d * (0.5 - d * series)", "d * d * (0.5 + d * series)"),
     ("fmac", "fmac/cpu.rs", "u.wrapping_add(0x7fff + ((u >> 16) & 1)) & HIGH", "u.wrapping_add(0x8000) & HIGH"),
     ("fmac", "fmac/cpu.rs", "(row * op.cols + 2 * first) as u64", "(row * op.cols + first) as u64"),
     ("fmac_matmul", "fmac/cpu.rs", "(k + 1).is_multiple_of(op.chunk) || k + 1 == op.k",

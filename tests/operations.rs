@@ -16,8 +16,9 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Dropout, Encode, Fmac, FmacMatmul, Matmul,
-    MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
+    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode, Fmac,
+    FmacMatmul, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
+    Spmm,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -65,6 +66,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     adamw.m_ld = LD;
     let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
     softmax.grad_ld = LD;
+    let mut distillation = Distillation::new(rows, cols, F32, F32);
+    distillation.teacher_ld = LD;
     let mut sums = ColumnSums::new(rows, cols, F32, F32);
     sums.x_ld = LD;
     let mut fmac = Fmac::new(rows, cols);
@@ -97,6 +100,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(sgd),
         Box::new(adamw),
         Box::new(softmax),
+        Box::new(distillation),
         Box::new(sums),
         Box::new(fmac),
         Box::new(product),

@@ -11,6 +11,8 @@ pub(crate) mod copy;
 #[cfg(feature = "quant")]
 pub(crate) mod decode;
 #[cfg(feature = "nn")]
+pub(crate) mod distillation;
+#[cfg(feature = "nn")]
 pub(crate) mod dropout;
 #[cfg(feature = "quant")]
 pub(crate) mod encode;
@@ -41,6 +43,8 @@ pub use convert::{Convert, ConvertOptions};
 pub use copy::Copy;
 #[cfg(feature = "quant")]
 pub use decode::Decode;
+#[cfg(feature = "nn")]
+pub use distillation::Distillation;
 #[cfg(feature = "nn")]
 pub use dropout::Dropout;
 #[cfg(feature = "quant")]
@@ -217,6 +221,14 @@ pub static ALL: &[Entry] = &[
         cases: softmax_cross_entropy::cases::cases,
         bench: softmax_cross_entropy::cases::bench,
         awkward: softmax_cross_entropy::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "distillation",
+        table: &distillation::gpu::VARIANTS,
+        cases: distillation::cases::cases,
+        bench: distillation::cases::bench,
+        awkward: distillation::cases::awkward,
     },
     #[cfg(feature = "nn")]
     Entry {

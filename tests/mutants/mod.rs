@@ -6,6 +6,7 @@ mod column_sums;
 mod convert;
 mod copy;
 mod decode;
+mod distillation;
 mod dropout;
 mod encode;
 mod fmac;
@@ -164,6 +165,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         convert::SHADERS,
         copy::SHADERS,
         decode::SHADERS,
+        distillation::SHADERS,
         dropout::SHADERS,
         encode::SHADERS,
         fmac::SHADERS,
