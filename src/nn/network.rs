@@ -14,15 +14,17 @@ use crate::error::{Error, Result};
 use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
+use crate::kernels::Dropout;
 use crate::tensor::{DType, alloc};
 
-/// What random bits are for: the high byte of their stream, the parameter's number being the rest.
+/// What random bits are for: the high byte of their stream, the parameter's number (or the layer's) being the rest.
 const INIT: u8 = 1;
 pub(super) const SHUFFLE: u8 = 2;
 pub(super) const WEIGHTS: u8 = 3;
 pub(super) const MOMENTUM: u8 = 4;
 pub(super) const AUGMENT: u8 = 5;
 pub(super) const SECOND: u8 = 6;
+pub(super) const DROPOUT: u8 = 7;
 
 /// A weight matrix or a bias of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,9 +145,10 @@ impl Network {
         self.memory
     }
 
-    /// Runs the forward pass only.
+    /// Runs the forward pass only, in which nothing is drawn.
     pub(super) fn run_forward(&mut self, values: &StepValues) -> Result<()> {
-        self.program.run_range(..=self.forward, values)
+        let values = values.clone().with(Dropout::TRAINING, 0.0);
+        self.program.run_range(..=self.forward, &values)
     }
 }
 
