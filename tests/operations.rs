@@ -16,8 +16,9 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Matmul, MaxPool,
-    MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm, Transpose,
+    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode, Fmac,
+    FmacMatmul, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
+    Spmm, Transpose,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -47,6 +48,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     relu.x_ld = LD;
     let mut relu_grad = ReluGrad::new(rows, cols, F32);
     relu_grad.dy_ld = LD;
+    let mut dropout = Dropout::new(rows, cols, F32, 0.5);
+    dropout.y_ld = LD;
     let mut pool = MaxPool::new(rows, [2, 2, cols], [2, 2], F32);
     pool.x_ld = LD;
     let mut pool_grad = MaxPoolGrad::new(MaxPool::new(rows, [2, 2, cols], [2, 2], F32));
@@ -65,6 +68,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     adamw.m_ld = LD;
     let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
     softmax.grad_ld = LD;
+    let mut distillation = Distillation::new(rows, cols, F32, F32);
+    distillation.teacher_ld = LD;
     let mut sums = ColumnSums::new(rows, cols, F32, F32);
     sums.x_ld = LD;
     let mut fmac = Fmac::new(rows, cols);
@@ -88,6 +93,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(Copy::new(u64::MAX)),
         Box::new(relu),
         Box::new(relu_grad),
+        Box::new(dropout),
         Box::new(pool),
         Box::new(pool_grad),
         Box::new(patches),
@@ -97,6 +103,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(sgd),
         Box::new(adamw),
         Box::new(softmax),
+        Box::new(distillation),
         Box::new(sums),
         Box::new(fmac),
         Box::new(product),

@@ -41,5 +41,5 @@ pub const fn generator(generator: Generator) -> &'static str {
 /// Every file of `shaders/lib/`; a test holds the list against the folder.
 pub const LIBRARY: &[File] = lib![
     "bf16", "csr", "dst_vec4", "dst_word", "element", "fmac", "index", "kahan", "philox", "random",
-    "rounding", "src_vec4", "src_word", "step", "threefry", "vector",
+    "rounding", "src_vec4", "src_word", "step", "threefry", "vector", "wide",
 ];

@@ -10,6 +10,10 @@ pub(crate) mod convert;
 pub(crate) mod copy;
 #[cfg(feature = "quant")]
 pub(crate) mod decode;
+#[cfg(feature = "nn")]
+pub(crate) mod distillation;
+#[cfg(feature = "nn")]
+pub(crate) mod dropout;
 #[cfg(feature = "quant")]
 pub(crate) mod encode;
 pub(crate) mod fmac;
@@ -41,6 +45,10 @@ pub use convert::{Convert, ConvertOptions};
 pub use copy::Copy;
 #[cfg(feature = "quant")]
 pub use decode::Decode;
+#[cfg(feature = "nn")]
+pub use distillation::Distillation;
+#[cfg(feature = "nn")]
+pub use dropout::Dropout;
 #[cfg(feature = "quant")]
 pub use encode::Encode;
 #[cfg(not(target_arch = "wasm32"))]
@@ -164,6 +172,14 @@ pub static ALL: &[Entry] = &[
     },
     #[cfg(feature = "nn")]
     Entry {
+        name: "dropout",
+        table: &dropout::gpu::VARIANTS,
+        cases: dropout::cases::cases,
+        bench: dropout::cases::bench,
+        awkward: dropout::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
         name: "max_pool",
         table: &max_pool::gpu::FORWARD,
         cases: max_pool::cases::cases,
@@ -217,6 +233,14 @@ pub static ALL: &[Entry] = &[
         cases: softmax_cross_entropy::cases::cases,
         bench: softmax_cross_entropy::cases::bench,
         awkward: softmax_cross_entropy::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "distillation",
+        table: &distillation::gpu::VARIANTS,
+        cases: distillation::cases::cases,
+        bench: distillation::cases::bench,
+        awkward: distillation::cases::awkward,
     },
     #[cfg(feature = "nn")]
     Entry {

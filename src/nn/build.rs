@@ -172,6 +172,7 @@ impl<'a> Build<'a> {
                 Work::Conv2d(conv) => layer::conv2d::forward(self, number, conv)?,
                 Work::MaxPool(window) => layer::max_pool::forward(self, number, window)?,
                 Work::Relu => layer::relu::forward(self, number)?,
+                Work::Dropout(p) => layer::dropout::forward(self, number, p)?,
                 Work::Reshape => layer::reshape::forward(self, number)?,
             });
         }
@@ -211,6 +212,7 @@ impl<'a> Build<'a> {
                 Work::Conv2d(conv) => layer::conv2d::backward(self, number, conv, dy, below)?,
                 Work::MaxPool(window) => layer::max_pool::backward(self, number, window, dy)?,
                 Work::Relu => layer::relu::backward(self, number, dy)?,
+                Work::Dropout(p) => layer::dropout::backward(self, number, p, dy)?,
                 Work::Reshape => layer::reshape::backward(self, number, dy)?,
             };
         }

@@ -38,7 +38,7 @@ impl Gradients {
                 lying: Lying::Pixels,
                 ..stage.from
             }),
-            Work::Linear | Work::MaxPool(_) | Work::Relu | Work::Reshape => None,
+            Work::Linear | Work::MaxPool(_) | Work::Relu | Work::Dropout(_) | Work::Reshape => None,
         });
         flows.extend(by_pixels.map(|shape| shape.tensor(batch)));
         let mut of = |shapes: &[[usize; 2]]| {

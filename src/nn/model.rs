@@ -1,6 +1,7 @@
 //! What a network is made of, as data: a list of layers from an image to the classes' logits.
 
 use crate::error::{Error, Result};
+use crate::op::Scalar;
 
 const OP: &str = "model";
 
@@ -32,6 +33,14 @@ pub enum Layer {
     },
     /// `max(x, 0)`.
     Relu,
+    /// In training every number is 0 with a probability of `p` and otherwise larger by 1 / (1 - p); in evaluation all
+    /// stay, and nothing is drawn. See [`Dropout`](crate::kernels::Dropout) for `p` as the bits have it. The bits are
+    /// those of stream 7 (the purpose) and the layer's number from 0, anew in every step, at the number's place in the
+    /// batch.
+    Dropout {
+        /// The probability, 0 or more and below 1.
+        p: f32,
+    },
 }
 
 impl Layer {
@@ -59,6 +68,7 @@ impl Layer {
             Self::Conv2d { .. } => "conv2d",
             Self::MaxPool { .. } => "max_pool",
             Self::Relu => "relu",
+            Self::Dropout { .. } => "dropout",
         }
     }
 }
@@ -203,7 +213,7 @@ impl Model {
             let wanted = match layer {
                 Layer::Linear { .. } => Some(Lying::Rows),
                 Layer::MaxPool { .. } => Some(Lying::Pixels),
-                Layer::Conv2d { .. } | Layer::Relu => None,
+                Layer::Conv2d { .. } | Layer::Relu | Layer::Dropout { .. } => None,
             };
             if let Some(lying) = wanted.filter(|lying| !flow.lies(*lying)) {
                 let to = Shape { lying, ..flow };
@@ -247,6 +257,7 @@ impl Model {
                     }
                     (Work::Relu, flow)
                 }
+                Layer::Dropout { p } => (Work::Dropout((*p).into()), flow),
             };
             if to.numbers() == 0 {
                 let [height, width, channels] = flow.image;
@@ -367,6 +378,8 @@ pub(super) enum Work {
     Conv2d(Conv),
     MaxPool([usize; 2]),
     Relu,
+    /// With this probability.
+    Dropout(Scalar),
     /// Rows of images to rows of pixels, or back.
     Reshape,
 }
@@ -402,7 +415,7 @@ impl Stage {
                 let of_patch = numbers([conv.window[0], conv.window[1], self.from.image[2]]);
                 Some([self.to.image[2], of_patch])
             }
-            Work::MaxPool(_) | Work::Relu | Work::Reshape => None,
+            Work::MaxPool(_) | Work::Relu | Work::Dropout(_) | Work::Reshape => None,
         }
     }
 
@@ -416,75 +429,4 @@ impl Stage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lenet_5_is_what_papers_count() -> Result<()> {
-        let model = Model::lenet_5();
-        assert_eq!(model.weights()?, 430_500);
-        assert_eq!((model.pixels(), model.classes()?), (784, 10));
-        let works: Vec<_> = model
-            .stages()?
-            .iter()
-            .map(|stage| (stage.layer, stage.relu))
-            .collect();
-        let want = [
-            (0, true),
-            (2, false),
-            (3, true),
-            (5, false),
-            (6, true),
-            (8, false),
-        ];
-        assert_eq!(works, want);
-        Ok(())
-    }
-
-    #[test]
-    fn images_change_how_they_lie_where_a_layer_asks_for_it() -> Result<()> {
-        let model = Model::new("twice", [12, 12, 3])
-            .with(Layer::max_pool(2))
-            .with(Layer::Relu)
-            .with(Layer::max_pool(2))
-            .with(Layer::conv(4, 2))
-            .with(Layer::Linear { outputs: 7 });
-        let stages = model.stages()?;
-        let work: Vec<_> = stages.iter().map(|stage| stage.work == Work::Reshape).collect();
-        assert_eq!(work, [true, false, false, true, false, false, true, false]);
-        for pair in stages.windows(2) {
-            assert_eq!(pair[0].to, pair[1].from);
-        }
-        assert_eq!(model.weights()?, 4 * 2 * 2 * 3 + 7 * 2 * 2 * 4);
-        Ok(())
-    }
-
-    #[test]
-    fn layers_that_fit_nothing_are_refused() {
-        let image = || Model::new("bad", [5, 5, 1]);
-        let linear = Layer::Linear { outputs: 2 };
-        let far = Layer::Conv2d {
-            filters: 1,
-            window: [3, 3],
-            stride: [0, 1],
-            padding: [0, 0],
-        };
-        for model in [
-            Model::new("none", [0, 5, 1]).with(linear.clone()),
-            image(),
-            image().with(linear.clone()).with(Layer::Relu),
-            image().with(Layer::conv(3, 6)).with(linear.clone()),
-            image().with(Layer::conv(0, 3)).with(linear.clone()),
-            image().with(Layer::conv(3, 0)).with(linear.clone()),
-            image().with(far).with(linear.clone()),
-            image().with(Layer::max_pool(0)).with(linear.clone()),
-            image().with(Layer::max_pool(6)).with(linear),
-            image().with(Layer::Linear { outputs: 0 }),
-        ] {
-            assert!(
-                matches!(model.stages(), Err(Error::Value { op: OP, .. })),
-                "{model:?}"
-            );
-        }
-    }
-}
+mod tests;

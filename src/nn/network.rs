@@ -17,15 +17,17 @@ use crate::error::{Error, Result};
 use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
+use crate::kernels::Dropout;
 use crate::tensor::{DType, alloc};
 
-/// What random bits are for: the high byte of their stream, the parameter's number being the rest.
+/// What random bits are for: the high byte of their stream, the parameter's number (or the layer's) being the rest.
 const INIT: u8 = 1;
 pub(super) const SHUFFLE: u8 = 2;
 pub(super) const WEIGHTS: u8 = 3;
 pub(super) const MOMENTUM: u8 = 4;
 pub(super) const AUGMENT: u8 = 5;
 pub(super) const SECOND: u8 = 6;
+pub(super) const DROPOUT: u8 = 7;
 pub(super) const PRODUCT: u8 = 16;
 pub(super) const ENCODE: u8 = 17;
 
@@ -173,7 +175,7 @@ impl Network {
 
     /// Runs the forward pass only, drawing nothing.
     pub(super) fn evaluate(&mut self) -> Result<()> {
-        let values = StepValues::default();
+        let values = StepValues::default().with(Dropout::TRAINING, 0.0);
         match self.evaluation {
             Some([training, last]) => {
                 let range = (Bound::Excluded(training), Bound::Included(last));

@@ -6,7 +6,7 @@ use super::train::TrainOptions;
 use crate::error::{Error, Result};
 use crate::format::random::stream;
 use crate::gpu::StepValues;
-use crate::kernels::{AdamW, Sgd};
+use crate::kernels::{AdamW, Dropout, Sgd};
 
 /// The optimizer; its state has the recipe's format of momentum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -70,7 +70,8 @@ impl Optimizer {
     pub(super) fn values(self, options: &TrainOptions, rate: f32, taken: u32) -> Result<StepValues> {
         let values = StepValues::new(options.seed, taken)
             .with("learning_rate", rate)
-            .with("weight_decay", options.weight_decay);
+            .with("weight_decay", options.weight_decay)
+            .with(Dropout::TRAINING, 1.0);
         match self {
             Self::Sgd => Ok(values.with("momentum", options.momentum)),
             Self::AdamW {

@@ -4,7 +4,6 @@ use super::images::batch;
 use super::network;
 use super::train::Trainer;
 use crate::error::{Error, Result};
-use crate::gpu::StepValues;
 use crate::tensor::View;
 
 const OP: &str = "predict";
@@ -29,7 +28,7 @@ impl Trainer {
         let order: Vec<u32> = (0..count as u32).collect();
         let packed = batch(dtype, images, pixels, &order, most)?;
         self.network.program.write_words(self.network.input, &[&packed])?;
-        self.network.run_forward(&StepValues::default())?;
+        self.network.evaluate()?;
         let logits = self.read(self.network.logits).await?;
         let classes = self.options.model.classes()?;
         let view = View::new(dtype, most, classes, network::ld(dtype, classes));

@@ -166,12 +166,17 @@ pub(super) const SHADERS: &[Shader] = &[
     shader(
         "lib/philox.wgsl",
         &[
-            Carry.of(" + (mid2 >> 16u), a * b", ", a * b"),
-            Carry.of(" + (mid & 0xffffu)", ""),
-            Carry.of("(mid >> 16u) + (mid2", "(mid2"),
             Formula.of("    x = philox_round(x);\n    return", "    return"),
             Formula.of("0xbb67ae85u", "0xbb67ae84u"),
             Index.of("p0.x ^ x.c.w ^ x.k.y, p0.y", "p0.x ^ x.c.w ^ x.k.x, p0.y"),
+        ],
+    ),
+    shader(
+        "lib/wide.wgsl",
+        &[
+            Carry.of(" + (mid2 >> 16u), a * b", ", a * b"),
+            Carry.of(" + (mid & 0xffffu)", ""),
+            Carry.of("(mid >> 16u) + (mid2", "(mid2"),
         ],
     ),
 ];

@@ -6,6 +6,8 @@ mod column_sums;
 mod convert;
 mod copy;
 mod decode;
+mod distillation;
+mod dropout;
 mod encode;
 mod fmac;
 mod lib;
@@ -164,6 +166,8 @@ pub(crate) fn shaders() -> Vec<Shader> {
         convert::SHADERS,
         copy::SHADERS,
         decode::SHADERS,
+        distillation::SHADERS,
+        dropout::SHADERS,
         encode::SHADERS,
         fmac::SHADERS,
         lib::SHADERS,

@@ -308,6 +308,7 @@ impl Run {
                 optimizer: bytes("optimizer"),
                 gradients: bytes("gradients"),
                 activations: bytes("activations"),
+                operands: bytes("operands"),
                 total: bytes("total"),
             },
             history,

@@ -30,6 +30,7 @@ impl Trained {
             .with("optimizer_bytes", memory.optimizer)
             .with("gradients_bytes", memory.gradients)
             .with("activations_bytes", memory.activations)
+            .with("operands_bytes", memory.operands)
             .with("peak_bytes", memory.total)
             .with("seconds", self.history.time())
             .with("trained_earlier", self.earlier);

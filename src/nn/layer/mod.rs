@@ -4,6 +4,7 @@
 //! the gradient of what the stage made, masked by its ReLU, and returns that of what it read.
 
 pub(super) mod conv2d;
+pub(super) mod dropout;
 mod fmac;
 pub(super) mod linear;
 pub(super) mod max_pool;
