@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use fewbit::format::Rounding;
-use fewbit::nn::Recipe;
+use fewbit::format::{Format, Rounding};
+use fewbit::nn::{Accumulator, Coding, Products, Recipe};
 use fewbit::tensor::DType;
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,7 @@ pub(crate) fn read_toml(path: &Path) -> Result<Value, Stop> {
 
 /// The recipe of a tree; `name` is what it is called if it does not say.
 pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
-    const KEYS: [&str; 8] = [
+    const KEYS: [&str; 10] = [
         "name",
         "like",
         "weights",
@@ -58,6 +58,8 @@ pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
         "gradients",
         "momentum",
         "compensation",
+        "products",
+        "layers",
     ];
     let keys = keys(tree, "the recipe", &KEYS)?;
     let mut recipe = match keys.get("like") {
@@ -102,7 +104,136 @@ pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
         place.unrounded("compensation")?;
         recipe.compensation = place.format;
     }
+    if let Some(own) = keys.get("products") {
+        recipe.products = products(own, "products", recipe.products)?;
+    }
+    let Some(layers) = keys.get("layers") else {
+        return Ok(recipe);
+    };
+    let Value::Object(layers) = layers else {
+        return Err(format!("layers: this is no table of layers: {layers}"));
+    };
+    for (number, own) in layers {
+        let key = format!("layers.{number}");
+        let layer = number
+            .parse()
+            .map_err(|_| format!("{key}: layers with weights are numbered, from 0"))?;
+        let of = products(own, &key, recipe.products_of(layer))?;
+        recipe.layers.insert(layer, of);
+    }
     Ok(recipe)
+}
+
+/// How products are made: what a tree says, the rest as in `base`.
+fn products(tree: &Value, key: &str, base: Products) -> Result<Products, String> {
+    let keys = keys(tree, key, &["weights", "activations", "gradients", "accumulator"])?;
+    let mut products = base;
+    for (place, to) in [
+        ("weights", &mut products.weights),
+        ("activations", &mut products.activations),
+        ("gradients", &mut products.gradients),
+    ] {
+        if let Some(value) = keys.get(place) {
+            *to = coding(value, &format!("{key}.{place}"))?;
+        }
+    }
+    if let Some(value) = keys.get("accumulator") {
+        products.accumulator = accumulator(value, &format!("{key}.accumulator"))?;
+    }
+    Ok(products)
+}
+
+/// The name of a rounding.
+fn rounding(value: &Value, key: &str) -> Result<Rounding, String> {
+    let name = text(value, key)?;
+    let found = ROUNDINGS
+        .into_iter()
+        .find(|rounding| rounding.to_string() == name);
+    found.ok_or_else(|| format!("{key}: no rounding is called {name:?}; there are nearest and stochastic"))
+}
+
+/// An encoded operand: a format's name, a table of one and a rounding, or none.
+fn coding(value: &Value, key: &str) -> Result<Option<Coding>, String> {
+    let (name, rounded) = match value {
+        Value::Object(_) => {
+            let table = keys(value, key, &["format", "rounding"])?;
+            let name = table.get("format");
+            let name = name.ok_or_else(|| format!("{key}: it names no format"))?;
+            let rounded = table.get("rounding").map(|name| rounding(name, key));
+            (text(name, key)?, rounded.transpose()?.unwrap_or_default())
+        }
+        value => (text(value, key)?, Rounding::Nearest),
+    };
+    if name == NONE {
+        return Ok(None);
+    }
+    let format: Format = name.parse().map_err(|why| format!("{key}: {why}"))?;
+    Ok(Some(match rounded {
+        Rounding::Stochastic => Coding::stochastic(format),
+        Rounding::Nearest => Coding::nearest(format),
+        Rounding::TowardZero => Coding::truncated(format),
+    }))
+}
+
+/// `f32`, or a table of bf16, a chunk and a rounding.
+fn accumulator(value: &Value, key: &str) -> Result<Accumulator, String> {
+    if value.as_str() == Some("f32") {
+        return Ok(Accumulator::Wide);
+    }
+    let form =
+        || format!("{key}: it is \"f32\" or {{ format = \"bf16\", chunk = 32, rounding = \"nearest\" }}");
+    let Value::Object(_) = value else {
+        return Err(form());
+    };
+    let table = keys(value, key, &["format", "chunk", "rounding"])?;
+    if table.get("format").and_then(Value::as_str) != Some("bf16") {
+        return Err(form());
+    }
+    let chunk = match table.get("chunk") {
+        // The sum's whole length.
+        None => usize::MAX,
+        Some(chunk) => {
+            let chunk = chunk.as_u64().filter(|&chunk| chunk > 0);
+            chunk
+                .and_then(|chunk| usize::try_from(chunk).ok())
+                .ok_or_else(form)?
+        }
+    };
+    let rounded = table.get("rounding").map(|name| rounding(name, key));
+    match Products::fmac(chunk, rounded.transpose()?.unwrap_or_default()).accumulator {
+        Accumulator::Bf16 {
+            rounding: Rounding::TowardZero,
+            ..
+        } => Err(format!("{key}: no kernel rounds {} there", Rounding::TowardZero)),
+        accumulator => Ok(accumulator),
+    }
+}
+
+/// The tree of products.
+fn products_tree(products: &Products) -> Value {
+    let coding = |coding: Option<Coding>| match coding {
+        None => json!(NONE),
+        Some(coding) => json!({
+            "format": coding.format.to_string(),
+            "rounding": coding.rounding.to_string(),
+        }),
+    };
+    let accumulator = match products.accumulator {
+        Accumulator::Bf16 { chunk, rounding } => {
+            let mut tree = json!({ "format": "bf16", "rounding": rounding.to_string() });
+            if chunk != usize::MAX {
+                tree["chunk"] = json!(chunk);
+            }
+            tree
+        }
+        _ => json!("f32"),
+    };
+    json!({
+        "weights": coding(products.weights),
+        "activations": coding(products.activations),
+        "gradients": coding(products.gradients),
+        "accumulator": accumulator,
+    })
 }
 
 /// The tree of a recipe, which [`parse`] reads.
@@ -122,6 +253,12 @@ pub(crate) fn tree(recipe: &Recipe) -> Value {
         "gradients": format(Some(recipe.gradients)),
         "momentum": rounded(recipe.momentum, recipe.momentum_rounding),
         "compensation": format(recipe.compensation),
+        "products": products_tree(&recipe.products),
+        "layers": recipe
+            .layers
+            .iter()
+            .map(|(layer, products)| (layer.to_string(), products_tree(products)))
+            .collect::<Map<_, _>>(),
     })
 }
 
@@ -158,18 +295,8 @@ impl Place {
         let Some(own) = table.get("format") else {
             return Err(format!("{key}: it names no format"));
         };
-        let rounding = match table.get("rounding") {
-            None => None,
-            Some(value) => {
-                let name = text(value, key)?;
-                let found = ROUNDINGS
-                    .into_iter()
-                    .find(|rounding| rounding.to_string() == name);
-                Some(found.ok_or_else(|| {
-                    format!("{key}: no rounding is called {name:?}; there are nearest and stochastic")
-                })?)
-            }
-        };
+        let rounding = table.get("rounding").map(|value| rounding(value, key));
+        let rounding = rounding.transpose()?;
         Ok(Self {
             format: format(own)?,
             rounding,
@@ -242,6 +369,23 @@ mod tests {
     }
 
     #[test]
+    fn products_and_layers_are_read() {
+        let own = of("like = \"bfp-5\"\n[products]\ngradients = { format = \"bfp5-16-up\", rounding = \"stochastic\" }\n\
+                      [layers.0]\nweights = \"none\"\naccumulator = { format = \"bf16\", chunk = 8, rounding = \"stochastic\" }")
+        .unwrap();
+        let up = Coding::stochastic("bfp5-16-up".parse().unwrap());
+        assert_eq!(own.products.gradients, Some(up));
+        assert_eq!(own.products.weights, Recipe::bfp(5).unwrap().products.weights);
+        let first = own.products_of(0);
+        assert_eq!((first.weights, first.gradients), (None, Some(up)));
+        assert_eq!(
+            first.accumulator,
+            Products::fmac(8, Rounding::Stochastic).accumulator
+        );
+        assert_eq!(parse(&tree(&own), "x").unwrap(), own);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, words) in [
             ("weigths = \"bf16\"", &["weigths", "weights"][..]),
@@ -262,6 +406,21 @@ mod tests {
                 "activations = { format = \"bf16\", rounding = \"stochastic\" }",
                 &["activations", "stochastic"],
             ),
+            (
+                "[products]\nweight = \"bfp5-16\"",
+                &["products", "weight", "weights"],
+            ),
+            ("[products]\nweights = \"bfp9-16\"", &["products.weights", "9"]),
+            (
+                "[products]\nweights = \"mxfp8-e4m2\"",
+                &["products.weights", "mxfp8-e4m3"],
+            ),
+            (
+                "[products]\naccumulator = { format = \"bf16\", chunk = 0 }",
+                &["products.accumulator", "chunk"],
+            ),
+            ("layers = 3", &["layers", "3"]),
+            ("[layers.first]\nweights = \"int8\"", &["layers.first", "from 0"]),
             ("name = \"../x\"", &["name", "../x"]),
             ("name = \"\"", &["name"]),
             ("name = ", &["line 1"]),

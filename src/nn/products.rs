@@ -31,6 +31,15 @@ impl Coding {
             rounding: Rounding::Stochastic,
         }
     }
+
+    /// Codes of a format, cut off toward zero.
+    #[must_use]
+    pub const fn truncated(format: Format) -> Self {
+        Self {
+            format,
+            rounding: Rounding::TowardZero,
+        }
+    }
 }
 
 /// What sums of products are held in.
