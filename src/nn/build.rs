@@ -1,5 +1,6 @@
 //! Building a network's program: its tensors, and the order of its stages.
 
+use super::distill;
 use super::gradients::Gradients;
 use super::layer;
 use super::model::{Shape, Stage, Work};
@@ -27,6 +28,7 @@ pub(super) struct Build<'a> {
     pub(super) input: TensorId,
     pub(super) logits: TensorId,
     pub(super) labels: TensorId,
+    pub(super) teacher: Option<TensorId>,
     pub(super) loss: TensorId,
     pub(super) gradients: Gradients,
     /// Memory for the patches of any convolution, and then for their gradients.
@@ -82,6 +84,9 @@ impl<'a> Build<'a> {
         let patches: Vec<_> = stages.iter().filter_map(|stage| stage.patches(batch)).collect();
         let patches = largest(&mut program, count, act, &patches)?;
         let labels = tensor(&mut program, count, DType::U32, [1, batch])?;
+        let classes = stages.last().map_or(0, |stage| stage.to.numbers());
+        let teacher = distill::logits(&mut program, &mut memory, recipe, options, classes)?;
+        let count = &mut memory.activations;
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
         let gradients = Gradients::new(&mut program, &mut memory, recipe, batch, &stages)?;
         Ok(Self {
@@ -95,6 +100,7 @@ impl<'a> Build<'a> {
             logits: values.last().copied().unwrap_or(input),
             values,
             labels,
+            teacher,
             loss,
             gradients,
             patches,
@@ -131,9 +137,16 @@ impl<'a> Build<'a> {
         };
         let logits = last.to;
         let mut dy = self.gradient(logits)?;
-        let softmax = SoftmaxCrossEntropy::new(batch, logits.numbers(), act, grad);
-        self.program
-            .call(softmax, &[self.logits, self.labels, self.loss, dy])?;
+        match (self.options.distillation, self.teacher) {
+            (Some(distillation), Some(teacher)) => {
+                self.distill(distillation, teacher, logits.numbers(), dy)?;
+            }
+            _ => {
+                let softmax = SoftmaxCrossEntropy::new(batch, logits.numbers(), act, grad);
+                self.program
+                    .call(softmax, &[self.logits, self.labels, self.loss, dy])?;
+            }
+        }
         let first = self
             .stages
             .iter()

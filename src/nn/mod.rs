@@ -3,6 +3,7 @@
 mod build;
 pub mod data;
 pub mod digits;
+mod distill;
 mod gradients;
 mod images;
 mod layer;
@@ -15,6 +16,7 @@ mod recipe;
 mod schedule;
 pub mod train;
 
+pub use distill::{Distillation, Logits, Teacher};
 pub use model::{Layer, Model};
 pub use network::{MemoryUse, Parameter};
 pub use optimizer::Optimizer;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::data::{Dataset, Split};
+use super::distill::{Distillation, Teacher};
 pub use super::images::Augment;
 use super::images::{batch, shift};
 use super::model::Model;
@@ -36,6 +37,8 @@ pub struct TrainOptions {
     pub warm_up: usize,
     /// How training images are varied.
     pub augment: Augment,
+    /// Whether a teacher is learned from ([`Trainer::learn_from`]) beside the labels.
+    pub distillation: Option<Distillation>,
     /// How weights are updated.
     pub optimizer: Optimizer,
     /// The momentum, of SGD.
@@ -61,6 +64,7 @@ impl Default for TrainOptions {
             schedule: Schedule::Constant,
             warm_up: 0,
             augment: Augment::None,
+            distillation: None,
             optimizer: Optimizer::Sgd,
             momentum: 0.9,
             weight_decay: 0.0,
@@ -87,9 +91,10 @@ pub struct Progress {
 /// A network in training on a device.
 #[derive(Debug)]
 pub struct Trainer {
-    network: Network,
-    recipe: Recipe,
-    options: TrainOptions,
+    pub(super) network: Network,
+    pub(super) recipe: Recipe,
+    pub(super) options: TrainOptions,
+    pub(super) teacher: Option<Teacher>,
     epochs: usize,
     steps: u32,
     /// The epoch and the step in it that were run last, from 1.
@@ -109,6 +114,7 @@ impl Trainer {
             network: Network::new(device, recipe, options)?,
             recipe: recipe.clone(),
             options: options.clone(),
+            teacher: None,
             epochs: 0,
             steps: 0,
             last: [1, 0],
@@ -180,7 +186,8 @@ impl Trainer {
     /// epoch's number only. `progress` is called after every step and may break off the epoch.
     ///
     /// # Errors
-    /// A data set of other extents than the network's; fewer images than a batch; [`Error::Diverged`] where a loss
+    /// A data set of other extents than the network's; fewer images than a batch; a teacher that is missing, or of other
+    /// images, with [`TrainOptions::distillation`]; [`Error::Diverged`] where a loss
     /// that was read is not finite; whatever a step finds.
     pub async fn epoch(
         &mut self,
@@ -197,6 +204,7 @@ impl Trainer {
                 expected: "at most as many as there are images",
             });
         }
+        self.check_teacher(split)?;
         let order = shuffled(split.len(), self.options.seed, self.epochs as u32)?;
         let steps = split.len() / batch;
         let all = steps.saturating_mul(self.options.epochs);
@@ -216,6 +224,7 @@ impl Trainer {
                 .factor(at, self.epochs, self.options.warm_up);
             let rate = (f64::from(self.options.learning_rate) * factor) as f32;
             self.upload(split, data, images, self.options.augment)?;
+            self.upload_teacher(split, images)?;
             self.steps += 1;
             let values = self.options.optimizer.values(&self.options, rate, self.steps)?;
             self.network.program.run(&values)?;
@@ -298,7 +307,7 @@ impl Trainer {
 
     /// A value that training goes on with, or the error that ends it: comparisons with NaN are all false, and an
     /// accuracy would be made of them in silence.
-    fn finite(&self, what: &'static str, value: f64) -> Result<f64> {
+    pub(super) fn finite(&self, what: &'static str, value: f64) -> Result<f64> {
         if value.is_finite() {
             return Ok(value);
         }
@@ -313,7 +322,7 @@ impl Trainer {
         })
     }
 
-    async fn read(&self, id: TensorId) -> Result<HostBuffer> {
+    pub(super) async fn read(&self, id: TensorId) -> Result<HostBuffer> {
         self.network.program.tensor(id)?.read_part(0).await
     }
 
