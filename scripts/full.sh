@@ -16,6 +16,9 @@ cargo test --release --no-fail-fast --all-features
 say "ignored tests"
 cargo test --release --no-fail-fast --all-features --lib --bins --tests -- --ignored
 
+say "fifty kills of a training at random moments"
+FEWBIT_KILLS=50 cargo test --release -p fewbit-cli --test cli -- kills::
+
 say "mutants of the CPU kernels"
 python3 scripts/mutants-cpu.py
 

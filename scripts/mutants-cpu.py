@@ -64,6 +64,8 @@ MUTANTS = [
     ("patches_grad", "patches/cpu.rs", "j * stride[1] + inside.start - padding[1]",
      "(j * stride[1] + inside.start - padding[1]).saturating_sub(j % 2)"),
     ("patches_grad", "patches/cpu.rs", "down.min(at / stride[0] + 1)", "down.min(at / stride[0])"),
+    ("transpose", "transpose/cpu.rs", "i * band", "i * (band - 16)"),
+    ("transpose", "transpose/cpu.rs", "(a >> 16) | (b & 0xffff_0000)", "(b >> 16) | (a & 0xffff_0000)"),
     ("encode", "encode/cpu.rs", "(row * op.cols + start) as u64", "(row * op.cols) as u64"),
     ("encode", "encode/cpu.rs", "row * op.src_ld + start", "row * op.cols + start"),
     ("decode", "decode/cpu.rs", "&self.scales[row * scale_words..][..scale_words]", "&self.scales[..scale_words]"),

@@ -397,6 +397,24 @@ fn safetensors_round_trip() {
 }
 
 #[test]
+fn safetensors_metadata() {
+    let tensors = [tensor("w", Dtype::F32, &[4])];
+    let bytes = st::serialize_with(&tensors, Some(("fewbit", r#"{"a": "b"}"#))).unwrap();
+    assert_eq!(st::parse(&bytes).unwrap(), tensors);
+    let read = st::parse_metadata(&bytes).unwrap();
+    assert_eq!(
+        read.into_iter().collect::<Vec<_>>(),
+        [("fewbit".into(), r#"{"a": "b"}"#.into())]
+    );
+    let none = st::serialize(&tensors).unwrap();
+    assert!(st::parse_metadata(&none).unwrap().is_empty());
+    assert!(matches!(
+        st::parse_metadata(&none[..9]),
+        Err(SafetensorsError::Format(_))
+    ));
+}
+
+#[test]
 fn safetensors_refuses() {
     let good = st::serialize(&[tensor("w", Dtype::F32, &[4])]).unwrap();
     for cut in 0..good.len() {

@@ -18,7 +18,7 @@ use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
     AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode, Fmac,
     FmacMatmul, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
-    Spmm,
+    Spmm, Transpose,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -60,6 +60,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     patches_grad.dx_ld = LD;
     let mut convert = Convert::new(rows, cols, F32, Bf16);
     convert.dst_ld = LD;
+    let mut transpose = Transpose::new(rows, cols, F32);
+    transpose.src_ld = LD;
     let mut sgd = Sgd::new(rows, cols, [F32; 3]);
     sgd.v_ld = LD;
     let mut adamw = AdamW::new(rows, cols, [F32; 4]);
@@ -97,6 +99,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(patches),
         Box::new(patches_grad),
         Box::new(convert),
+        Box::new(transpose),
         Box::new(sgd),
         Box::new(adamw),
         Box::new(softmax),

@@ -108,7 +108,7 @@ fn teacher(device: &Device, recipe: &Recipe) -> Result<(Trainer, Teacher), Faile
     for _ in 0..3 {
         trainer.epoch_blocking(&DIGITS, |_| ControlFlow::Continue(()))?;
     }
-    let logits = trainer.logits_blocking(DIGITS.train())?;
+    let logits = trainer.logits_of_blocking(DIGITS.train())?;
     Ok((trainer, Teacher::new(logits)))
 }
 
@@ -147,7 +147,7 @@ fn in_class(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     let teacher = Teacher::new(Logits::new(10, values.collect())?);
     trainer.learn_from(teacher.with_labels((0..IMAGES).map(|i| i % 3 > 0).collect()))?;
     steps(&mut trainer, &DIGITS, 3)?;
-    trainer.logits_blocking(&Split {
+    trainer.logits_of_blocking(&Split {
         images: DIGITS.test().images[..20 * 784].to_vec(),
         labels: vec![0; 20],
     })?;
@@ -185,8 +185,10 @@ fn evaluation(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
         let words = pollster::block_on(dropped.read_parameter(from))?;
         plain.write_parameter(&to, words.words())?;
     }
-    let logits = dropped.logits_blocking(DIGITS.test())?;
-    if logits != plain.logits_blocking(DIGITS.test())? || logits != dropped.logits_blocking(DIGITS.test())? {
+    let logits = dropped.logits_of_blocking(DIGITS.test())?;
+    if logits != plain.logits_of_blocking(DIGITS.test())?
+        || logits != dropped.logits_of_blocking(DIGITS.test())?
+    {
         return Err("logits depend on dropout".into());
     }
     let best = |image: usize| {
@@ -324,7 +326,7 @@ fn errors() -> Result<(), Failed> {
         images: vec![0; 783],
         labels: vec![0],
     };
-    refused.push(plain.logits_blocking(&odd).is_err());
+    refused.push(plain.logits_of_blocking(&odd).is_err());
     refused.push(Logits::new(0, vec![]).is_err());
     refused.push(Logits::new(3, vec![0.0; 4]).is_err());
     refused.push(Logits::new(2, vec![0.0, f32::NAN]).is_err());

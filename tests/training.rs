@@ -260,6 +260,8 @@ fn memory() -> Result<(), Failed> {
         (Recipe::bf16_sr(), 2, 0, 2, 4),
         // Momentum and compensation.
         (Recipe::bf16_kahan(), 2, 0, 4, 4),
+        // No buffer is wider for a bf16 accumulator.
+        (Recipe::bf16_pure(32), 2, 0, 2, 4),
     ] {
         let memory = Trainer::new(&Device::cpu(), &recipe, &options)?.memory();
         let expected = MemoryUse {
@@ -268,6 +270,7 @@ fn memory() -> Result<(), Failed> {
             optimizer: momentum * parameters,
             gradients: bytes * gradients,
             activations: bytes * activations + 8 * 4 + 8 * loss,
+            operands: 0,
             total: 0,
         };
         let sum = expected.weights

@@ -6,17 +6,22 @@ mod bench;
 mod cases;
 mod ceiling;
 mod check;
+mod data;
 mod device;
+mod eval;
 mod formats;
 mod host;
 mod info;
 mod job;
 mod measure;
+mod models;
 mod options;
 mod output;
 mod plot;
+mod recipes;
 mod saved;
 mod seeds;
+mod stored;
 mod train;
 mod tune;
 mod yardsticks;
@@ -36,7 +41,7 @@ pub(crate) enum Stop {
     Failed,
     /// The user's input or machine does not allow it.
     Input(String),
-    /// Ctrl-C.
+    /// Ctrl-C, or SIGTERM.
     Interrupted,
 }
 
@@ -58,7 +63,7 @@ impl From<fewbit::Error> for Stop {
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Returns [`Stop::Interrupted`] once Ctrl-C was pressed. Long loops call it between pieces of work.
+/// Returns [`Stop::Interrupted`] once Ctrl-C was pressed, or SIGTERM came. Long loops call it between pieces of work.
 pub(crate) fn interrupted() -> Result<(), Stop> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         Err(Stop::Interrupted)
@@ -103,6 +108,7 @@ fn main() -> ExitCode {
         Some(Command::Tune(args)) => tune::run(&cli.common, args, &mut output),
         Some(Command::Formats(args)) => formats::run(args, &mut output),
         Some(Command::Train(args)) => train::run(&cli.common, args, &mut output),
+        Some(Command::Eval(args)) => eval::eval(&cli.common, args, &mut output),
     };
     device::save_pipelines();
     end(output, outcome)

@@ -3,10 +3,10 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{bench, check, formats, train, tune};
+use super::{bench, check, eval, formats, train, tune};
 
 const EXIT_CODES: &str = "Exit codes: 0 everything passed; 1 a check failed; 2 usage, input or output error; \
-130 interrupted (Ctrl-C).\nWithout a command: cross-check every kernel against its reference, measure it, \
+130 interrupted (Ctrl-C, SIGTERM).\nWithout a command: cross-check every kernel against its reference, measure it, \
 and print one table.";
 
 /// Low-precision and sparse kernels on any GPU, each checked against its CPU specification.
@@ -99,8 +99,10 @@ pub(crate) enum Command {
     Tune(tune::TuneArgs),
     /// Show the number formats, and a value in each.
     Formats(formats::FormatsArgs),
-    /// Train the survey's perceptron in several number formats.
-    Train(train::TrainArgs),
+    /// Train a network in several number formats.
+    Train(Box<train::TrainArgs>),
+    /// Test a network that train --out left: accuracy, bytes, latency and throughput.
+    Eval(eval::EvalArgs),
 }
 
 /// A rate: what training multiplies by.

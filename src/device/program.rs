@@ -276,6 +276,23 @@ impl Program {
         self.calls.len()
     }
 
+    /// The operation that was appended last.
+    #[must_use]
+    pub fn last(&self) -> Option<CallId> {
+        let index = self.calls.len().checked_sub(1)?;
+        Some(CallId {
+            program: self.number,
+            index,
+        })
+    }
+
+    /// On a GPU every operation's name and the variant that serves it, in order; elsewhere none, where the device's
+    /// instruction set says it.
+    pub fn variants(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        let ready = |call: &Call| Some((call.op.name(), call.ready.as_ref()?.bound.plan().variant()));
+        self.calls.iter().filter_map(ready)
+    }
+
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -289,6 +306,33 @@ impl Program {
     /// Whatever the operation's check and plan find; a tensor too small, or of another program; one memory twice where
     /// one of the two is written; [`Error::Aliased`] for a caller's buffer that is written while clones share it.
     pub fn call(&mut self, op: impl Op + 'static, operands: &[TensorId]) -> Result<CallId> {
+        let call = self.ready(op, operands)?;
+        self.calls.push(call);
+        Ok(CallId {
+            program: self.number,
+            index: self.calls.len() - 1,
+        })
+    }
+
+    /// Puts another operation in the place of one that was appended, as where a constant of it has changed.
+    ///
+    /// # Errors
+    /// See [`Program::call`], the program is then as it was; a call of another program.
+    pub fn exchange(&mut self, call: CallId, op: impl Op + 'static, operands: &[TensorId]) -> Result<()> {
+        if call.program != self.number || call.index >= self.calls.len() {
+            return Err(Error::Value {
+                op: "exchange",
+                what: "call",
+                value: format!("number {} of another program", call.index),
+                expected: "one of this program's calls",
+            });
+        }
+        self.calls[call.index] = self.ready(op, operands)?;
+        Ok(())
+    }
+
+    /// A call, checked and planned.
+    fn ready(&mut self, op: impl Op + 'static, operands: &[TensorId]) -> Result<Call> {
         op.check()?;
         let (name, specs) = (op.name(), op.operands());
         let mut spans = Vec::with_capacity(specs.len());
@@ -328,14 +372,10 @@ impl Program {
             None => None,
             Some(state) => Some(self.make_ready(state, &op, &spans)?),
         };
-        self.calls.push(Call {
+        Ok(Call {
             op: Box::new(op),
             operands: spans,
             ready,
-        });
-        Ok(CallId {
-            program: self.number,
-            index: self.calls.len() - 1,
         })
     }
 

@@ -4,7 +4,7 @@
 //! Tensors of every element type are read and written as bytes, so that a file passes through whole; only the use
 //! of one whose type fewbit does not compute with is an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{SafeTensorError, SafeTensors, TensorView, serialize as serialize_views};
@@ -249,6 +249,16 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, SafetensorsError> {
     views.into_iter().map(tensor).collect()
 }
 
+/// The metadata of a file held in memory: texts by their keys.
+///
+/// # Errors
+/// [`SafetensorsError::Format`].
+pub fn parse_metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, SafetensorsError> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let all = header.metadata().iter().flatten();
+    Ok(all.map(|(key, text)| (key.clone(), text.clone())).collect())
+}
+
 /// Finds a key that one object of sound JSON holds twice: parsers keep the last and say nothing.
 fn unique_keys(json: &[u8]) -> Result<(), SafetensorsError> {
     // The keys of every object that is open; `None` for an array.
@@ -305,6 +315,18 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<NamedTensor>, SafetensorsError
 /// [`SafetensorsError::Name`] or [`SafetensorsError::Length`] for a tensor that cannot be written,
 /// [`SafetensorsError::Format`] for a header beyond the format's limit of 100 MB.
 pub fn serialize(tensors: &[NamedTensor]) -> Result<Vec<u8>, SafetensorsError> {
+    serialize_with(tensors, None)
+}
+
+/// The same with one entry of metadata, a key and its text. One, for the crate writes several in no fixed order, and the
+/// same bytes would not come of the same tensors.
+///
+/// # Errors
+/// See [`serialize`].
+pub fn serialize_with(
+    tensors: &[NamedTensor],
+    metadata: Option<(&str, &str)>,
+) -> Result<Vec<u8>, SafetensorsError> {
     let mut names = BTreeSet::new();
     let mut views = Vec::with_capacity(tensors.len());
     for NamedTensor {
@@ -336,7 +358,8 @@ pub fn serialize(tensors: &[NamedTensor]) -> Result<Vec<u8>, SafetensorsError> {
         ));
     }
     let views = views.iter().map(|(name, view)| (*name, view));
-    Ok(serialize_views(views, None)?)
+    let metadata = metadata.map(|(key, text)| HashMap::from([(key.to_string(), text.to_string())]));
+    Ok(serialize_views(views, metadata)?)
 }
 
 /// Writes tensors to the file `path`; see [`serialize`] and [`file::write`]: an existing file is

@@ -33,6 +33,8 @@ pub(crate) mod softmax_cross_entropy;
 pub(crate) mod spmm;
 #[cfg(feature = "sparse")]
 pub(crate) mod spmv;
+#[cfg(feature = "nn")]
+pub(crate) mod transpose;
 
 #[cfg(feature = "nn")]
 pub use adamw::AdamW;
@@ -70,6 +72,8 @@ pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use spmm::Spmm;
 #[cfg(feature = "sparse")]
 pub use spmv::Spmv;
+#[cfg(feature = "nn")]
+pub use transpose::Transpose;
 
 use crate::gpu::Permutation;
 use crate::op::Entry;
@@ -205,6 +209,14 @@ pub static ALL: &[Entry] = &[
         cases: patches::cases::cases,
         bench: patches::cases::bench,
         awkward: patches::cases::bench,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "transpose",
+        table: &transpose::gpu::VARIANTS,
+        cases: transpose::cases::cases,
+        bench: transpose::cases::bench,
+        awkward: transpose::cases::awkward,
     },
     #[cfg(feature = "nn")]
     Entry {

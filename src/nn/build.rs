@@ -1,16 +1,20 @@
 //! Building a network's program: its tensors, and the order of its stages.
 
+use std::collections::BTreeSet;
+
 use super::distill;
 use super::gradients::Gradients;
-use super::layer;
+use super::layer::{self, Encoded};
 use super::model::{Shape, Stage, Work};
-use super::network::{MemoryUse, Parameter, ld, loss_type};
+use super::network::{MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
 use super::optimizer::Optimizer;
 use super::optimizer::{adamw, sgd};
+use super::products::Products;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
+use crate::format::random::stream;
 use crate::kernels::{ReluGrad, SoftmaxCrossEntropy};
 use crate::tensor::{DType, Layout};
 
@@ -35,6 +39,12 @@ pub(super) struct Build<'a> {
     patches: Option<TensorId>,
     /// The stage whose patches lie there now.
     pub(super) patches_of: Option<usize>,
+    /// Memory for encoded operands.
+    pub(super) encoded: Encoded,
+    /// Streams of random bits that something draws from.
+    streams: BTreeSet<u32>,
+    /// Whether what is pushed now is for evaluation, which never draws.
+    pub(super) evaluating: bool,
 }
 
 /// A tensor of the program, counted to its use.
@@ -89,6 +99,7 @@ impl<'a> Build<'a> {
         let count = &mut memory.activations;
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
         let gradients = Gradients::new(&mut program, &mut memory, recipe, batch, &stages)?;
+        let encoded = Encoded::new(&mut program, &mut memory.operands, recipe, batch, &stages)?;
         Ok(Self {
             program,
             memory,
@@ -105,7 +116,58 @@ impl<'a> Build<'a> {
             gradients,
             patches,
             patches_of: None,
+            encoded,
+            streams: BTreeSet::new(),
+            evaluating: false,
         })
+    }
+
+    /// How a stage's products are made.
+    pub(super) fn products(&self, number: usize) -> Products {
+        let products = self.recipe.products_of(self.layer_of(number));
+        match self.evaluating {
+            true => products.still(),
+            false => products,
+        }
+    }
+
+    /// A stream of random bits for one of a stage's draws, which nothing else has.
+    pub(super) fn claim(&mut self, purpose: u8, number: usize, which: u32) -> Result<u32> {
+        let id = 8 * self.layer_of(number) as u32 + which;
+        self.claim_id(purpose, id)
+    }
+
+    /// The same of anything that has a number of its own.
+    pub(super) fn claim_id(&mut self, purpose: u8, id: u32) -> Result<u32> {
+        let stream = stream(purpose, id);
+        match self.streams.insert(stream) {
+            true => Ok(stream),
+            false => Err(Error::Value {
+                op: "train",
+                what: "stream of random bits",
+                value: format!("{stream:#x}, claimed twice"),
+                expected: "one for each draw",
+            }),
+        }
+    }
+
+    /// The forward pass once more where the first one draws: the same products, rounded to nearest.
+    pub(super) fn evaluation(&mut self) -> Result<Option<[CallId; 2]>> {
+        let layers = self
+            .stages
+            .iter()
+            .filter(|stage| stage.weights().is_some())
+            .count();
+        if !(0..layers).any(|layer| self.recipe.products_of(layer).forward_draws()) {
+            return Ok(None);
+        }
+        self.evaluating = true;
+        // Patches may be of another batch by then.
+        self.patches_of = None;
+        let before = self.program.last();
+        let last = self.forward()?;
+        self.evaluating = false;
+        Ok(before.map(|before| [before, last]))
     }
 
     /// All stages, up to the logits.
@@ -213,18 +275,24 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
+    /// Which of the layers with weights a stage is, from 0.
+    fn layer_of(&self, number: usize) -> usize {
+        let before = self.stages[..number].iter();
+        before.filter(|stage| stage.weights().is_some()).count()
+    }
+
     /// The matrix and the bias of a stage with weights: which parameters they are.
     pub(super) fn parameters_of(&self, number: usize) -> [usize; 2] {
-        let before = self.stages[..number]
-            .iter()
-            .filter(|stage| stage.weights().is_some());
-        let layer = before.count();
+        let layer = self.layer_of(number);
         [2 * layer, 2 * layer + 1]
     }
 
     /// The updates of a stage's weights and bias by these gradients.
     pub(super) fn update(&mut self, number: usize, gradients: [TensorId; 2]) -> Result<()> {
         for (id, gradient) in self.parameters_of(number).into_iter().zip(gradients) {
+            for purpose in [WEIGHTS, MOMENTUM, SECOND] {
+                self.claim_id(purpose, id as u32)?;
+            }
             let parameter = &self.parameters[id];
             let extents = [parameter.rows, parameter.cols];
             let updated = parameter.master.unwrap_or(parameter.values);

@@ -92,6 +92,15 @@ pub enum DataError {
     },
 }
 
+/// A number that tells bytes from others: FNV-1a's 64 bits. It finds mistakes, not forgeries.
+#[must_use]
+pub fn fingerprint<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325;
+    bytes.into_iter().fold(start, |hash: u64, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// Images and their labels, in step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
@@ -110,6 +119,19 @@ impl Split {
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// A number that tells this split from others: [`fingerprint`] over its counts, images and labels.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let counts = [self.images.len() as u64, self.labels.len() as u64].map(u64::to_le_bytes);
+        fingerprint(
+            counts
+                .as_flattened()
+                .iter()
+                .chain(&self.images)
+                .chain(&self.labels),
+        )
     }
 
     fn check(&self, part: Part, pixels: usize, classes: usize) -> Result<(), DataError> {

@@ -8,7 +8,6 @@ use super::recipe::Recipe;
 use super::train::{TrainOptions, Trainer};
 use crate::device::{Program, TensorId};
 use crate::error::{Error, Result};
-use crate::gpu::StepValues;
 use crate::kernels;
 use crate::tensor::{DType, View, alloc};
 
@@ -351,7 +350,7 @@ impl Trainer {
     /// # Errors
     /// Images of other extents than the network's; [`Error::Diverged`] where a logit is not finite; device lost, or out
     /// of memory.
-    pub async fn logits(&mut self, split: &Split) -> Result<Logits> {
+    pub async fn logits_of(&mut self, split: &Split) -> Result<Logits> {
         let (pixels, classes) = (self.options.model.pixels(), self.options.model.classes()?);
         let count = split.len();
         if count.checked_mul(pixels) != Some(split.images.len()) {
@@ -369,7 +368,7 @@ impl Trainer {
             let numbers: Vec<_> = (first as u32..count.min(first + batch) as u32).collect();
             let packed = images::batch(dtype, &split.images, pixels, &numbers, batch)?;
             self.network.program.write_words(self.network.input, &[&packed])?;
-            self.network.run_forward(&StepValues::default())?;
+            self.network.evaluate()?;
             let read = self.read(self.network.logits).await?;
             for row in 0..numbers.len() {
                 for class in 0..classes {
@@ -381,12 +380,12 @@ impl Trainer {
         Logits::new(classes, values)
     }
 
-    /// [`Trainer::logits`] for threads that may block.
+    /// [`Trainer::logits_of`] for threads that may block.
     ///
     /// # Errors
-    /// See [`Trainer::logits`].
+    /// See [`Trainer::logits_of`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn logits_blocking(&mut self, split: &Split) -> Result<Logits> {
-        pollster::block_on(self.logits(split))
+    pub fn logits_of_blocking(&mut self, split: &Split) -> Result<Logits> {
+        pollster::block_on(self.logits_of(split))
     }
 }

@@ -1,6 +1,7 @@
 //! Layers, losses, optimizers and training recipes.
 
 mod build;
+mod checkpoint;
 pub mod data;
 pub mod digits;
 mod distill;
@@ -12,13 +13,17 @@ pub mod mnist;
 mod model;
 mod network;
 mod optimizer;
+mod predict;
+mod products;
 mod recipe;
 mod schedule;
 pub mod train;
 
+pub use checkpoint::{State, Stored};
 pub use distill::{Distillation, Logits, Teacher};
 pub use model::{Layer, Model};
 pub use network::{MemoryUse, Parameter};
 pub use optimizer::Optimizer;
+pub use products::{Accumulator, Coding, Products};
 pub use recipe::Recipe;
 pub use schedule::Schedule;

@@ -5,8 +5,11 @@
 //! the fused update, which therefore comes after the last use of the old weights. All stages share one memory for the
 //! gradients of weights and one for those of biases, two for those of activations, taking turns, and one for patches.
 
+use std::ops::Bound;
+
 use super::build::Build;
 use super::optimizer::Optimizer;
+use super::products::Accumulator;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
@@ -25,6 +28,8 @@ pub(super) const MOMENTUM: u8 = 4;
 pub(super) const AUGMENT: u8 = 5;
 pub(super) const SECOND: u8 = 6;
 pub(super) const DROPOUT: u8 = 7;
+pub(super) const PRODUCT: u8 = 16;
+pub(super) const ENCODE: u8 = 17;
 
 /// A weight matrix or a bias of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,15 @@ pub struct Parameter {
     pub(super) compensation: Option<TensorId>,
 }
 
+impl Parameter {
+    /// Its name: `layers.0.weight`, `layers.0.bias`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let what = if self.bias { "bias" } else { "weight" };
+        format!("layers.{}.{what}", self.layer)
+    }
+}
+
 /// Bytes of a network's buffers by their use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -62,6 +76,8 @@ pub struct MemoryUse {
     pub gradients: u64,
     /// Inputs, labels, activations, patches and losses of one batch.
     pub activations: u64,
+    /// Operands of products as they are encoded, one product at a time.
+    pub operands: u64,
     /// All buffers together, scratch memory of the plans included. They all exist from the start, so this is
     /// also the peak.
     pub total: u64,
@@ -79,6 +95,8 @@ pub(super) struct Network {
     pub(super) logits: TensorId,
     /// The last call of the forward pass.
     forward: CallId,
+    /// The last call of a training step, and of an evaluation, which follows it where it is not the forward pass.
+    evaluation: Option<[CallId; 2]>,
     memory: MemoryUse,
 }
 
@@ -102,6 +120,7 @@ impl Network {
         let mut build = Build::new(device, recipe, options)?;
         let forward = build.forward()?;
         build.backward()?;
+        let evaluation = build.evaluation()?;
         let mut memory = build.memory;
         memory.total = build.program.bytes();
         let mut network = Self {
@@ -113,6 +132,7 @@ impl Network {
             loss: build.loss,
             logits: build.logits,
             forward,
+            evaluation,
             memory,
         };
         network.initialize(recipe, options.seed)?;
@@ -148,10 +168,24 @@ impl Network {
         self.memory
     }
 
-    /// Runs the forward pass only, in which nothing is drawn.
-    pub(super) fn run_forward(&mut self, values: &StepValues) -> Result<()> {
-        let values = values.clone().with(Dropout::TRAINING, 0.0);
-        self.program.run_range(..=self.forward, &values)
+    /// Runs a training step.
+    pub(super) fn run(&mut self, values: &StepValues) -> Result<()> {
+        match self.evaluation {
+            Some([last, _]) => self.program.run_range(..=last, values),
+            None => self.program.run(values),
+        }
+    }
+
+    /// Runs the forward pass only, drawing nothing.
+    pub(super) fn evaluate(&mut self) -> Result<()> {
+        let values = StepValues::default().with(Dropout::TRAINING, 0.0);
+        match self.evaluation {
+            Some([training, last]) => {
+                let range = (Bound::Excluded(training), Bound::Included(last));
+                self.program.run_range(range, &values)
+            }
+            None => self.program.run_range(..=self.forward, &values),
+        }
     }
 }
 
@@ -188,6 +222,7 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
         return value("types of activations and gradients", text, "one type");
     }
     options.optimizer.check()?;
+    check_products(recipe)?;
     if recipe.compensation.is_some() && (recipe.master.is_some() || recipe.weights != DType::Bf16) {
         return value(
             "compensation",
@@ -212,6 +247,46 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
             recipe.name.to_string(),
             "an f32 master; nearest or stochastic rounding",
         );
+    }
+    Ok(())
+}
+
+/// What products ask of the types that their operands are stored in.
+fn check_products(recipe: &Recipe) -> Result<()> {
+    let types = [recipe.weights, recipe.activations, recipe.gradients];
+    for products in recipe.layers.values().chain([&recipe.products]) {
+        let codings = products.codings();
+        for ((place, coding), dtype) in codings.into_iter().zip(types) {
+            if let (Some(coding), DType::F64) = (coding, dtype) {
+                return Err(Error::Unsupported {
+                    op: "train",
+                    what: format!(
+                        "{place} of {} in codes of {} from f64",
+                        recipe.name, coding.format
+                    ),
+                    device: "any device (f32 and bf16 are encoded)",
+                });
+            }
+        }
+        let Accumulator::Bf16 { .. } = products.accumulator else {
+            continue;
+        };
+        let coded = codings
+            .iter()
+            .find(|(_, coding)| coding.is_some())
+            .map(|(place, _)| *place);
+        let places = codings.into_iter().map(|(place, _)| place).zip(types);
+        let wide = places.into_iter().find(|&(_, dtype)| dtype != DType::Bf16);
+        if let Some(place) = coded.or(wide.map(|(place, _)| place)) {
+            return Err(Error::Unsupported {
+                op: "train",
+                what: format!(
+                    "{place} of {} that are not plain bf16, under bf16 accumulators",
+                    recipe.name
+                ),
+                device: "any device",
+            });
+        }
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! Which number format each part of training is stored in, as data.
 
-use crate::format::Rounding;
+use std::collections::BTreeMap;
+
+use super::products::{Coding, Products};
+use crate::format::{Format, Rounding};
 use crate::tensor::DType;
 
-/// A training recipe: the formats of weights, activations, gradients and optimizer state, and how weights are
-/// rounded. Sums of products are always f32 (f64 where everything is).
+/// A training recipe: the formats of weights, activations, gradients and optimizer state, how weights are
+/// rounded, and how products are made.
 ///
 /// ```
 /// use fewbit::nn::Recipe;
@@ -41,6 +44,10 @@ pub struct Recipe {
     /// What is lost in rounding the weights, kept beside them and taken off the next step (Kahan's summation, as in
     /// Zamirai et al., 2020): bf16, for bf16 weights without a master.
     pub compensation: Option<DType>,
+    /// How products are made, and what of them is encoded.
+    pub products: Products,
+    /// Layers with weights, from 0, whose products are made otherwise.
+    pub layers: BTreeMap<usize, Products>,
 }
 
 impl Recipe {
@@ -57,6 +64,8 @@ impl Recipe {
             rounding: Rounding::Nearest,
             momentum_rounding: Rounding::Nearest,
             compensation: None,
+            products: Products::default(),
+            layers: BTreeMap::new(),
         }
     }
 
@@ -112,6 +121,25 @@ impl Recipe {
         }
     }
 
+    /// With products made like this.
+    #[must_use]
+    pub fn with_products(self, products: Products) -> Self {
+        Self { products, ..self }
+    }
+
+    /// With the products of one layer made like this; layers with weights are counted from 0.
+    #[must_use]
+    pub fn with_layer(mut self, layer: usize, products: Products) -> Self {
+        self.layers.insert(layer, products);
+        self
+    }
+
+    /// How a layer's products are made.
+    #[must_use]
+    pub fn products_of(&self, layer: usize) -> Products {
+        self.layers.get(&layer).copied().unwrap_or(self.products)
+    }
+
     /// Everything f64: the CPU device and the reference only.
     #[must_use]
     pub fn f64() -> Self {
@@ -158,22 +186,90 @@ impl Recipe {
         Self::new("bf16-sr-kahan", DType::Bf16).with_compensation(DType::Bf16, Rounding::Stochastic)
     }
 
+    /// bf16 throughout, the accumulators of all three products too: rounded to nearest after every `chunk` products, the
+    /// updates to nearest as well. 1 is FMAC step by step; more than a sum has rounds it once.
+    #[must_use]
+    pub fn bf16_fmac(chunk: usize) -> Self {
+        let products = Products::fmac(chunk, Rounding::Nearest);
+        Self::new(chunked("bf16-fmac", chunk), DType::Bf16).with_products(products)
+    }
+
+    /// Pure bf16: [`Recipe::bf16_sr`] with bf16 accumulators, rounded stochastically after every `chunk` products. No
+    /// buffer is wider but the batch's losses, which nothing reads; arithmetic on registers is f32.
+    #[must_use]
+    pub fn bf16_pure(chunk: usize) -> Self {
+        let products = Products::fmac(chunk, Rounding::Stochastic);
+        Self::new(chunked("bf16-pure", chunk), DType::Bf16)
+            .with_rounding(Rounding::Stochastic)
+            .with_products(products)
+    }
+
+    /// All operands of products in block floating point of `bits` bits with the sign, 2 to 8, sixteen to a block; f32
+    /// weights and updates, bf16 activations and gradients as what is encoded. `None` for other bits.
+    #[must_use]
+    pub fn bfp(bits: u32) -> Option<Self> {
+        let coding = Coding::nearest(Format::bfp(16, bits).ok()?);
+        Some(Self::coded(format!("bfp-{bits}"), coding))
+    }
+
+    /// All operands of products in MXFP8 of the E4M3 kind, to nearest, under the least scales that saturate nothing;
+    /// the rest as in [`Recipe::bfp`].
+    #[must_use]
+    pub fn mxfp8() -> Option<Self> {
+        let format = "mxfp8-e4m3-up".parse().ok()?;
+        Some(Self::coded("mxfp8", Coding::nearest(format)))
+    }
+
+    /// All operands encoded alike, from f32 weights and bf16 activations and gradients.
+    #[must_use]
+    pub fn coded(name: impl Into<String>, coding: Coding) -> Self {
+        Self::new(name, DType::F32)
+            .with_activations(DType::Bf16)
+            .with_products(Products::coded(coding, coding, coding))
+    }
+
     /// The four recipes that the program compares.
     #[must_use]
     pub fn all() -> [Self; 4] {
         [Self::f64(), Self::f32(), Self::bf16_mixed(), Self::bf16_sr()]
     }
 
-    /// Every recipe that has a name: those of [`Recipe::all`], `bf16-nearest`, `bf16-kahan` and `bf16-sr-kahan`.
+    /// Every recipe that has a name: those of [`Recipe::all`], then the others.
     pub fn known() -> impl Iterator<Item = Self> {
-        let others = [Self::bf16_nearest(), Self::bf16_kahan(), Self::bf16_sr_kahan()];
-        Self::all().into_iter().chain(others)
+        let others = [
+            Self::bf16_nearest(),
+            Self::bf16_kahan(),
+            Self::bf16_sr_kahan(),
+            Self::bf16_fmac(CHUNK),
+            Self::bf16_pure(CHUNK),
+        ];
+        let coded = [Self::bfp(5), Self::mxfp8()];
+        Self::all()
+            .into_iter()
+            .chain(others)
+            .chain(coded.into_iter().flatten())
     }
 
-    /// The recipe of that name, one of [`Recipe::known`].
+    /// The recipe of that name: one of [`Recipe::known`], `bf16-fmac-C` or `bf16-pure-C` with chunks of C products
+    /// (`k` for all of a sum), or `bfp-N`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::known().find(|recipe| recipe.name == name)
+        if let Some(known) = Self::known().find(|recipe| recipe.name == name) {
+            return Some(known);
+        }
+        let (family, number) = name.rsplit_once('-')?;
+        let chunk = || match number {
+            "k" => Some(usize::MAX),
+            number => number.parse().ok().filter(|&chunk| chunk > 0),
+        };
+        let recipe = match family {
+            "bf16-fmac" => Self::bf16_fmac(chunk()?),
+            "bf16-pure" => Self::bf16_pure(chunk()?),
+            "bfp" => Self::bfp(number.parse().ok()?)?,
+            _ => return None,
+        };
+        // `+32` or `032` is no name.
+        (recipe.name == name || number == CHUNK.to_string()).then_some(recipe)
     }
 
     /// Whether some part of it is f64, which GPUs' shading language lacks.
@@ -181,5 +277,58 @@ impl Recipe {
     pub fn uses_f64(&self) -> bool {
         let parts = [self.weights, self.activations, self.gradients, self.momentum];
         parts.contains(&DType::F64) || self.master == Some(DType::F64)
+    }
+}
+
+/// Products from one rounding of a bf16 accumulator to the next, where a name says nothing.
+const CHUNK: usize = 32;
+
+/// The name of a recipe with such chunks.
+fn chunked(family: &str, chunk: usize) -> String {
+    match chunk {
+        CHUNK => family.into(),
+        usize::MAX => format!("{family}-k"),
+        chunk => format!("{family}-{chunk}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let more = [
+            "bf16-fmac-1",
+            "bf16-fmac-k",
+            "bf16-pure-1",
+            "bf16-pure-128",
+            "bfp-2",
+            "bfp-8",
+        ];
+        let names = Recipe::known().map(|recipe| recipe.name);
+        for name in names.chain(more.map(String::from)) {
+            assert_eq!(Recipe::named(&name).map(|recipe| recipe.name), Some(name));
+        }
+        assert_eq!(Recipe::named("bf16-fmac-32"), Some(Recipe::bf16_fmac(32)));
+        for name in [
+            "bfp-1",
+            "bfp-9",
+            "bfp-",
+            "bf16-fmac-0",
+            "bf16-pure-+8",
+            "bf16",
+            "bf16-sr-8",
+            "bfp-05",
+        ] {
+            assert_eq!(Recipe::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_layer_may_differ() {
+        let recipe = Recipe::f32().with_layer(1, Products::fmac(1, Rounding::Nearest));
+        assert_eq!(recipe.products_of(0), Products::default());
+        assert_eq!(recipe.products_of(1), Products::fmac(1, Rounding::Nearest));
     }
 }

@@ -14,7 +14,6 @@ use super::schedule::Schedule;
 use crate::device::{Device, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
-use crate::gpu::StepValues;
 use crate::tensor::{DType, HostBuffer, View, alloc};
 
 /// What is trained, and how; the formats are the [`Recipe`]'s.
@@ -95,10 +94,12 @@ pub struct Trainer {
     pub(super) recipe: Recipe,
     pub(super) options: TrainOptions,
     pub(super) teacher: Option<Teacher>,
-    epochs: usize,
-    steps: u32,
+    pub(super) epochs: usize,
+    /// Steps done of the epoch after those.
+    pub(super) position: usize,
+    pub(super) steps: u32,
     /// The epoch and the step in it that were run last, from 1.
-    last: [usize; 2],
+    pub(super) last: [usize; 2],
 }
 
 const OP: &str = "train";
@@ -116,6 +117,7 @@ impl Trainer {
             options: options.clone(),
             teacher: None,
             epochs: 0,
+            position: 0,
             steps: 0,
             last: [1, 0],
         })
@@ -183,7 +185,8 @@ impl Trainer {
     }
 
     /// Trains on every full batch of the training split once, in an order that depends on the seed and the
-    /// epoch's number only. `progress` is called after every step and may break off the epoch.
+    /// epoch's number only. `progress` is called after every step and may break off the epoch, with which the next call
+    /// goes on.
     ///
     /// # Errors
     /// A data set of other extents than the network's; fewer images than a batch; a teacher that is missing, or of other
@@ -207,6 +210,14 @@ impl Trainer {
         self.check_teacher(split)?;
         let order = shuffled(split.len(), self.options.seed, self.epochs as u32)?;
         let steps = split.len() / batch;
+        if self.position >= steps {
+            return Err(Error::Value {
+                op: OP,
+                what: "position in the epoch",
+                value: format!("{} steps (of {steps})", self.position),
+                expected: "less than an epoch of these images",
+            });
+        }
         let all = steps.saturating_mul(self.options.epochs);
         if self.options.warm_up > all {
             return Err(Error::Value {
@@ -216,7 +227,7 @@ impl Trainer {
                 expected: "at most all steps of the training",
             });
         }
-        for (step, images) in order.chunks_exact(batch).enumerate() {
+        for (step, images) in order.chunks_exact(batch).enumerate().skip(self.position) {
             let at = [(self.epochs * steps + step).min(all), all];
             let factor = self
                 .options
@@ -227,8 +238,9 @@ impl Trainer {
             self.upload_teacher(split, images)?;
             self.steps += 1;
             let values = self.options.optimizer.values(&self.options, rate, self.steps)?;
-            self.network.program.run(&values)?;
+            self.network.run(&values)?;
             let step = step + 1;
+            self.position = step;
             self.last = [self.epochs + 1, step];
             let read = step % self.options.report_every.max(1) == 0 || step == steps;
             let loss = match read {
@@ -241,11 +253,12 @@ impl Trainer {
                 steps,
                 loss,
             };
-            if progress(&done).is_break() {
+            if progress(&done).is_break() && step < steps {
                 return Ok(());
             }
         }
         self.epochs += 1;
+        self.position = 0;
         Ok(())
     }
 
@@ -264,7 +277,7 @@ impl Trainer {
         let mut right = 0usize;
         for images in order.chunks(self.options.batch) {
             self.upload(split, data, images, Augment::None)?;
-            self.network.run_forward(&StepValues::default())?;
+            self.network.evaluate()?;
             let logits = self.read(self.network.logits).await?;
             for (row, &image) in images.iter().enumerate() {
                 let start = row * network::ld(dtype, classes);

@@ -19,6 +19,7 @@ mod sgd;
 mod softmax_cross_entropy;
 mod spmm;
 mod spmv;
+mod transpose;
 
 use std::fmt;
 
@@ -178,6 +179,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         softmax_cross_entropy::SHADERS,
         spmm::SHADERS,
         spmv::SHADERS,
+        transpose::SHADERS,
     ]
     .concat()
 }

@@ -1,4 +1,4 @@
-//! Drawing: one chart with logarithmic axes and a legend beside it, as an SVG text.
+//! Drawing: one chart with a legend beside it, as an SVG text. Axes are logarithmic unless their ticks say otherwise.
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
@@ -6,7 +6,7 @@ use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// One chart. All values are positive.
+/// One chart. Values on logarithmic axes are positive.
 pub(super) struct Chart {
     pub(super) title: String,
     /// The device, and what else a reader must know.
@@ -35,6 +35,8 @@ pub(super) enum Ticks {
     Bytes,
     /// 1, 2 and 5 of each power of ten, in percent.
     Percent,
+    /// Even steps on a linear axis.
+    Linear,
 }
 
 pub(super) struct Series {
@@ -79,7 +81,7 @@ const COLOURS: [RGBColor; 10] = [
 impl Ticks {
     pub(super) fn text(self, value: f64) -> String {
         match self {
-            Self::Decimal => number(value),
+            Self::Decimal | Self::Linear => number(value),
             Self::Size => format!("{value:.0}"),
             Self::Percent => format!("{} %", number(100.0 * value)),
             Self::Bytes => bytes(value),
@@ -88,6 +90,9 @@ impl Ticks {
 
     /// The places of the ticks within a range, thinned until there are at most `most`.
     fn places(self, [low, high]: [f64; 2], most: usize) -> Vec<f64> {
+        if self == Self::Linear {
+            return even([low, high], most);
+        }
         let within = |value: &f64| (low * 0.999..=high * 1.001).contains(value);
         let powers = |base: f64, steps: &[f64]| -> Vec<f64> {
             let (first, last) = (low.log(base).floor() as i32 - 1, high.log(base).ceil() as i32 + 1);
@@ -100,6 +105,7 @@ impl Ticks {
             Self::Decimal | Self::Percent => &[(10.0, &[1.0, 2.0, 5.0]), (10.0, &[1.0, 3.0]), (10.0, &[1.0])],
             Self::Size => &[(2.0, &[1.0])],
             Self::Bytes => &[(2.0, &[1.0]), (4.0, &[1.0]), (16.0, &[1.0])],
+            Self::Linear => &[],
         };
         let mut places = Vec::new();
         for (base, steps) in finer_first {
@@ -110,6 +116,20 @@ impl Ticks {
         }
         places
     }
+}
+
+/// At most so many places in steps of 1, 2 or 5 of a power of ten.
+fn even([low, high]: [f64; 2], most: usize) -> Vec<f64> {
+    let least = (high - low) / most.max(1) as f64;
+    let power = 10f64.powf(least.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+    let step = steps
+        .into_iter()
+        .find(|step| *step >= least)
+        .unwrap_or(10.0 * power);
+    let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+    // Whole numbers times the step: a sum of steps would drift.
+    (first..=last).map(|place| place as f64 * step).collect()
 }
 
 pub(super) fn bytes(value: f64) -> String {
@@ -132,19 +152,22 @@ fn number(value: f64) -> String {
     }
 }
 
-/// A logarithmic axis with the ticks of [`Ticks`].
-struct Logarithmic {
+/// An axis with the ticks of [`Ticks`].
+struct Scale {
     range: [f64; 2],
     ticks: Ticks,
 }
 
-impl Ranged for Logarithmic {
+impl Ranged for Scale {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
     fn map(&self, value: &f64, (low, high): (i32, i32)) -> i32 {
         let [first, last] = self.range;
-        let share = (value.max(first * 1e-6) / first).ln() / (last / first).ln();
+        let share = match self.ticks {
+            Ticks::Linear => (value - first) / (last - first),
+            _ => (value.max(first * 1e-6) / first).ln() / (last / first).ln(),
+        };
         low + (share * f64::from(high - low)).round() as i32
     }
 
@@ -157,7 +180,7 @@ impl Ranged for Logarithmic {
     }
 }
 
-impl plotters::coord::ranged1d::ValueFormatter<f64> for Logarithmic {
+impl plotters::coord::ranged1d::ValueFormatter<f64> for Scale {
     fn format_ext(&self, value: &f64) -> String {
         self.ticks.text(*value)
     }
@@ -173,13 +196,34 @@ fn range(values: impl Iterator<Item = f64>, room: f64) -> Option<[f64; 2]> {
     (high > 0.0).then(|| [low / room, (high * room).max(low * 2.0)])
 }
 
+/// The same on a linear axis.
+fn linear_range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
+    let (low, high) = values
+        .filter(|value| value.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+    let room = (0.05 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+    (low <= high).then_some([low - room, high + room])
+}
+
+impl Axis {
+    /// What it must show.
+    fn range(&self, values: impl Iterator<Item = f64>, room: f64) -> Option<[f64; 2]> {
+        match self.ticks {
+            Ticks::Linear => linear_range(values),
+            _ => range(values, room),
+        }
+    }
+}
+
 impl Chart {
     /// The chart as SVG; nothing if no series has a point.
     pub(super) fn svg(&self) -> Result<Option<String>, String> {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let (Some(x), Some(y)) = (
-            range(points().map(|point| point.0), 1.15),
-            range(points().map(|point| point.1), 1.35),
+            self.x.range(points().map(|point| point.0), 1.15),
+            self.y.range(points().map(|point| point.1), 1.35),
         ) else {
             return Ok(None);
         };
@@ -209,11 +253,11 @@ impl Chart {
             .x_label_area_size(52)
             .y_label_area_size(76)
             .build_cartesian_2d(
-                Logarithmic {
+                Scale {
                     range: x,
                     ticks: self.x.ticks,
                 },
-                Logarithmic {
+                Scale {
                     range: y,
                     ticks: self.y.ticks,
                 },
@@ -278,7 +322,14 @@ impl Chart {
         &self,
         legend: &DrawingArea<B, Shift>,
     ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-        for (row, series) in self.series.iter().enumerate() {
+        // Several curves of one name are one line.
+        let mut named: Vec<&Series> = Vec::new();
+        for series in &self.series {
+            if named.iter().all(|other| other.name != series.name) {
+                named.push(series);
+            }
+        }
+        for (row, series) in named.into_iter().enumerate() {
             let (middle, colour) = (20 + 22 * row as i32, series.colour());
             if series.style == Style::Level {
                 for start in [8, 20, 32] {
@@ -368,6 +419,11 @@ mod tests {
             texts(Ticks::Bytes, [4096.0, 70_000.0], 3),
             ["4 KiB", "16 KiB", "64 KiB"]
         );
+        assert_eq!(
+            texts(Ticks::Linear, [0.93, 4.07], 12),
+            ["1", "1.5", "2", "2.5", "3", "3.5", "4"]
+        );
+        assert_eq!(texts(Ticks::Linear, [97.2, 98.9], 4), ["97.5", "98", "98.5"]);
         assert_eq!(bytes(1.5 * 1024.0 * 1024.0), "1.5 MiB");
     }
 

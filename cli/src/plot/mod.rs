@@ -1,7 +1,9 @@
-//! `fewbit bench --plot DIR`: the roofline of what was measured, and three curves that are measured for it.
+//! `fewbit bench --plot DIR`: the roofline of what was measured, and three curves that are measured for it. And the curves
+//! of trainings.
 
 mod chart;
 mod curve;
+pub(crate) mod training;
 
 use std::path::Path;
 use std::time::Duration;

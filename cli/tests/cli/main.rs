@@ -8,6 +8,10 @@
 )]
 
 mod bench;
+mod files;
+mod keeping;
+mod kills;
+mod resume;
 mod seen;
 
 use std::path::{Path, PathBuf};
@@ -44,13 +48,18 @@ fn ran(output: &Output) -> String {
     stderr
 }
 
-/// It was refused, before any device was opened, with a message that contains each of these.
-fn refused(output: &Output, words: &[&str]) {
+/// It ended as input or output errors do, with a message that contains each of these.
+fn told(output: &Output, words: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(output.status.code(), Some(2), "{words:?}: {stderr}");
     for word in words {
         assert!(stderr.contains(word), "{stderr:?} lacks {word:?}");
     }
+}
+
+/// It was refused, before any device was opened, with a message that contains each of these.
+fn refused(output: &Output, words: &[&str]) {
+    told(output, words);
     assert!(
         output.stdout.is_empty(),
         "{}",

@@ -5,12 +5,18 @@
 
 pub(super) mod conv2d;
 pub(super) mod dropout;
+mod fmac;
 pub(super) mod linear;
 pub(super) mod max_pool;
+mod operands;
 pub(super) mod relu;
 pub(super) mod reshape;
 
+pub(super) use operands::Encoded;
+use operands::{Along, Factor, Place};
+
 use super::build::Build;
+use super::products::Accumulator;
 use crate::device::{CallId, TensorId};
 use crate::error::Result;
 use crate::kernels::{ColumnSums, Matmul};
@@ -18,19 +24,24 @@ use crate::tensor::Layout;
 
 /// `y = x W^T + b`, and the stage's ReLU if it has one, over so many rows.
 fn product(net: &mut Build<'_>, number: usize, x: TensorId, rows: usize) -> Result<CallId> {
-    let recipe = net.recipe;
+    if let Accumulator::Bf16 { chunk, rounding } = net.products(number).accumulator {
+        return fmac::forward(net, number, x, rows, (chunk, rounding));
+    }
     let [w, b] = net.parameters_of(number).map(|id| net.parameters[id].values);
     let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
-    let (act, weights) = (recipe.activations, recipe.weights);
-    let product = Matmul::new(rows, outputs, inputs)
-        .types(act, weights, act)
-        .transpose_b()
-        .bias(weights);
+    let (act, weights) = (net.recipe.activations, net.recipe.weights);
+    let factors = [
+        Factor::new(Place::Activations, x, [rows, inputs], Along::Columns),
+        Factor::new(Place::Weights, w, [outputs, inputs], Along::Columns),
+    ];
+    let product = Matmul::new(rows, outputs, inputs);
+    let (product, mut operands) = net.factors(number, 0, product, act, factors)?;
     let product = match net.stages[number].relu {
-        true => product.relu(),
-        false => product,
+        true => product.bias(weights).relu(),
+        false => product.bias(weights),
     };
-    net.program.call(product, &[x, w, net.values[number + 1], b])
+    operands.extend([net.values[number + 1], b]);
+    net.program.call(product, &operands)
 }
 
 /// `dW = dy^T x` and `db`, the column sums of dy.
@@ -41,15 +52,26 @@ fn weight_gradients(
     dy: TensorId,
     rows: usize,
 ) -> Result<[TensorId; 2]> {
-    let (act, grad) = (net.recipe.activations, net.recipe.gradients);
+    let grad = net.recipe.gradients;
     let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
     let layout = |rows, cols| Layout::dense(grad, &[rows, cols]);
     let dw = net.program.view(net.gradients.weights, layout(outputs, inputs))?;
     let db = net.program.view(net.gradients.bias, layout(1, outputs))?;
-    let product = Matmul::new(outputs, inputs, rows)
-        .types(grad, act, grad)
-        .transpose_a();
-    net.program.call(product, &[dy, x, dw])?;
+    match net.products(number).accumulator {
+        Accumulator::Bf16 { chunk, rounding } => {
+            fmac::weight_gradient(net, number, [dy, x, dw], rows, (chunk, rounding))?;
+        }
+        Accumulator::Wide => {
+            let factors = [
+                Factor::new(Place::Gradients, dy, [rows, outputs], Along::Rows),
+                Factor::new(Place::Activations, x, [rows, inputs], Along::Rows),
+            ];
+            let product = Matmul::new(outputs, inputs, rows);
+            let (product, mut operands) = net.factors(number, 2, product, grad, factors)?;
+            operands.push(dw);
+            net.program.call(product, &operands)?;
+        }
+    }
     net.program
         .call(ColumnSums::new(rows, outputs, grad, grad), &[dy, db])?;
     Ok([dw, db])
@@ -57,10 +79,19 @@ fn weight_gradients(
 
 /// `dx = dy W`.
 fn input_gradient(net: &mut Build<'_>, number: usize, dy: TensorId, dx: TensorId, rows: usize) -> Result<()> {
-    let (weights, grad) = (net.recipe.weights, net.recipe.gradients);
-    let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
     let w = net.parameters[net.parameters_of(number)[0]].values;
-    let product = Matmul::new(rows, inputs, outputs).types(grad, weights, grad);
-    net.program.call(product, &[dy, w, dx])?;
+    if let Accumulator::Bf16 { chunk, rounding } = net.products(number).accumulator {
+        return fmac::input_gradient(net, number, [dy, w, dx], rows, (chunk, rounding));
+    }
+    let grad = net.recipe.gradients;
+    let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
+    let factors = [
+        Factor::new(Place::Gradients, dy, [rows, outputs], Along::Columns),
+        Factor::new(Place::Weights, w, [outputs, inputs], Along::Rows),
+    ];
+    let product = Matmul::new(rows, inputs, outputs);
+    let (product, mut operands) = net.factors(number, 1, product, grad, factors)?;
+    operands.push(dx);
+    net.program.call(product, &operands)?;
     Ok(())
 }

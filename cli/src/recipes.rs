@@ -1,0 +1,275 @@
+//! Recipes as data: read from a TOML file, and from the JSON that stored models and configurations hold.
+//!
+//! Both are one tree of keys and values, so one parser serves.
+
+use std::path::Path;
+
+use fewbit::format::Rounding;
+use fewbit::nn::Recipe;
+use fewbit::tensor::DType;
+use serde_json::{Map, Value, json};
+
+use super::Stop;
+
+/// Formats by name.
+const FORMATS: [DType; 3] = [DType::F64, DType::F32, DType::Bf16];
+const ROUNDINGS: [Rounding; 3] = [Rounding::Nearest, Rounding::Stochastic, Rounding::TowardZero];
+/// What stands for a place that is not there.
+const NONE: &str = "none";
+
+/// The recipe of that name, or in that file if the name ends in `.toml`.
+pub(crate) fn find(name: &str) -> Result<Recipe, Stop> {
+    if name.ends_with(".toml") {
+        let path = Path::new(name);
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        return parse(&read_toml(path)?, &stem).map_err(|why| Stop::Input(format!("{name}: {why}")));
+    }
+    named(name).map_err(Stop::Input)
+}
+
+fn named(name: &str) -> Result<Recipe, String> {
+    Recipe::named(name).ok_or_else(|| {
+        let known: Vec<_> = Recipe::known().map(|recipe| recipe.name).collect();
+        format!("no format is called {name:?}; there are: {}", known.join(", "))
+    })
+}
+
+/// A TOML file as a tree.
+pub(crate) fn read_toml(path: &Path) -> Result<Value, Stop> {
+    let failed = |why: &dyn std::fmt::Display| Stop::Input(format!("{}: {why}", path.display()));
+    let bytes = fewbit::file::read_regular(path)
+        .map_err(|error| failed(&format_args!("it cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| failed(&"it is no UTF-8 text"))?;
+    toml::from_str(&text).map_err(|error| failed(&error.to_string().trim_end()))
+}
+
+/// The recipe of a tree; `name` is what it is called if it does not say.
+pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
+    const KEYS: [&str; 8] = [
+        "name",
+        "like",
+        "weights",
+        "master",
+        "activations",
+        "gradients",
+        "momentum",
+        "compensation",
+    ];
+    let keys = keys(tree, "the recipe", &KEYS)?;
+    let mut recipe = match keys.get("like") {
+        Some(like) => named(text(like, "like")?)?,
+        None => Recipe::f32(),
+    };
+    recipe.name = match keys.get("name") {
+        Some(own) => text(own, "name")?.to_string(),
+        None => name.to_string(),
+    };
+    let letter = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    // It names a folder of --out too.
+    if recipe.name.is_empty() || recipe.name.starts_with('.') || !recipe.name.chars().all(letter) {
+        return Err(format!(
+            "a recipe's name is made of letters, digits and - _ . + and begins with no dot; this is {:?}",
+            recipe.name
+        ));
+    }
+    let place = |key: &str| keys.get(key).map(|value| Place::parse(value, key)).transpose();
+    if let Some(place) = place("weights")? {
+        recipe.weights = place.there("weights")?;
+        recipe.rounding = place.rounding.unwrap_or(recipe.rounding);
+    }
+    if let Some(place) = place("master")? {
+        place.unrounded("master")?;
+        recipe.master = place.format;
+    }
+    for (key, to) in [
+        ("activations", &mut recipe.activations),
+        ("gradients", &mut recipe.gradients),
+    ] {
+        if let Some(place) = place(key)? {
+            place.unrounded(key)?;
+            *to = place.there(key)?;
+        }
+    }
+    if let Some(place) = place("momentum")? {
+        recipe.momentum = place.there("momentum")?;
+        recipe.momentum_rounding = place.rounding.unwrap_or(recipe.momentum_rounding);
+    }
+    if let Some(place) = place("compensation")? {
+        place.unrounded("compensation")?;
+        recipe.compensation = place.format;
+    }
+    Ok(recipe)
+}
+
+/// The tree of a recipe, which [`parse`] reads.
+pub(crate) fn tree(recipe: &Recipe) -> Value {
+    let format = |format: Option<DType>| format.map_or(NONE.to_string(), |format| format.to_string());
+    let rounded = |format: DType, rounding: Rounding| {
+        json!({
+            "format": format.to_string(),
+            "rounding": rounding.to_string(),
+        })
+    };
+    json!({
+        "name": recipe.name,
+        "weights": rounded(recipe.weights, recipe.rounding),
+        "master": format(recipe.master),
+        "activations": format(Some(recipe.activations)),
+        "gradients": format(Some(recipe.gradients)),
+        "momentum": rounded(recipe.momentum, recipe.momentum_rounding),
+        "compensation": format(recipe.compensation),
+    })
+}
+
+/// What stands in a place: a format's name, or a table of a format and a rounding.
+struct Place {
+    /// `None`: nothing.
+    format: Option<DType>,
+    rounding: Option<Rounding>,
+}
+
+impl Place {
+    fn parse(value: &Value, key: &str) -> Result<Self, String> {
+        let format = |value: &Value| -> Result<Option<DType>, String> {
+            let name = text(value, key)?;
+            if name == NONE {
+                return Ok(None);
+            }
+            let found = FORMATS.into_iter().find(|format| format.to_string() == name);
+            found.map(Some).ok_or_else(|| {
+                let known: Vec<_> = FORMATS.iter().map(ToString::to_string).collect();
+                format!(
+                    "{key}: no kernel serves the format {name:?} there; there are {} and, where it may be left out, {NONE}",
+                    known.join(", ")
+                )
+            })
+        };
+        if value.is_string() {
+            return Ok(Self {
+                format: format(value)?,
+                rounding: None,
+            });
+        }
+        let table = keys(value, key, &["format", "rounding"])?;
+        let Some(own) = table.get("format") else {
+            return Err(format!("{key}: it names no format"));
+        };
+        let rounding = match table.get("rounding") {
+            None => None,
+            Some(value) => {
+                let name = text(value, key)?;
+                let found = ROUNDINGS
+                    .into_iter()
+                    .find(|rounding| rounding.to_string() == name);
+                Some(found.ok_or_else(|| {
+                    format!("{key}: no rounding is called {name:?}; there are nearest and stochastic")
+                })?)
+            }
+        };
+        Ok(Self {
+            format: format(own)?,
+            rounding,
+        })
+    }
+
+    fn there(&self, key: &str) -> Result<DType, String> {
+        self.format.ok_or_else(|| format!("{key}: it cannot be left out"))
+    }
+
+    fn unrounded(&self, key: &str) -> Result<(), String> {
+        match self.rounding {
+            None | Some(Rounding::Nearest) => Ok(()),
+            Some(other) => Err(format!("{key}: no kernel rounds {other} there")),
+        }
+    }
+}
+
+/// A table without other keys than these.
+pub(crate) fn keys<'a>(
+    value: &'a Value,
+    what: &str,
+    known: &[&str],
+) -> Result<&'a Map<String, Value>, String> {
+    let Value::Object(table) = value else {
+        return Err(format!("{what}: this is no table: {value}"));
+    };
+    match table.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(table),
+        Some(key) => Err(format!(
+            "{what}: unknown key {key:?}; there are: {}",
+            known.join(", ")
+        )),
+    }
+}
+
+/// A text.
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
+    value
+        .as_str()
+        .ok_or_else(|| format!("{key}: this is no text: {value}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<Recipe, String> {
+        let tree: Value = toml::from_str(text).map_err(|error| error.to_string())?;
+        parse(&tree, "file")
+    }
+
+    #[test]
+    fn every_known_recipe_survives_its_tree() {
+        for recipe in Recipe::known() {
+            assert_eq!(parse(&tree(&recipe), "x").unwrap(), recipe);
+        }
+    }
+
+    #[test]
+    fn a_recipe_is_another_with_changes() {
+        let own = of("like = \"bf16-sr\"\nmomentum = { format = \"bf16\", rounding = \"nearest\" }").unwrap();
+        let mut want = Recipe::bf16_sr();
+        want.name = "file".into();
+        want.momentum_rounding = Rounding::Nearest;
+        assert_eq!(own, want);
+        let own = of("name = \"mine\"\nlike = \"bf16-mixed\"\nmaster = \"none\"\n").unwrap();
+        assert_eq!((own.name.as_str(), own.master), ("mine", None));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, words) in [
+            ("weigths = \"bf16\"", &["weigths", "weights"][..]),
+            ("like = \"nosuch\"", &["nosuch", "bf16-sr"]),
+            ("weights = \"bf17\"", &["weights", "bf17", "bf16"]),
+            ("weights = \"none\"", &["weights", "left out"]),
+            ("weights = 16", &["weights", "16"]),
+            ("weights = { rounding = \"nearest\" }", &["weights", "no format"]),
+            (
+                "weights = { format = \"bf16\", round = \"nearest\" }",
+                &["weights", "round", "rounding"],
+            ),
+            (
+                "momentum = { format = \"bf16\", rounding = \"up\" }",
+                &["momentum", "up", "nearest"],
+            ),
+            (
+                "activations = { format = \"bf16\", rounding = \"stochastic\" }",
+                &["activations", "stochastic"],
+            ),
+            ("name = \"../x\"", &["name", "../x"]),
+            ("name = \"\"", &["name"]),
+            ("name = ", &["line 1"]),
+        ] {
+            let why = of(text).unwrap_err();
+            for word in words {
+                assert!(why.contains(word), "{why:?} lacks {word:?}");
+            }
+        }
+    }
+}

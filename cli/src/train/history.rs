@@ -1,0 +1,129 @@
+//! What is known of a training epoch by epoch, as tables and as data.
+
+use serde_json::{Value, json};
+
+/// An epoch that was trained and tested.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Epoch {
+    /// Steps of all epochs until its end.
+    pub(super) steps: u32,
+    /// The mean of the losses that were read in it.
+    pub(super) loss: f64,
+    /// Percent of the test images.
+    pub(super) accuracy: f64,
+    /// While it trained, not while it was tested.
+    pub(super) seconds: f64,
+}
+
+/// A training until now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct History {
+    pub(super) epochs: Vec<Epoch>,
+    /// Of the epoch that is not done: the sum of the losses that were read, their count, and seconds.
+    pub(super) losses: f64,
+    pub(super) read: u64,
+    pub(super) seconds: f64,
+}
+
+impl History {
+    /// The epoch in progress is done and tested.
+    pub(super) fn end_epoch(&mut self, steps: u32, accuracy: f64) {
+        self.epochs.push(Epoch {
+            steps,
+            loss: self.losses / self.read.max(1) as f64,
+            accuracy,
+            seconds: self.seconds,
+        });
+        (self.losses, self.read, self.seconds) = (0.0, 0, 0.0);
+    }
+
+    /// Seconds of all training.
+    pub(super) fn time(&self) -> f64 {
+        self.epochs.iter().map(|epoch| epoch.seconds).sum::<f64>() + self.seconds
+    }
+
+    /// Percent of the test images after each epoch.
+    pub(super) fn curve(&self) -> Vec<f64> {
+        self.epochs.iter().map(|epoch| epoch.accuracy).collect()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Value> + '_ {
+        (1..).zip(&self.epochs).map(|(number, epoch): (usize, _)| {
+            json!({
+                "epoch": number,
+                "step": epoch.steps,
+                "loss": epoch.loss,
+                "accuracy_percent": epoch.accuracy,
+                "seconds": epoch.seconds,
+            })
+        })
+    }
+
+    /// A line for every epoch under the names of the columns.
+    pub(super) fn csv(&self) -> String {
+        const COLUMNS: [&str; 5] = ["epoch", "step", "loss", "accuracy_percent", "seconds"];
+        let lines = self
+            .rows()
+            .map(|row| COLUMNS.map(|key| row[key].to_string()).join(","));
+        std::iter::once(COLUMNS.join(","))
+            .chain(lines)
+            .map(|line| line + "\n")
+            .collect()
+    }
+
+    /// An object on a line for every epoch.
+    pub(super) fn jsonl(&self) -> String {
+        self.rows().map(|row| format!("{row}\n")).collect()
+    }
+
+    pub(super) fn tree(&self) -> Value {
+        json!({
+            "epochs": self.rows().collect::<Vec<_>>(),
+            "unfinished": {"losses": self.losses, "read": self.read, "seconds": self.seconds},
+        })
+    }
+
+    pub(super) fn parse(tree: &Value) -> Option<Self> {
+        let epoch = |row: &Value| {
+            Some(Epoch {
+                steps: row["step"].as_u64()?.try_into().ok()?,
+                loss: row["loss"].as_f64()?,
+                accuracy: row["accuracy_percent"].as_f64()?,
+                seconds: row["seconds"].as_f64()?,
+            })
+        };
+        let rest = &tree["unfinished"];
+        Some(Self {
+            epochs: tree["epochs"]
+                .as_array()?
+                .iter()
+                .map(epoch)
+                .collect::<Option<_>>()?,
+            losses: rest["losses"].as_f64()?,
+            read: rest["read"].as_u64()?,
+            seconds: rest["seconds"].as_f64()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_written_and_read() {
+        let mut history = History::default();
+        (history.losses, history.read, history.seconds) = (0.7, 2, 0.25);
+        history.end_epoch(11, 90.5);
+        history.losses = 0.1;
+        history.read = 1;
+        assert_eq!(
+            history.csv(),
+            "epoch,step,loss,accuracy_percent,seconds\n1,11,0.35,90.5,0.25\n"
+        );
+        assert_eq!(history.jsonl().lines().count(), 1);
+        assert_eq!(History::parse(&history.tree()), Some(history.clone()));
+        assert_eq!((history.time(), history.curve()), (0.25, vec![90.5]));
+        assert_eq!(History::parse(&json!({"epochs": []})), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! `fewbit train`: networks in several number formats.
+
+mod args;
+mod checkpoint;
+mod folder;
+mod history;
+mod run;
+mod table;
+
+use fewbit::Device;
+use fewbit::nn::{Model, Recipe};
+use serde_json::{Value, json};
+
+pub(crate) use args::TrainArgs;
+use args::{OptimizerName, ScheduleName};
+use folder::Folder;
+use run::Job;
+use table::Of;
+
+use super::data::Data;
+use super::output::Output;
+use super::stored::Weights;
+use super::{Common, Stop, device, models, recipes, seeds};
+
+fn recipes(args: &TrainArgs, device: &Device, output: &Output) -> Result<Vec<Recipe>, Stop> {
+    if args.formats.is_empty() {
+        let mut recipes = vec![
+            Recipe::f64(),
+            Recipe::f32(),
+            Recipe::bf16_mixed(),
+            Recipe::bf16_sr(),
+        ];
+        if device.as_gpu().is_some() {
+            recipes.remove(0);
+            output.line("f64 is left out: WGSL has none (--device cpu has)");
+        }
+        return Ok(recipes);
+    }
+    let names = args.formats.iter();
+    let recipes: Vec<_> = names.map(|name| recipes::find(name)).collect::<Result<_, _>>()?;
+    // Said before the others are trained.
+    if let (Some(_), Some(recipe)) = (device.as_gpu(), recipes.iter().find(|recipe| recipe.uses_f64())) {
+        return Err(Stop::Input(format!(
+            "{} does not run on a GPU: WGSL has no f64 (--device cpu has)",
+            recipe.name
+        )));
+    }
+    Ok(recipes)
+}
+
+/// What is trained, in a line.
+fn network(args: &TrainArgs, model: &Model, weights: usize) -> String {
+    format!(
+        "Network: {} ({:.2} M weights), batch {}, {} epochs, learning rate {}{}, {}",
+        model.name,
+        weights as f64 / 1e6,
+        args.batch,
+        args.epochs,
+        args.learning_rate,
+        match args.schedule {
+            ScheduleName::Constant => String::new(),
+            ScheduleName::Step => format!(" times {} an epoch", args.rate_decay),
+            ScheduleName::Cosine => ", half a cosine".into(),
+        },
+        match args.optimizer {
+            OptimizerName::Sgd => format!("momentum {}", args.momentum),
+            OptimizerName::Adamw => "AdamW".into(),
+        }
+    )
+}
+
+/// What all runs of a folder share.
+fn shared(
+    args: &TrainArgs,
+    device: &Device,
+    model: &Model,
+    data: &Data,
+    init: Option<&Weights>,
+) -> Result<Value, Stop> {
+    Ok(json!({
+        "fewbit": env!("CARGO_PKG_VERSION"),
+        "device": device.describe(),
+        "model": models::tree(model).map_err(Stop::Input)?,
+        "data": data.identity(),
+        "source": data.name,
+        "training": args.training(),
+        "init": init.map(|init| format!("{:016x}", init.fingerprint)),
+    }))
+}
+
+pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Result<(), Stop> {
+    let seeds = seeds::of(&args.seeds, args.seed)?;
+    let device = device::open(common, output)?;
+    let mut recipes = recipes(args, &device, output)?;
+    let several = seeds.len() > 1;
+    if several && !recipes.iter().any(|recipe| recipe.name == "f32") {
+        recipes.insert(0, Recipe::f32());
+    }
+    let out = args.keeping.out.as_deref();
+    out.map_or(Ok(()), Folder::probe)?;
+    let model = args.network()?;
+    let init = args.init.as_deref().map(Weights::read).transpose()?;
+    let data = args.data.load(&args.wanted(&model)?)?;
+    let folder = match out {
+        Some(out) => {
+            let shared = shared(args, &device, &model, &data, init.as_ref())?;
+            let runs = (&recipes[..], &seeds[..]);
+            Some(Folder::open(out, shared, runs, args.keeping.resume)?)
+        }
+        None => None,
+    };
+    let purpose = if args.validation > 0 { "validate" } else { "test" };
+    let name = data.line(purpose);
+    output.line(&format!("Data: {name}"));
+    output.line(&network(args, &model, model.weights()?));
+    let mut all = Vec::new();
+    for recipe in recipes {
+        let mut runs = Vec::new();
+        for &seed in &seeds {
+            let job = Job {
+                device: &device,
+                data: &data,
+                options: args.options(model.clone()),
+                init: init.as_ref(),
+                keeping: &args.keeping,
+                folder: folder.as_ref(),
+                output,
+            };
+            let trained = job.train(&recipe, seed)?;
+            if let Some(folder) = &folder {
+                folder.draw()?;
+            }
+            output.row(trained.row(&recipe, &name, seed));
+            // Shown as they come: the whole table takes minutes.
+            let of = if several {
+                format!(", seed {seed}")
+            } else {
+                String::new()
+            };
+            output.complain(&trained.line(&recipe, &of));
+            if let Some(why) = &trained.diverged {
+                output.fail(why);
+            }
+            runs.push(trained);
+        }
+        all.push(Of { recipe, runs });
+    }
+    table::table(&all, several, output);
+    Ok(())
+}
