@@ -4,7 +4,8 @@
 
 use fewbit::Device;
 use fewbit::kernels::Distillation;
-use fewbit::tensor::DType::{F32, U32};
+use fewbit::op::{Arg, Args, Op as _};
+use fewbit::tensor::DType::{F32, F64, U32};
 
 const ROWS: usize = 64;
 const CLASSES: usize = 10;
@@ -120,5 +121,72 @@ fn divergences_are_those_of_the_definition() {
             let want: f64 = p.iter().zip(&q).map(|(p, q)| t * t * p * (p / q).ln()).sum();
             assert!((loss - want).abs() < 1e-4 * want, "{loss}, not {want}");
         }
+    }
+}
+
+/// Loss and gradient in f64 on the reference device.
+fn exactly(op: &Distillation, z: &[f64], v: &[f64], labels: &[u32]) -> (Vec<f64>, Vec<f64>) {
+    let pack = |values: &[f64]| -> Vec<u32> {
+        let words = values.iter().map(|value| value.to_bits());
+        words
+            .flat_map(|bits| [bits as u32, (bits >> 32) as u32])
+            .collect()
+    };
+    let (z, v) = (pack(z), pack(v));
+    let (mut loss, mut grad) = (vec![0; 2 * op.rows], vec![0; z.len()]);
+    let args = vec![
+        Arg::Read(&z),
+        Arg::Read(&v),
+        Arg::Read(labels),
+        Arg::Write(&mut loss),
+        Arg::Write(&mut grad),
+    ];
+    op.reference(Args::new(args, op.step_values())).expect("a run");
+    let unpack = |words: &[u32]| -> Vec<f64> {
+        let pairs = words.as_chunks::<2>().0.iter();
+        pairs
+            .map(|[low, high]| f64::from_bits(u64::from(*low) | u64::from(*high) << 32))
+            .collect()
+    };
+    (unpack(&loss), unpack(&grad))
+}
+
+/// The gradient is the slope of the loss, with a label, without one, and of rows that are left out.
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    const STEP: f64 = 1e-5;
+    let [z, v] = tables().map(|table| table[..6 * CLASSES].to_vec());
+    let labels = [
+        3,
+        Distillation::UNLABELLED,
+        u32::MAX,
+        0,
+        9,
+        Distillation::UNLABELLED,
+    ];
+    for (temperature, alpha) in [(1.0, 0.3), (2.5, 0.0), (0.5, 0.75), (20.0, 0.5), (3.0, 1.0)] {
+        let op = Distillation::new(6, CLASSES, F64, F64).with(temperature, alpha);
+        let (_, grad) = exactly(&op, &z, &v, &labels);
+        for i in 0..z.len() {
+            let at = |moved: f64| {
+                let mut z = z.clone();
+                z[i] += moved;
+                exactly(&op, &z, &v, &labels).0.iter().sum::<f64>()
+            };
+            // The gradient is that of the mean.
+            let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP) / 6.0;
+            let allowed = 1e-8 * (1.0 + 1.0 / f64::from(temperature)) + 1e-8 * slope.abs();
+            assert!(
+                (grad[i] - slope).abs() < allowed,
+                "{i}: {}, differences say {slope}",
+                grad[i]
+            );
+        }
+        let out = &grad[2 * CLASSES..][..CLASSES];
+        assert!(out.iter().all(|value| value.to_bits() == 0));
+        assert_eq!(
+            alpha == 1.0,
+            grad[CLASSES..][..CLASSES].iter().all(|value| *value == 0.0)
+        );
     }
 }

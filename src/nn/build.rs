@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::distill;
 use super::gradients::Gradients;
 use super::layer::{self, Encoded};
 use super::model::{Shape, Stage, Work};
@@ -31,6 +32,7 @@ pub(super) struct Build<'a> {
     pub(super) input: TensorId,
     pub(super) logits: TensorId,
     pub(super) labels: TensorId,
+    pub(super) teacher: Option<TensorId>,
     pub(super) loss: TensorId,
     pub(super) gradients: Gradients,
     /// Memory for the patches of any convolution, and then for their gradients.
@@ -42,7 +44,7 @@ pub(super) struct Build<'a> {
     /// Streams of random bits that something draws from.
     streams: BTreeSet<u32>,
     /// Whether what is pushed now is for evaluation, which never draws.
-    evaluating: bool,
+    pub(super) evaluating: bool,
 }
 
 /// A tensor of the program, counted to its use.
@@ -92,6 +94,9 @@ impl<'a> Build<'a> {
         let patches: Vec<_> = stages.iter().filter_map(|stage| stage.patches(batch)).collect();
         let patches = largest(&mut program, count, act, &patches)?;
         let labels = tensor(&mut program, count, DType::U32, [1, batch])?;
+        let classes = stages.last().map_or(0, |stage| stage.to.numbers());
+        let teacher = distill::logits(&mut program, &mut memory, recipe, options, classes)?;
+        let count = &mut memory.activations;
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
         let gradients = Gradients::new(&mut program, &mut memory, recipe, batch, &stages)?;
         let encoded = Encoded::new(&mut program, &mut memory.operands, recipe, batch, &stages)?;
@@ -106,6 +111,7 @@ impl<'a> Build<'a> {
             logits: values.last().copied().unwrap_or(input),
             values,
             labels,
+            teacher,
             loss,
             gradients,
             patches,
@@ -131,7 +137,8 @@ impl<'a> Build<'a> {
         self.claim_id(purpose, id)
     }
 
-    fn claim_id(&mut self, purpose: u8, id: u32) -> Result<u32> {
+    /// The same of anything that has a number of its own.
+    pub(super) fn claim_id(&mut self, purpose: u8, id: u32) -> Result<u32> {
         let stream = stream(purpose, id);
         match self.streams.insert(stream) {
             true => Ok(stream),
@@ -192,9 +199,16 @@ impl<'a> Build<'a> {
         };
         let logits = last.to;
         let mut dy = self.gradient(logits)?;
-        let softmax = SoftmaxCrossEntropy::new(batch, logits.numbers(), act, grad);
-        self.program
-            .call(softmax, &[self.logits, self.labels, self.loss, dy])?;
+        match (self.options.distillation, self.teacher) {
+            (Some(distillation), Some(teacher)) => {
+                self.distill(distillation, teacher, logits.numbers(), dy)?;
+            }
+            _ => {
+                let softmax = SoftmaxCrossEntropy::new(batch, logits.numbers(), act, grad);
+                self.program
+                    .call(softmax, &[self.logits, self.labels, self.loss, dy])?;
+            }
+        }
         let first = self
             .stages
             .iter()

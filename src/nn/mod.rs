@@ -4,6 +4,7 @@ mod build;
 mod checkpoint;
 pub mod data;
 pub mod digits;
+mod distill;
 mod gradients;
 mod images;
 mod layer;
@@ -19,6 +20,7 @@ mod schedule;
 pub mod train;
 
 pub use checkpoint::{State, Stored};
+pub use distill::{Distillation, Logits, Teacher};
 pub use model::{Layer, Model};
 pub use network::{MemoryUse, Parameter};
 pub use optimizer::Optimizer;

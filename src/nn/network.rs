@@ -89,6 +89,8 @@ pub(super) struct Network {
     pub(super) parameters: Vec<Parameter>,
     pub(super) input: TensorId,
     pub(super) labels: TensorId,
+    /// The logits to learn from.
+    pub(super) teacher: Option<TensorId>,
     pub(super) loss: TensorId,
     pub(super) logits: TensorId,
     /// The last call of the forward pass.
@@ -126,6 +128,7 @@ impl Network {
             parameters: build.parameters,
             input: build.input,
             labels: build.labels,
+            teacher: build.teacher,
             loss: build.loss,
             logits: build.logits,
             forward,
@@ -210,6 +213,7 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
         return value(what, rate.to_string(), "a finite number, 0 or more");
     }
     options.schedule.check()?;
+    super::distill::check(options)?;
     if options.epochs == 0 {
         return value("epochs", "0".to_string(), "at least 1");
     }

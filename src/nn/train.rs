@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::data::{Dataset, Split};
+use super::distill::{Distillation, Teacher};
 pub use super::images::Augment;
 use super::images::{batch, shift};
 use super::model::Model;
@@ -35,6 +36,8 @@ pub struct TrainOptions {
     pub warm_up: usize,
     /// How training images are varied.
     pub augment: Augment,
+    /// Whether a teacher is learned from ([`Trainer::learn_from`]) beside the labels.
+    pub distillation: Option<Distillation>,
     /// How weights are updated.
     pub optimizer: Optimizer,
     /// The momentum, of SGD.
@@ -60,6 +63,7 @@ impl Default for TrainOptions {
             schedule: Schedule::Constant,
             warm_up: 0,
             augment: Augment::None,
+            distillation: None,
             optimizer: Optimizer::Sgd,
             momentum: 0.9,
             weight_decay: 0.0,
@@ -89,6 +93,7 @@ pub struct Trainer {
     pub(super) network: Network,
     pub(super) recipe: Recipe,
     pub(super) options: TrainOptions,
+    pub(super) teacher: Option<Teacher>,
     pub(super) epochs: usize,
     /// Steps done of the epoch after those.
     pub(super) position: usize,
@@ -110,6 +115,7 @@ impl Trainer {
             network: Network::new(device, recipe, options)?,
             recipe: recipe.clone(),
             options: options.clone(),
+            teacher: None,
             epochs: 0,
             position: 0,
             steps: 0,
@@ -183,7 +189,8 @@ impl Trainer {
     /// goes on.
     ///
     /// # Errors
-    /// A data set of other extents than the network's; fewer images than a batch; [`Error::Diverged`] where a loss
+    /// A data set of other extents than the network's; fewer images than a batch; a teacher that is missing, or of other
+    /// images, with [`TrainOptions::distillation`]; [`Error::Diverged`] where a loss
     /// that was read is not finite; whatever a step finds.
     pub async fn epoch(
         &mut self,
@@ -200,6 +207,7 @@ impl Trainer {
                 expected: "at most as many as there are images",
             });
         }
+        self.check_teacher(split)?;
         let order = shuffled(split.len(), self.options.seed, self.epochs as u32)?;
         let steps = split.len() / batch;
         if self.position >= steps {
@@ -227,6 +235,7 @@ impl Trainer {
                 .factor(at, self.epochs, self.options.warm_up);
             let rate = (f64::from(self.options.learning_rate) * factor) as f32;
             self.upload(split, data, images, self.options.augment)?;
+            self.upload_teacher(split, images)?;
             self.steps += 1;
             let values = self.options.optimizer.values(&self.options, rate, self.steps)?;
             self.network.run(&values)?;
@@ -311,7 +320,7 @@ impl Trainer {
 
     /// A value that training goes on with, or the error that ends it: comparisons with NaN are all false, and an
     /// accuracy would be made of them in silence.
-    fn finite(&self, what: &'static str, value: f64) -> Result<f64> {
+    pub(super) fn finite(&self, what: &'static str, value: f64) -> Result<f64> {
         if value.is_finite() {
             return Ok(value);
         }

@@ -24,6 +24,9 @@ fn dropout(net: &Build<'_>, number: usize, p: Scalar, dtype: DType) -> Dropout {
 
 pub(in crate::nn) fn forward(net: &mut Build<'_>, number: usize, p: Scalar) -> Result<CallId> {
     let dropout = dropout(net, number, p, net.recipe.activations);
+    if !net.evaluating {
+        net.claim_id(DROPOUT, net.stages[number].layer as u32)?;
+    }
     net.program
         .call(dropout, &[net.values[number], net.values[number + 1]])
 }
