@@ -162,6 +162,7 @@ fn killed_runs_go_on_to_the_same_bits() {
             let names = files(folder);
             assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
         };
+        rest(&dir.join(&out));
         for run in RUNS.map(|run| dir.join(&out).join(run)) {
             rest(&run);
             rest(&run.join("checkpoints"));
