@@ -158,6 +158,9 @@ impl Folder {
                 )));
             }
         }
+        for name in names(path)?.iter().filter(|name| is_rest(name)) {
+            remove(&path.join(name))?;
+        }
         let mut trees: serde_json::Map<_, _> = recipes
             .iter()
             .map(|recipe| (recipe.name.clone(), recipes::tree(recipe)))

@@ -224,3 +224,43 @@ fn files_that_are_no_recipes_or_networks_are_named() {
     let layers = ["--model", "bad.toml"];
     told(&small(&dir, &layers).output().unwrap(), &["--layers", "bad.toml"]);
 }
+
+#[test]
+fn trainings_that_cannot_be_leave_nothing() {
+    let dir = folder("cannot");
+    let args = [
+        "train",
+        "--device",
+        "cpu",
+        "--layers",
+        "784,8,10",
+        "--formats",
+        "f32",
+    ];
+    let images = ["--train-images", "256", "--test-images", "64", "--out", "out"];
+    for (more, words) in [
+        (
+            &["--holdout", "256"][..],
+            &["256", "to hold out", "leave none"][..],
+        ),
+        (&["--validation", "256"], &["256", "to validate on", "leave none"]),
+        (&["--holdout", "200", "--validation", "56"], &["56", "leave none"]),
+        (&["--batch", "257"], &["batch", "257", "256"]),
+        (&["--seeds", "1,1"], &["--seeds", "1"]),
+        (&["--epochs", "2", "--warm-up", "5"], &["warm-up", "5", "of 4"]),
+        (&["--init", "nosuch.safetensors"], &["nosuch.safetensors"]),
+    ] {
+        let output = fewbit(&dir, &[&args[..], &images, more].concat())
+            .output()
+            .unwrap();
+        told(&output, words);
+        assert!(!dir.join("out/f32/seed-1/result.json").exists(), "{words:?}");
+        assert!(
+            !dir.join("out/f32/seed-1/model.safetensors").exists(),
+            "{words:?}"
+        );
+        if dir.join("out").exists() {
+            std::fs::remove_dir_all(dir.join("out")).unwrap();
+        }
+    }
+}

@@ -158,13 +158,14 @@ fn killed_runs_go_on_to_the_same_bits() {
             assert!(status.code().is_none(), "{before:?}: {status:?} {stderr}");
         }
         assert_same(&dir, &out);
-        for run in RUNS {
-            let rest = |folder: &Path| {
-                let names = files(folder);
-                assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
-            };
-            rest(&dir.join(&out).join(run));
-            rest(&dir.join(&out).join(run).join("checkpoints"));
+        let rest = |folder: &Path| {
+            let names = files(folder);
+            assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
+        };
+        rest(&dir.join(&out));
+        for run in RUNS.map(|run| dir.join(&out).join(run)) {
+            rest(&run);
+            rest(&run.join("checkpoints"));
         }
     }
     assert!(resumed > kills() / 4, "{resumed} runs went on from a checkpoint");
