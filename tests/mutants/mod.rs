@@ -17,6 +17,7 @@ mod sgd;
 mod softmax_cross_entropy;
 mod spmm;
 mod spmv;
+mod squares;
 mod transpose;
 
 use std::fmt;
@@ -175,6 +176,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         softmax_cross_entropy::SHADERS,
         spmm::SHADERS,
         spmv::SHADERS,
+        squares::SHADERS,
         transpose::SHADERS,
     ]
     .concat()
