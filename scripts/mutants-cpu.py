@@ -66,6 +66,8 @@ MUTANTS = [
     ("patches_grad", "patches/cpu.rs", "down.min(at / stride[0] + 1)", "down.min(at / stride[0])"),
     ("transpose", "transpose/cpu.rs", "i * band", "i * (band - 16)"),
     ("transpose", "transpose/cpu.rs", "(a >> 16) | (b & 0xffff_0000)", "(b >> 16) | (a & 0xffff_0000)"),
+    ("squares", "squares/cpu.rs", "self & 0x7f80_0000 == 0x7f80_0000", "self & 0x7fff_ffff == 0x7f80_0000"),
+    ("squares", "squares/cpu.rs", "lanes.mul_add(value, value, sums[i])", "lanes.mul_add(value, value, sums[i & 15])"),
     ("encode", "encode/cpu.rs", "(row * op.cols + start) as u64", "(row * op.cols) as u64"),
     ("encode", "encode/cpu.rs", "row * op.src_ld + start", "row * op.cols + start"),
     ("decode", "decode/cpu.rs", "&self.scales[row * scale_words..][..scale_words]", "&self.scales[..scale_words]"),

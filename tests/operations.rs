@@ -18,7 +18,7 @@ use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
     AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode, Fmac,
     FmacMatmul, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
-    Spmm, Transpose,
+    Spmm, Squares, Transpose,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -62,6 +62,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     convert.dst_ld = LD;
     let mut transpose = Transpose::new(rows, cols, F32);
     transpose.src_ld = LD;
+    let mut squares = Squares::new(rows, cols, F32);
+    squares.x_ld = LD;
     let mut sgd = Sgd::new(rows, cols, [F32; 3]);
     sgd.v_ld = LD;
     let mut adamw = AdamW::new(rows, cols, [F32; 4]);
@@ -100,6 +102,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(patches_grad),
         Box::new(convert),
         Box::new(transpose),
+        Box::new(squares),
         Box::new(sgd),
         Box::new(adamw),
         Box::new(softmax),

@@ -34,6 +34,8 @@ pub(crate) mod spmm;
 #[cfg(feature = "sparse")]
 pub(crate) mod spmv;
 #[cfg(feature = "nn")]
+pub(crate) mod squares;
+#[cfg(feature = "nn")]
 pub(crate) mod transpose;
 
 #[cfg(feature = "nn")]
@@ -72,6 +74,8 @@ pub use softmax_cross_entropy::SoftmaxCrossEntropy;
 pub use spmm::Spmm;
 #[cfg(feature = "sparse")]
 pub use spmv::Spmv;
+#[cfg(feature = "nn")]
+pub use squares::Squares;
 #[cfg(feature = "nn")]
 pub use transpose::Transpose;
 
@@ -225,6 +229,14 @@ pub static ALL: &[Entry] = &[
         cases: column_sums::cases::cases,
         bench: column_sums::cases::bench,
         awkward: column_sums::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "squares",
+        table: &squares::gpu::VARIANTS,
+        cases: squares::cases::cases,
+        bench: squares::cases::bench,
+        awkward: squares::cases::awkward,
     },
     #[cfg(feature = "nn")]
     Entry {

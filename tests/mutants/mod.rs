@@ -19,6 +19,7 @@ mod sgd;
 mod softmax_cross_entropy;
 mod spmm;
 mod spmv;
+mod squares;
 mod transpose;
 
 use std::fmt;
@@ -179,6 +180,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         softmax_cross_entropy::SHADERS,
         spmm::SHADERS,
         spmv::SHADERS,
+        squares::SHADERS,
         transpose::SHADERS,
     ]
     .concat()
