@@ -16,8 +16,8 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Matmul, MaxPool,
-    MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
+    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Encode, Fmac, FmacMatmul, Improvement, Matmul,
+    MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -76,6 +76,9 @@ fn wide() -> Vec<Box<dyn Op>> {
     encode.src_ld = LD;
     let mut decode = Decode::new(rows, cols, format, F32);
     decode.dst_ld = LD;
+    let fine = Format::bfp(16, 5).expect("a format");
+    let mut improvement = Improvement::new(rows, cols, format, fine, F32);
+    improvement.x_ld = LD;
     let mut coded = Matmul::new(rows, cols, 8)
         .types(format, format, F32)
         .transpose_b();
@@ -100,6 +103,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(matmul),
         Box::new(encode),
         Box::new(decode),
+        Box::new(improvement),
         Box::new(coded),
         Box::new(spmm),
     ]

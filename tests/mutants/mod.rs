@@ -8,6 +8,7 @@ mod copy;
 mod decode;
 mod encode;
 mod fmac;
+mod improvement;
 mod lib;
 mod matmul;
 mod max_pool;
@@ -165,6 +166,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         decode::SHADERS,
         encode::SHADERS,
         fmac::SHADERS,
+        improvement::SHADERS,
         lib::SHADERS,
         matmul::SHADERS,
         max_pool::SHADERS,
