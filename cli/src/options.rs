@@ -113,6 +113,14 @@ pub(crate) fn rate(text: &str) -> Result<f32, String> {
     }
 }
 
+/// A norm above 0.
+pub(crate) fn norm(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(norm) if norm.is_finite() && norm > 0.0 => Ok(norm),
+        _ => Err("a norm is a finite number above 0".into()),
+    }
+}
+
 /// Any number that an f64 can be, infinities and NaN among them.
 pub(crate) fn number(text: &str) -> Result<f64, String> {
     text.parse()

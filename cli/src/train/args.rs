@@ -8,7 +8,7 @@ use fewbit::nn::{Model, Optimizer, Schedule};
 use serde_json::{Value, json};
 
 use super::super::data::{DataArgs, Wanted};
-use super::super::options::rate;
+use super::super::options::{norm, rate};
 use super::super::{Stop, models};
 
 #[derive(Args, Debug)]
@@ -49,6 +49,9 @@ pub(crate) struct TrainArgs {
     /// The weight decay, of biases too; under adamw apart from the moments.
     #[arg(long, default_value_t = 0.0, allow_hyphen_values = true, value_parser = rate)]
     pub(super) weight_decay: f32,
+    /// Make gradients whose norm, of all weights and biases together, is larger as long as this.
+    #[arg(long, value_name = "NORM", allow_hyphen_values = true, value_parser = norm)]
+    pub(super) clip: Option<f32>,
     /// The momentum of sgd.
     #[arg(long, default_value_t = 0.9, allow_hyphen_values = true, value_parser = rate)]
     pub(super) momentum: f32,
@@ -198,6 +201,7 @@ impl TrainArgs {
         };
         options.momentum = self.momentum;
         options.weight_decay = self.weight_decay;
+        options.clip = self.clip;
         options
     }
 
@@ -230,6 +234,7 @@ impl TrainArgs {
             "optimizer": format!("{:?}", self.optimizer).to_lowercase(),
             "momentum": number(self.momentum),
             "weight_decay": number(self.weight_decay),
+            "clip": self.clip.map(number),
         })
     }
 }
