@@ -23,7 +23,7 @@ pub struct TensorId {
 }
 
 /// An operation of a [`Program`], to run from or up to; every other program refuses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId {
     program: u64,
     index: usize,
@@ -274,6 +274,15 @@ impl Program {
     #[must_use]
     pub fn len(&self) -> usize {
         self.calls.len()
+    }
+
+    /// The operation that was appended as number `index`, from 0.
+    #[must_use]
+    pub fn nth(&self, index: usize) -> Option<CallId> {
+        (index < self.calls.len()).then_some(CallId {
+            program: self.number,
+            index,
+        })
     }
 
     /// The operation that was appended last.

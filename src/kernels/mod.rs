@@ -17,6 +17,8 @@ pub(crate) mod dropout;
 #[cfg(feature = "quant")]
 pub(crate) mod encode;
 pub(crate) mod fmac;
+#[cfg(feature = "quant")]
+pub(crate) mod improvement;
 pub(crate) mod matmul;
 #[cfg(feature = "nn")]
 pub(crate) mod max_pool;
@@ -59,6 +61,8 @@ pub use fmac::{
     Fmac, FmacMatmul, float_fmac_exact, fmac_product_bits, fmac_round, fmac_sum, fmac_sum_bits,
     probe_float_fmac,
 };
+#[cfg(feature = "quant")]
+pub use improvement::Improvement;
 pub use matmul::{Matmul, MatmulOptions, MatrixLayout, Weights};
 #[cfg(feature = "nn")]
 pub use max_pool::{MaxPool, MaxPoolGrad};
@@ -141,6 +145,14 @@ pub static ALL: &[Entry] = &[
         cases: decode::cases::cases,
         bench: decode::cases::bench,
         awkward: decode::cases::awkward,
+    },
+    #[cfg(feature = "quant")]
+    Entry {
+        name: "improvement",
+        table: &improvement::gpu::VARIANTS,
+        cases: improvement::cases::cases,
+        bench: improvement::cases::bench,
+        awkward: improvement::cases::awkward,
     },
     #[cfg(feature = "sparse")]
     Entry {

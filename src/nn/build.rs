@@ -6,16 +6,17 @@ use super::distill;
 use super::gradients::Gradients;
 use super::layer::{self, Encoded};
 use super::model::{Shape, Stage, Work};
-use super::network::{MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
+use super::network::{Held, MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
 use super::optimizer::Optimizer;
 use super::optimizer::{adamw, sgd};
+use super::precision::{Branch, Choices, Measure};
 use super::products::Products;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::stream;
-use crate::kernels::{ReluGrad, SoftmaxCrossEntropy};
+use crate::kernels::{ReluGrad, SoftmaxCrossEntropy, Squares};
 use crate::tensor::{DType, Layout};
 
 /// A program in the making, and what its stages read and write.
@@ -45,6 +46,15 @@ pub(super) struct Build<'a> {
     streams: BTreeSet<u32>,
     /// Whether what is pushed now is for evaluation, which never draws.
     pub(super) evaluating: bool,
+    /// Calls that not every step runs.
+    pub(super) branches: Vec<Branch>,
+    /// What steps that measure leave behind.
+    pub(super) measures: Vec<Measure>,
+    pub(super) choices: Choices,
+    /// Parameters and their gradients, where all are looked at before any is used.
+    held: Option<Vec<(usize, TensorId)>>,
+    /// The loss and its gradient, where that is scaled.
+    pub(super) softmax: Option<(CallId, SoftmaxCrossEntropy, [TensorId; 4])>,
 }
 
 /// A tensor of the program, counted to its use.
@@ -98,7 +108,9 @@ impl<'a> Build<'a> {
         let teacher = distill::logits(&mut program, &mut memory, recipe, options, classes)?;
         let count = &mut memory.activations;
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
-        let gradients = Gradients::new(&mut program, &mut memory, recipe, batch, &stages)?;
+        let held = recipe.loss_scale.is_some() || options.clip.is_some();
+        let gradients = Gradients::new(&mut program, &mut memory, recipe, (batch, held), &stages)?;
+        let layers = stages.iter().filter(|stage| stage.weights().is_some()).count();
         let encoded = Encoded::new(&mut program, &mut memory.operands, recipe, batch, &stages)?;
         Ok(Self {
             program,
@@ -119,6 +131,11 @@ impl<'a> Build<'a> {
             encoded,
             streams: BTreeSet::new(),
             evaluating: false,
+            branches: Vec::new(),
+            measures: Vec::new(),
+            choices: Choices::new(layers),
+            held: held.then(Vec::new),
+            softmax: None,
         })
     }
 
@@ -135,6 +152,18 @@ impl<'a> Build<'a> {
     pub(super) fn claim(&mut self, purpose: u8, number: usize, which: u32) -> Result<u32> {
         let id = 8 * self.layer_of(number) as u32 + which;
         self.claim_id(purpose, id)
+    }
+
+    /// The same for calls of which a step runs but one: they share it.
+    pub(super) fn claim_branch(&mut self, purpose: u8, number: usize, which: u32) -> Result<u32> {
+        match self.recipe.variable {
+            None => self.claim(purpose, number, which),
+            Some(_) => {
+                let id = 8 * self.layer_of(number) as u32 + which;
+                self.streams.insert(stream(purpose, id));
+                Ok(stream(purpose, id))
+            }
+        }
     }
 
     /// The same of anything that has a number of its own.
@@ -205,8 +234,9 @@ impl<'a> Build<'a> {
             }
             _ => {
                 let softmax = SoftmaxCrossEntropy::new(batch, logits.numbers(), act, grad);
-                self.program
-                    .call(softmax, &[self.logits, self.labels, self.loss, dy])?;
+                let operands = [self.logits, self.labels, self.loss, dy];
+                let call = self.program.call(softmax, &operands)?;
+                self.softmax = Some((call, softmax, operands));
             }
         }
         let first = self
@@ -276,7 +306,7 @@ impl<'a> Build<'a> {
     }
 
     /// Which of the layers with weights a stage is, from 0.
-    fn layer_of(&self, number: usize) -> usize {
+    pub(super) fn layer_of(&self, number: usize) -> usize {
         let before = self.stages[..number].iter();
         before.filter(|stage| stage.weights().is_some()).count()
     }
@@ -290,27 +320,59 @@ impl<'a> Build<'a> {
     /// The updates of a stage's weights and bias by these gradients.
     pub(super) fn update(&mut self, number: usize, gradients: [TensorId; 2]) -> Result<()> {
         for (id, gradient) in self.parameters_of(number).into_iter().zip(gradients) {
-            for purpose in [WEIGHTS, MOMENTUM, SECOND] {
-                self.claim_id(purpose, id as u32)?;
+            match &mut self.held {
+                Some(held) => held.push((id, gradient)),
+                None => self.update_one(id, gradient)?,
             }
-            let parameter = &self.parameters[id];
-            let extents = [parameter.rows, parameter.cols];
-            let updated = parameter.master.unwrap_or(parameter.values);
-            let mut operands = vec![gradient, updated, parameter.momentum];
-            operands.extend(parameter.second);
-            operands.extend(parameter.master.map(|_| parameter.values));
-            operands.extend(parameter.compensation);
-            match self.options.optimizer {
-                Optimizer::Sgd => {
-                    let op = sgd(self.recipe, self.options, id as u32, extents);
-                    self.program.call(op, &operands)?
-                }
-                Optimizer::AdamW { .. } => {
-                    let op = adamw(self.recipe, self.options, id as u32, extents);
-                    self.program.call(op, &operands)?
-                }
-            };
         }
+        Ok(())
+    }
+
+    /// The norms of all gradients, and after them all updates, where they are held back till then.
+    pub(super) fn held(&mut self) -> Result<Option<Held>> {
+        let Some(held) = self.held.take() else {
+            return Ok(None);
+        };
+        let mut squares = Vec::new();
+        let dtype = self.recipe.gradients;
+        for &(id, gradient) in &held {
+            let Parameter { rows, cols, .. } = self.parameters[id];
+            let op = Squares::new(rows, cols, dtype);
+            let layout = Layout::dense(DType::U32, &[1, op.count_word() + 1]);
+            self.memory.gradients += layout.bytes();
+            let out = self.program.zeros(layout)?;
+            self.program.call(op, &[gradient, out])?;
+            squares.push(out);
+        }
+        let gradients = self.program.last();
+        for (id, gradient) in held {
+            self.update_one(id, gradient)?;
+        }
+        Ok(gradients.map(|gradients| Held { gradients, squares }))
+    }
+
+    /// The update of one parameter.
+    fn update_one(&mut self, id: usize, gradient: TensorId) -> Result<()> {
+        for purpose in [WEIGHTS, MOMENTUM, SECOND] {
+            self.claim_id(purpose, id as u32)?;
+        }
+        let parameter = &self.parameters[id];
+        let extents = [parameter.rows, parameter.cols];
+        let updated = parameter.master.unwrap_or(parameter.values);
+        let mut operands = vec![gradient, updated, parameter.momentum];
+        operands.extend(parameter.second);
+        operands.extend(parameter.master.map(|_| parameter.values));
+        operands.extend(parameter.compensation);
+        match self.options.optimizer {
+            Optimizer::Sgd => {
+                let op = sgd(self.recipe, self.options, id as u32, extents);
+                self.program.call(op, &operands)?
+            }
+            Optimizer::AdamW { .. } => {
+                let op = adamw(self.recipe, self.options, id as u32, extents);
+                self.program.call(op, &operands)?
+            }
+        };
         Ok(())
     }
 }

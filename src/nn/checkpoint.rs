@@ -76,6 +76,9 @@ pub struct State {
     pub position: usize,
     /// Steps done of all epochs.
     pub steps: u32,
+    /// What steps have decided: the loss scale, the steps left out, and what variable precision has chosen. The next steps
+    /// go by it; its numbers mean nothing to anyone else.
+    pub decided: Vec<u32>,
     /// [`Trainer::variants`]: others may add in another order.
     pub variants: Vec<String>,
 }
@@ -149,6 +152,7 @@ impl Trainer {
             epoch: self.epochs,
             position: self.position,
             steps: self.steps,
+            decided: self.decided(),
             variants: self.variants(),
         })
     }
@@ -191,6 +195,7 @@ impl Trainer {
             let count = state.variants.len().to_string();
             return refuse("variants", &count, "as many as run here");
         }
+        self.decide(&state.decided)?;
         for ((_, id), stored) in kept.into_iter().zip(&state.tensors) {
             self.network.program.write_words(id, &[&stored.words])?;
         }

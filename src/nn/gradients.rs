@@ -8,10 +8,11 @@ use crate::device::{Program, TensorId};
 use crate::error::{Error, Result};
 
 /// One memory serves the gradients of all stages' weights, one those of their biases, and two those of activations:
-/// the one read and the one written. Every stage sees them by its own extents.
+/// the one read and the one written. Every stage sees them by its own extents. Where all gradients are looked at before
+/// any is used, each layer's weights and biases have memory of their own.
 pub(super) struct Gradients {
-    pub(super) weights: TensorId,
-    pub(super) bias: TensorId,
+    /// Of weights and of biases, layer by layer; or one of each for all layers.
+    parameters: Vec<[TensorId; 2]>,
     /// Of activations.
     pub(super) turns: [TensorId; 2],
     /// In which of the two the last one lies.
@@ -23,7 +24,7 @@ impl Gradients {
         program: &mut Program,
         memory: &mut MemoryUse,
         recipe: &Recipe,
-        batch: usize,
+        (batch, held): (usize, bool),
         stages: &[Stage],
     ) -> Result<Self> {
         let weights: Vec<_> = stages.iter().filter_map(Stage::weights).collect();
@@ -50,11 +51,25 @@ impl Gradients {
                 expected: "one or more",
             })
         };
+        let parameters = match held {
+            true => weights
+                .iter()
+                .zip(&biases)
+                .map(|(weight, bias)| Ok([of(&[*weight])?, of(&[*bias])?]))
+                .collect::<Result<_>>()?,
+            false => vec![[of(&weights)?, of(&biases)?]],
+        };
         Ok(Self {
-            weights: of(&weights)?,
-            bias: of(&biases)?,
+            parameters,
             turns: [of(&flows)?, of(&flows)?],
             turn: 1,
         })
+    }
+}
+
+impl Gradients {
+    /// Where those of a layer's weights and biases go.
+    pub(super) fn of_layer(&self, layer: usize) -> [TensorId; 2] {
+        self.parameters[layer.min(self.parameters.len() - 1)]
     }
 }

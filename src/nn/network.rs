@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use super::build::Build;
 use super::optimizer::Optimizer;
+use super::precision::{Branch, Choices, Measure};
 use super::products::Accumulator;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
-use crate::kernels::Dropout;
+use crate::kernels::{Dropout, SoftmaxCrossEntropy};
 use crate::tensor::{DType, alloc};
 
 /// What random bits are for: the high byte of their stream, the parameter's number (or the layer's) being the rest.
@@ -98,6 +99,20 @@ pub(super) struct Network {
     /// The last call of a training step, and of an evaluation, which follows it where it is not the forward pass.
     evaluation: Option<[CallId; 2]>,
     memory: MemoryUse,
+    branches: Vec<Branch>,
+    pub(super) measures: Vec<Measure>,
+    pub(super) choices: Choices,
+    pub(super) held: Option<Held>,
+    softmax: Option<(CallId, SoftmaxCrossEntropy, [TensorId; 4])>,
+}
+
+/// Where gradients are looked at before they are used.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The last call before the updates.
+    pub(super) gradients: CallId,
+    /// The sum of squares, and how many are not finite, of each parameter's gradient.
+    pub(super) squares: Vec<TensorId>,
 }
 
 /// The leading dimension of rows of `cols` elements.
@@ -120,6 +135,7 @@ impl Network {
         let mut build = Build::new(device, recipe, options)?;
         let forward = build.forward()?;
         build.backward()?;
+        let held = build.held()?;
         let evaluation = build.evaluation()?;
         let mut memory = build.memory;
         memory.total = build.program.bytes();
@@ -134,6 +150,11 @@ impl Network {
             forward,
             evaluation,
             memory,
+            branches: build.branches,
+            measures: build.measures,
+            choices: build.choices,
+            held,
+            softmax: build.softmax,
         };
         network.initialize(recipe, options.seed)?;
         Ok(network)
@@ -168,12 +189,54 @@ impl Network {
         self.memory
     }
 
-    /// Runs a training step.
+    /// Runs a training step, or where gradients are held its part up to them.
     pub(super) fn run(&mut self, values: &StepValues) -> Result<()> {
-        match self.evaluation {
-            Some([last, _]) => self.program.run_range(..=last, values),
-            None => self.program.run(values),
+        let last = self
+            .held
+            .as_ref()
+            .map_or(self.last(), |held| Bound::Included(held.gradients));
+        self.run_between(Bound::Unbounded, last, values)
+    }
+
+    /// Runs the updates by gradients that were held.
+    pub(super) fn run_updates(&mut self, values: &StepValues) -> Result<()> {
+        match &self.held {
+            Some(held) => self.run_between(Bound::Excluded(held.gradients), self.last(), values),
+            None => Ok(()),
         }
+    }
+
+    /// The end of a training step.
+    fn last(&self) -> Bound<CallId> {
+        match self.evaluation {
+            Some([last, _]) => Bound::Included(last),
+            None => Bound::Unbounded,
+        }
+    }
+
+    /// Runs what is chosen between two bounds.
+    fn run_between(&mut self, from: Bound<CallId>, to: Bound<CallId>, values: &StepValues) -> Result<()> {
+        for range in self.choices.ranges(&self.branches, from, to) {
+            self.program.run_range(range, values)?;
+        }
+        Ok(())
+    }
+
+    /// Chunk passes of a step as it is chosen now, and of one with fine operands throughout.
+    pub(super) fn passes(&self) -> [u64; 2] {
+        self.choices.passes(&self.branches)
+    }
+
+    /// Scales the gradient of the loss by a power of two.
+    pub(super) fn scale_loss(&mut self, scale: f32) -> Result<()> {
+        let Some((call, softmax, operands)) = self.softmax else {
+            return Ok(());
+        };
+        let scaled = SoftmaxCrossEntropy {
+            scale: (f32::from(softmax.scale) * scale).into(),
+            ..softmax
+        };
+        self.program.exchange(call, scaled, &operands)
     }
 
     /// Runs the forward pass only, drawing nothing.
@@ -181,10 +244,9 @@ impl Network {
         let values = StepValues::default().with(Dropout::TRAINING, 0.0);
         match self.evaluation {
             Some([training, last]) => {
-                let range = (Bound::Excluded(training), Bound::Included(last));
-                self.program.run_range(range, &values)
+                self.run_between(Bound::Excluded(training), Bound::Included(last), &values)
             }
-            None => self.program.run_range(..=self.forward, &values),
+            None => self.run_between(Bound::Unbounded, Bound::Included(self.forward), &values),
         }
     }
 }
@@ -211,6 +273,16 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     let bad = |(_, rate): &&(&str, f32)| !(rate.is_finite() && *rate >= 0.0);
     if let Some((what, rate)) = rates.iter().find(bad) {
         return value(what, rate.to_string(), "a finite number, 0 or more");
+    }
+    if let Some(clip) = options.clip.filter(|clip| !(clip.is_finite() && *clip > 0.0)) {
+        return value("clip", clip.to_string(), "a finite number above 0");
+    }
+    if recipe.loss_scale.is_some() && options.distillation.is_some() {
+        return value(
+            "distillation",
+            recipe.name.clone(),
+            "a recipe without loss scaling",
+        );
     }
     options.schedule.check()?;
     super::distill::check(options)?;

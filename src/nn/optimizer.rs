@@ -66,9 +66,15 @@ impl Optimizer {
         }
     }
 
-    /// A step's values, of the `taken`-th step from 1.
-    pub(super) fn values(self, options: &TrainOptions, rate: f32, taken: u32) -> Result<StepValues> {
-        let values = StepValues::new(options.seed, taken)
+    /// A step's values: its number and how many steps were taken with it, both from 1; draws go by the one, AdamW by the
+    /// other.
+    pub(super) fn values(
+        self,
+        options: &TrainOptions,
+        rate: f32,
+        [step, taken]: [u32; 2],
+    ) -> Result<StepValues> {
+        let values = StepValues::new(options.seed, step)
             .with("learning_rate", rate)
             .with("weight_decay", options.weight_decay)
             .with(Dropout::TRAINING, 1.0);

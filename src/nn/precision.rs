@@ -66,7 +66,9 @@ impl Variable {
         }
         let format = Element::sign_magnitude(self.coarse).and_then(Format::new);
         let format = format.and_then(|format| format.block(size, rule));
-        format.map(|format| Coding { format, ..coding }).map_err(|_| refuse())
+        format
+            .map(|format| Coding { format, ..coding })
+            .map_err(|_| refuse())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::precision::Variable;
 use super::products::{Coding, Products};
+use super::scaling::LossScale;
 use crate::format::{Format, Rounding};
 use crate::tensor::DType;
 
@@ -48,6 +50,10 @@ pub struct Recipe {
     pub products: Products,
     /// Layers with weights, from 0, whose products are made otherwise.
     pub layers: BTreeMap<usize, Products>,
+    /// Loss scaling, for gradients that are encoded with few exponents.
+    pub loss_scale: Option<LossScale>,
+    /// Operands of products with fewer bits, where those will do.
+    pub variable: Option<Variable>,
 }
 
 impl Recipe {
@@ -66,6 +72,8 @@ impl Recipe {
             compensation: None,
             products: Products::default(),
             layers: BTreeMap::new(),
+            loss_scale: None,
+            variable: None,
         }
     }
 
@@ -220,6 +228,34 @@ impl Recipe {
         Some(Self::coded("mxfp8", Coding::nearest(format)))
     }
 
+    /// f16 operands in all products, and all that is stored in f32: for contrast. Rounded to nearest, 65,520 and more to
+    /// infinity, subnormals kept; the loss is scaled, see [`LossScale`].
+    #[must_use]
+    pub fn f16_mixed() -> Option<Self> {
+        let coding = Coding::nearest("f16".parse().ok()?);
+        let recipe =
+            Self::new("f16-mixed", DType::F32).with_products(Products::coded(coding, coding, coding));
+        Some(Self {
+            loss_scale: Some(LossScale::default()),
+            ..recipe
+        })
+    }
+
+    /// Variable precision after FAST (Zhang, McDanel and Kung, arXiv 2110.15456): operands of products in block floating
+    /// point, sixteen to a block, with 2 mantissa bits beside the sign or 4; see [`Variable`]. Gradients are rounded
+    /// stochastically, under scales that saturate nothing, since saturation would bias them; weights and activations to
+    /// nearest. The rest as in [`Recipe::bfp`].
+    #[must_use]
+    pub fn fast() -> Option<Self> {
+        let own = Coding::nearest(Format::bfp(16, 5).ok()?);
+        let gradients = Coding::stochastic("bfp5-16-up".parse().ok()?);
+        let recipe = Self::coded("fast", own).with_products(Products::coded(own, own, gradients));
+        Some(Self {
+            variable: Some(Variable::default()),
+            ..recipe
+        })
+    }
+
     /// All operands encoded alike, from f32 weights and bf16 activations and gradients.
     #[must_use]
     pub fn coded(name: impl Into<String>, coding: Coding) -> Self {
@@ -243,7 +279,7 @@ impl Recipe {
             Self::bf16_fmac(CHUNK),
             Self::bf16_pure(CHUNK),
         ];
-        let coded = [Self::bfp(5), Self::mxfp8()];
+        let coded = [Self::f16_mixed(), Self::bfp(5), Self::mxfp8(), Self::fast()];
         Self::all()
             .into_iter()
             .chain(others)

@@ -14,7 +14,10 @@ impl Trainer {
         let numbers = [self.steps, taken];
         let mut values = self.options.optimizer.values(&self.options, rate, numbers)?;
         let measuring = |every: u32| (self.steps - 1).is_multiple_of(every.max(1));
-        let measuring = self.recipe.variable.is_some_and(|variable| measuring(variable.every));
+        let measuring = self
+            .recipe
+            .variable
+            .is_some_and(|variable| measuring(variable.every));
         self.network.choices.measuring = measuring;
         self.network.run(&values)?;
         let passes = self.network.passes();
@@ -42,7 +45,12 @@ impl Trainer {
         let count = Squares::new(1, 1, dtype).count_word();
         let sum = View::vector(if count == 2 { DType::F64 } else { DType::F32 }, 1);
         let (mut squares, mut broken) = (0.0, 0u64);
-        let outs: Vec<_> = self.network.held.iter().flat_map(|held| held.squares.clone()).collect();
+        let outs: Vec<_> = self
+            .network
+            .held
+            .iter()
+            .flat_map(|held| held.squares.clone())
+            .collect();
         for out in outs {
             let out = self.read(out).await?;
             squares += sum.load(out.words(), 0, 0);
@@ -120,24 +128,43 @@ impl Trainer {
     /// The loss scale now and how many steps were left out.
     #[must_use]
     pub fn loss_scale(&self) -> Option<(f32, u32)> {
-        self.recipe.loss_scale.map(|_| (self.scaling.scale(), self.scaling.skipped))
+        self.recipe
+            .loss_scale
+            .map(|_| (self.scaling.scale(), self.scaling.skipped))
     }
 
     /// What steps have decided, as numbers for a [`State`](super::State).
     pub(super) fn decided(&self) -> Vec<u32> {
-        let Scaling { exponent, clean, skipped } = self.scaling;
+        let Scaling {
+            exponent,
+            clean,
+            skipped,
+        } = self.scaling;
         let places = [Place::Weights, Place::Activations, Place::Gradients];
         let choices = &self.network.choices;
-        let fine = (0..choices.fine.len()).flat_map(|layer| places.map(|place| u32::from(choices.is_fine(layer, place))));
-        let passes = self.passes.into_iter().flat_map(|passes| [passes as u32, (passes >> 32) as u32]);
-        [exponent.cast_unsigned(), clean, skipped].into_iter().chain(passes).chain(fine).collect()
+        let fine = (0..choices.fine.len())
+            .flat_map(|layer| places.map(|place| u32::from(choices.is_fine(layer, place))));
+        let passes = self
+            .passes
+            .into_iter()
+            .flat_map(|passes| [passes as u32, (passes >> 32) as u32]);
+        [exponent.cast_unsigned(), clean, skipped]
+            .into_iter()
+            .chain(passes)
+            .chain(fine)
+            .collect()
     }
 
     /// Takes up what [`Trainer::decided`] gave.
     pub(super) fn decide(&mut self, decided: &[u32]) -> Result<()> {
         let layers = self.network.choices.fine.len();
-        let parts = decided.split_at_checked(7).filter(|(_, fine)| fine.len() == 3 * layers);
-        let Some((&[exponent, clean, skipped, a, b, c, d], fine)) = parts.map(|(head, fine)| (head, fine)).and_then(|(head, fine)| Some((<&[u32; 7]>::try_from(head).ok()?, fine))) else {
+        let parts = decided
+            .split_at_checked(7)
+            .filter(|(_, fine)| fine.len() == 3 * layers);
+        let Some((&[exponent, clean, skipped, a, b, c, d], fine)) = parts
+            .map(|(head, fine)| (head, fine))
+            .and_then(|(head, fine)| Some((<&[u32; 7]>::try_from(head).ok()?, fine)))
+        else {
             return Err(Error::Value {
                 op: "restore",
                 what: "decisions",
@@ -153,7 +180,12 @@ impl Trainer {
         let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         self.passes = [long(a, b), long(c, d)];
         self.network.choices = Choices {
-            fine: fine.as_chunks::<3>().0.iter().map(|fine| fine.map(|fine| fine != 0)).collect(),
+            fine: fine
+                .as_chunks::<3>()
+                .0
+                .iter()
+                .map(|fine| fine.map(|fine| fine != 0))
+                .collect(),
             measuring: false,
         };
         match self.recipe.loss_scale {

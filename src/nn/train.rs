@@ -10,6 +10,7 @@ use super::model::Model;
 use super::network::{self, MemoryUse, Network, Parameter};
 use super::optimizer::Optimizer;
 use super::recipe::Recipe;
+use super::scaling::Scaling;
 use super::schedule::Schedule;
 use crate::device::{Device, TensorId};
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub struct TrainOptions {
     pub optimizer: Optimizer,
     /// The momentum, of SGD.
     pub momentum: f32,
+    /// The most that the gradients' norm, of all weights and biases together, may be: longer ones are made as long.
+    pub clip: Option<f32>,
     /// The weight decay (of biases too).
     pub weight_decay: f32,
     /// Seed of the initial weights, the shuffles and the stochastic roundings.
@@ -66,6 +69,7 @@ impl Default for TrainOptions {
             distillation: None,
             optimizer: Optimizer::Sgd,
             momentum: 0.9,
+            clip: None,
             weight_decay: 0.0,
             seed: 0,
             generator: Generator::Threefry,
@@ -98,6 +102,10 @@ pub struct Trainer {
     /// Steps done of the epoch after those.
     pub(super) position: usize,
     pub(super) steps: u32,
+    /// The loss scale and what it has come to.
+    pub(super) scaling: Scaling,
+    /// Chunk passes of all steps, and of as many with fine operands throughout.
+    pub(super) passes: [u64; 2],
     /// The epoch and the step in it that were run last, from 1.
     pub(super) last: [usize; 2],
 }
@@ -111,8 +119,15 @@ impl Trainer {
     /// Options or recipes that make no network; f64 on a GPU; out of memory, or device lost.
     pub fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
         network::check(recipe, options)?;
+        let mut network = Network::new(device, recipe, options)?;
+        let scaling = Scaling::new(recipe.loss_scale);
+        if recipe.loss_scale.is_some() {
+            network.scale_loss(scaling.scale())?;
+        }
         Ok(Self {
-            network: Network::new(device, recipe, options)?,
+            network,
+            scaling,
+            passes: [0; 2],
             recipe: recipe.clone(),
             options: options.clone(),
             teacher: None,
@@ -237,8 +252,7 @@ impl Trainer {
             self.upload(split, data, images, self.options.augment)?;
             self.upload_teacher(split, images)?;
             self.steps += 1;
-            let values = self.options.optimizer.values(&self.options, rate, self.steps)?;
-            self.network.run(&values)?;
+            self.step(rate, at).await?;
             let step = step + 1;
             self.position = step;
             self.last = [self.epochs + 1, step];

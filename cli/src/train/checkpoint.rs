@@ -64,6 +64,7 @@ fn bytes(path: &Path, run: &Run, state: &State, history: &History) -> Result<Vec
         "epoch": state.epoch,
         "position": state.position,
         "steps": state.steps,
+        "decided": state.decided,
         "variants": state.variants,
         "tensors": shapes,
         "history": history.tree(),
@@ -116,6 +117,10 @@ fn state(metadata: &Value, tensors: &[NamedTensor]) -> Option<State> {
     state.epoch = count("epoch")?;
     state.position = count("position")?;
     state.steps = count("steps")?.try_into().ok()?;
+    let decided = metadata["decided"].as_array()?.iter();
+    state.decided = decided
+        .map(|number| number.as_u64()?.try_into().ok())
+        .collect::<Option<_>>()?;
     let variants = metadata["variants"].as_array()?.iter();
     state.variants = variants
         .map(|variant| Some(variant.as_str()?.to_string()))

@@ -13,9 +13,10 @@ pub(super) mod relu;
 pub(super) mod reshape;
 
 pub(super) use operands::Encoded;
-use operands::{Along, Factor, Place};
+use operands::{Along, Factor};
 
 use super::build::Build;
+use super::precision::Place;
 use super::products::Accumulator;
 use crate::device::{CallId, TensorId};
 use crate::error::Result;
@@ -34,14 +35,12 @@ fn product(net: &mut Build<'_>, number: usize, x: TensorId, rows: usize) -> Resu
         Factor::new(Place::Activations, x, [rows, inputs], Along::Columns),
         Factor::new(Place::Weights, w, [outputs, inputs], Along::Columns),
     ];
-    let product = Matmul::new(rows, outputs, inputs);
-    let (product, mut operands) = net.factors(number, 0, product, act, factors)?;
+    let product = Matmul::new(rows, outputs, inputs).bias(weights);
     let product = match net.stages[number].relu {
-        true => product.bias(weights).relu(),
-        false => product.bias(weights),
+        true => product.relu(),
+        false => product,
     };
-    operands.extend([net.values[number + 1], b]);
-    net.program.call(product, &operands)
+    net.multiply(number, 0, product, act, factors, &[net.values[number + 1], b])
 }
 
 /// `dW = dy^T x` and `db`, the column sums of dy.
@@ -55,8 +54,9 @@ fn weight_gradients(
     let grad = net.recipe.gradients;
     let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
     let layout = |rows, cols| Layout::dense(grad, &[rows, cols]);
-    let dw = net.program.view(net.gradients.weights, layout(outputs, inputs))?;
-    let db = net.program.view(net.gradients.bias, layout(1, outputs))?;
+    let [dw, db] = net.gradients.of_layer(net.layer_of(number));
+    let dw = net.program.view(dw, layout(outputs, inputs))?;
+    let db = net.program.view(db, layout(1, outputs))?;
     match net.products(number).accumulator {
         Accumulator::Bf16 { chunk, rounding } => {
             fmac::weight_gradient(net, number, [dy, x, dw], rows, (chunk, rounding))?;
@@ -66,10 +66,9 @@ fn weight_gradients(
                 Factor::new(Place::Gradients, dy, [rows, outputs], Along::Rows),
                 Factor::new(Place::Activations, x, [rows, inputs], Along::Rows),
             ];
+            net.measure(number, x, dy, rows)?;
             let product = Matmul::new(outputs, inputs, rows);
-            let (product, mut operands) = net.factors(number, 2, product, grad, factors)?;
-            operands.push(dw);
-            net.program.call(product, &operands)?;
+            net.multiply(number, 2, product, grad, factors, &[dw])?;
         }
     }
     net.program
@@ -90,8 +89,6 @@ fn input_gradient(net: &mut Build<'_>, number: usize, dy: TensorId, dx: TensorId
         Factor::new(Place::Weights, w, [outputs, inputs], Along::Rows),
     ];
     let product = Matmul::new(rows, inputs, outputs);
-    let (product, mut operands) = net.factors(number, 1, product, grad, factors)?;
-    operands.push(dx);
-    net.program.call(product, &operands)?;
+    net.multiply(number, 1, product, grad, factors, &[dx])?;
     Ok(())
 }

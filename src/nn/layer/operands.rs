@@ -3,22 +3,15 @@
 use super::super::build::Build;
 use super::super::model::Stage;
 use super::super::network::{ENCODE, ld};
+use super::super::precision::{Branch, Measure, Place, When};
 use super::super::products::{Coding, Products};
 use super::super::recipe::Recipe;
-use crate::device::{Program, TensorId};
+use crate::device::{CallId, Program, TensorId};
 use crate::error::Result;
 use crate::format::random::Draw;
 use crate::format::{Elements, Rounding};
-use crate::kernels::{Encode, Matmul, Transpose};
+use crate::kernels::{Encode, Improvement, Matmul, Transpose};
 use crate::tensor::{DType, Layout};
-
-/// What an operand is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Weights,
-    Activations,
-    Gradients,
-}
 
 /// The axis that a product sums along, in a stored matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,22 +141,69 @@ impl Encoded {
 }
 
 impl Build<'_> {
-    /// The stage's product number `which` of two factors, with its types and what it reads: A and B as they are stored
-    /// or encoded.
-    pub(super) fn factors(
+    /// The stage's product number `which` of two factors as they are stored or encoded; `rest` are the result and the
+    /// bias. Where the precision is variable, once for every pairing of coarse and fine factors.
+    pub(super) fn multiply(
         &mut self,
         number: usize,
         which: u32,
         product: Matmul,
         out: DType,
         factors: [Factor; 2],
-    ) -> Result<(Matmul, Vec<TensorId>)> {
+        rest: &[TensorId],
+    ) -> Result<CallId> {
         let products = self.products(number);
+        let codings = factors.map(|factor| factor.coding(&products));
+        let Some(variable) = self.recipe.variable else {
+            return self.multiply_as(number, which, product, out, factors, codings, rest);
+        };
+        let layer = self.layer_of(number);
+        let work = (product.m as u64)
+            .saturating_mul(product.n as u64)
+            .saturating_mul(product.k as u64);
+        let coarse = |coding: Option<Coding>| coding.map(|coding| variable.coarse(coding)).transpose();
+        let coarse = [coarse(codings[0])?, coarse(codings[1])?];
+        let mut last = None;
+        for fine in [[false, false], [false, true], [true, false], [true, true]] {
+            let codings = [0, 1].map(|side| if fine[side] { codings[side] } else { coarse[side] });
+            let before = self.program.len();
+            let call = self.multiply_as(number, which, product, out, factors, codings, rest)?;
+            let operands = [0, 1].map(|side| (factors[side].place, fine[side]));
+            if let Some(first) = self.program.nth(before) {
+                let when = When::Fine {
+                    layer,
+                    operands,
+                    work,
+                };
+                self.branches.push(Branch {
+                    calls: [first, call],
+                    when,
+                });
+            }
+            last = Some(call);
+        }
+        match last {
+            Some(call) => Ok(call),
+            None => self.multiply_as(number, which, product, out, factors, codings, rest),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one product, as it is recorded")]
+    fn multiply_as(
+        &mut self,
+        number: usize,
+        which: u32,
+        product: Matmul,
+        out: DType,
+        factors: [Factor; 2],
+        codings: [Option<Coding>; 2],
+        rest: &[TensorId],
+    ) -> Result<CallId> {
         let mut operands = Vec::new();
         let mut elements = [Elements::Plain(out); 2];
         for (side, factor) in factors.into_iter().enumerate() {
             let dtype = factor.dtype(self.recipe);
-            elements[side] = match factor.coding(&products) {
+            elements[side] = match codings[side] {
                 Some(coding) => {
                     let stream = 2 * which + side as u32;
                     self.encode(number, (side, stream), factor, dtype, coding, &mut operands)?;
@@ -183,7 +223,44 @@ impl Build<'_> {
         if !plain(1) || factors[1].along == Along::Columns {
             product = product.transpose_b();
         }
-        Ok((product, operands))
+        operands.extend_from_slice(rest);
+        self.program.call(product, &operands)
+    }
+
+    /// Leaves behind how much finer codes of a stage's operands would change them, in the steps that measure.
+    pub(super) fn measure(&mut self, number: usize, x: TensorId, dy: TensorId, rows: usize) -> Result<()> {
+        let Some(variable) = self.recipe.variable else {
+            return Ok(());
+        };
+        let layer = self.layer_of(number);
+        let products = self.products(number);
+        let [outputs, inputs] = self.stages[number].weights().unwrap_or_default();
+        let w = self.parameters[self.parameters_of(number)[0]].values;
+        let factors = [
+            Factor::new(Place::Weights, w, [outputs, inputs], Along::Columns),
+            Factor::new(Place::Activations, x, [rows, inputs], Along::Columns),
+            Factor::new(Place::Gradients, dy, [rows, outputs], Along::Columns),
+        ];
+        for factor in factors {
+            let Some(fine) = factor.coding(&products) else {
+                continue;
+            };
+            let [rows, cols] = factor.shape;
+            let layout = Layout::dense(DType::F32, &[1, 2 * rows]);
+            self.memory.operands += layout.bytes();
+            let sums = self.program.zeros(layout)?;
+            let coarse = variable.coarse(fine)?;
+            let measure = Improvement::new(rows, cols, coarse.format, fine.format, factor.dtype(self.recipe));
+            let call = self.program.call(measure, &[factor.source, sums])?;
+            let when = When::Measuring;
+            self.branches.push(Branch {
+                calls: [call, call],
+                when,
+            });
+            let place = factor.place;
+            self.measures.push(Measure { layer, place, sums });
+        }
+        Ok(())
     }
 
     /// Encodes a factor along the axis that is summed, into the memory of its side.
@@ -213,7 +290,7 @@ impl Build<'_> {
         }
         let draw = match coding.rounding {
             Rounding::Stochastic => Draw {
-                stream: self.claim(ENCODE, number, stream)?,
+                stream: self.claim_branch(ENCODE, number, stream)?,
                 generator: self.options.generator,
                 ..Draw::default()
             },
