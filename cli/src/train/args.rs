@@ -57,7 +57,7 @@ pub(crate) struct TrainArgs {
     pub(super) momentum: f32,
     /// The network: mlp (784-2800-2670-10, or the widths of --layers), mlp-small (784-512-512-10), lenet-300-100 or
     /// lenet-5 (two convolutions); or a TOML file (examples/model.toml).
-    #[arg(long, value_name = "NAME|FILE.toml", default_value = "mlp")]
+    #[arg(long, alias = "student", value_name = "NAME|FILE.toml", default_value = "mlp")]
     pub(super) model: String,
     /// Widths from pixels to classes, of linear layers with ReLUs between them; for --model mlp.
     #[arg(
@@ -174,6 +174,16 @@ impl TrainArgs {
                 "--layers are those of --model mlp, and {name} has its own"
             ))),
         }
+    }
+
+    /// Whether images are varied from epoch to epoch.
+    pub(crate) fn varies(&self) -> bool {
+        self.augment != AugmentName::None
+    }
+
+    /// Images of one step.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch as usize
     }
 
     /// How this network is trained; the seed is each run's own.

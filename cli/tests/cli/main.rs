@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod distill;
 mod files;
 mod keeping;
 mod kills;
