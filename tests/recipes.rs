@@ -36,6 +36,7 @@ fn main() {
         Trial::test("fast chooses by what it measures", fast),
         Trial::test("steps of f16 are left out and the scale halved", f16),
         Trial::test("gradients are clipped to a norm", clip),
+        Trial::test("updates arrive, or are lost to rounding", updates),
         Trial::test("encoded operands take the memory that their formats say", memory),
     ];
     for recipe in ["bf16-pure", "fast"] {
@@ -333,6 +334,44 @@ fn clip() -> Result<(), Failed> {
         options.clip = Some(bad);
         if Trainer::new(&Device::cpu(), &Recipe::f32(), &options).is_ok() {
             return Err(format!("a clip of {bad} was taken").into());
+        }
+    }
+    Ok(())
+}
+
+/// At so low a rate most updates are below half a unit in the last place of their weights.
+fn updates() -> Result<(), Failed> {
+    let of = |name: &str| -> Result<(f64, f64), Failed> {
+        let mut options = options();
+        (options.learning_rate, options.watch_every) = (0.0005, 20);
+        let recipe = Recipe::named(name).ok_or("no such recipe")?;
+        let mut trainer = Trainer::new(&Device::cpu(), &recipe, &options)?;
+        for _ in 0..2 {
+            steps(&mut trainer, usize::MAX)?;
+        }
+        let all = trainer
+            .updates()
+            .iter()
+            .copied()
+            .reduce(fewbit::nn::Updates::and)
+            .ok_or("no layers")?;
+        Ok((
+            all.applied().ok_or("no updates")?,
+            all.small_share().ok_or("no updates")?,
+        ))
+    };
+    for (name, least, most) in [
+        ("f64", 0.999_999, 1.000_001),
+        ("f32", 0.999, 1.001),
+        ("bf16-sr", 0.95, 1.05),
+        ("bf16-kahan", 0.95, 1.05),
+        ("bf16-sr-kahan", 0.95, 1.05),
+        ("bf16-nearest", 0.0, 0.5),
+    ] {
+        let (applied, small) = of(name)?;
+        let bf16 = name.starts_with("bf16");
+        if !(least..=most).contains(&applied) || (small > 0.5) != bf16 {
+            return Err(format!("{name}: applied {applied}, too small {small}").into());
         }
     }
     Ok(())

@@ -220,7 +220,7 @@ impl Trainer {
         self.parameters().iter().flat_map(of).flatten().collect()
     }
 
-    async fn stored(&self, name: String, id: TensorId) -> Result<Stored> {
+    pub(super) async fn stored(&self, name: String, id: TensorId) -> Result<Stored> {
         let (dtype, shape) = dense(self.network.program.layout(id)?)?;
         let words = self.read(id).await?.words().to_vec();
         Ok(Stored::new(name, dtype, shape, words))

@@ -22,6 +22,7 @@ mod scaling;
 mod schedule;
 mod step;
 pub mod train;
+mod updates;
 
 pub use checkpoint::{State, Stored};
 pub use distill::{Distillation, Logits, Teacher};
@@ -33,3 +34,4 @@ pub use products::{Accumulator, Coding, Products};
 pub use recipe::Recipe;
 pub use scaling::LossScale;
 pub use schedule::Schedule;
+pub use updates::Updates;

@@ -3,6 +3,7 @@
 use super::precision::{Choices, Place};
 use super::scaling::Scaling;
 use super::train::Trainer;
+use super::updates::Updates;
 use crate::error::{Error, Result};
 use crate::kernels::Squares;
 use crate::tensor::{DType, View};
@@ -19,6 +20,10 @@ impl Trainer {
             .variable
             .is_some_and(|variable| measuring(variable.every));
         self.network.choices.measuring = measuring;
+        let before = match self.watches() {
+            true => Some(self.watched().await?),
+            false => None,
+        };
         self.network.run(&values)?;
         let passes = self.network.passes();
         for (sum, passes) in self.passes.iter_mut().zip(passes) {
@@ -32,6 +37,9 @@ impl Trainer {
                 }
                 None => self.skip()?,
             }
+        }
+        if let Some(before) = before {
+            self.watch(before, rate).await?;
         }
         if measuring {
             self.choose(at).await?;
@@ -152,6 +160,7 @@ impl Trainer {
             .into_iter()
             .chain(passes)
             .chain(fine)
+            .chain(self.updates.iter().flat_map(Updates::bits))
             .collect()
     }
 
@@ -160,7 +169,7 @@ impl Trainer {
         let layers = self.network.choices.fine.len();
         let parts = decided
             .split_first_chunk::<7>()
-            .filter(|(_, fine)| fine.len() == 3 * layers);
+            .filter(|(_, fine)| fine.len() == (3 + 8) * layers);
         let Some((&[exponent, clean, skipped, a, b, c, d], fine)) = parts else {
             return Err(Error::Value {
                 op: "restore",
@@ -176,6 +185,9 @@ impl Trainer {
         };
         let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         self.passes = [long(a, b), long(c, d)];
+        let (fine, updates) = fine.split_at(3 * layers);
+        let updates = updates.as_chunks::<8>().0;
+        self.updates = updates.iter().map(Updates::from_bits).collect();
         self.network.choices = Choices {
             fine: fine
                 .as_chunks::<3>()

@@ -12,6 +12,7 @@ use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use super::scaling::Scaling;
 use super::schedule::Schedule;
+use super::updates::Updates;
 use crate::device::{Device, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::{Draw, Generator, stream};
@@ -53,6 +54,9 @@ pub struct TrainOptions {
     pub generator: Generator,
     /// Steps from one reading of the loss to the next; each waits for the device.
     pub report_every: usize,
+    /// Steps from one look at what rounding does to updates to the next ([`Trainer::updates`]); 0: none. Each reads all
+    /// weights twice.
+    pub watch_every: usize,
 }
 
 impl Default for TrainOptions {
@@ -74,6 +78,7 @@ impl Default for TrainOptions {
             seed: 0,
             generator: Generator::Threefry,
             report_every: 50,
+            watch_every: 0,
         }
     }
 }
@@ -106,6 +111,8 @@ pub struct Trainer {
     pub(super) scaling: Scaling,
     /// Chunk passes of all steps, and of as many with fine operands throughout.
     pub(super) passes: [u64; 2],
+    /// What rounding did to updates in this epoch, layer by layer.
+    pub(super) updates: Vec<Updates>,
     /// The epoch and the step in it that were run last, from 1.
     pub(super) last: [usize; 2],
 }
@@ -124,8 +131,10 @@ impl Trainer {
         if recipe.loss_scale.is_some() {
             network.scale_loss(scaling.scale())?;
         }
+        let updates = vec![Updates::default(); network.choices.fine.len()];
         Ok(Self {
             network,
+            updates,
             scaling,
             passes: [0; 2],
             recipe: recipe.clone(),
@@ -241,6 +250,9 @@ impl Trainer {
                 value: format!("{} steps (of {all})", self.options.warm_up),
                 expected: "at most all steps of the training",
             });
+        }
+        if self.position == 0 {
+            self.updates.fill(Updates::default());
         }
         for (step, images) in order.chunks_exact(batch).enumerate().skip(self.position) {
             let at = [(self.epochs * steps + step).min(all), all];

@@ -265,6 +265,10 @@ impl Folder {
                 curves.push(Curve {
                     name: recipe.clone(),
                     epochs: epochs.map(|(i, epoch)| (i, epoch.loss, epoch.accuracy)).collect(),
+                    applied: (1..)
+                        .zip(&history.epochs)
+                        .filter_map(|(i, epoch)| Some((i, epoch.all_updates().applied()?)))
+                        .collect(),
                 });
             }
         }
@@ -272,7 +276,7 @@ impl Folder {
         let (title, device) = (word(&self.shared["model"]["name"]), word(&self.shared["device"]));
         let drawn = charts(&title, &device, &curves)
             .map_err(|error| Stop::Input(format!("the curves cannot be drawn: {error}")))?;
-        for (name, chart) in ["loss.svg", "accuracy.svg"].into_iter().zip(drawn) {
+        for (name, chart) in ["loss.svg", "accuracy.svg", "updates.svg"].into_iter().zip(drawn) {
             if let Some(text) = chart {
                 write(&self.path.join(name), text.as_bytes())?;
             }

@@ -43,6 +43,11 @@ impl Job<'_> {
         let mut options = self.options.clone();
         options.seed = seed;
         options.distillation = self.teaching.map(|teaching| teaching.distillation);
+        if run.is_some() {
+            // Twice an epoch: reading all weights takes time that is none of training's.
+            let steps = self.data.set.train().len() / options.batch.max(1);
+            options.watch_every = (steps / 2).max(1);
+        }
         let mut trainer = Trainer::new(self.device, recipe, &options)?;
         if let Some(teaching) = self.teaching {
             trainer.learn_from(teaching.teacher.clone())?;
@@ -125,7 +130,7 @@ impl Job<'_> {
             }
             if trainer.position()[0] > history.epochs.len() {
                 let accuracy = trainer.accuracy_blocking(&self.data.set)?;
-                history.end_epoch(trainer.steps(), 100.0 * accuracy);
+                history.end_epoch(trainer.steps(), 100.0 * accuracy, trainer.updates());
                 if let Some(run) = run {
                     run.metrics(history)?;
                 }

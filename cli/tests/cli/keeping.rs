@@ -52,7 +52,14 @@ fn a_run_is_kept_and_not_repeated() {
     let out = dir.join("out");
     assert_eq!(
         files(&out),
-        ["accuracy.svg", "bf16-mixed", "bf16-sr", "config.json", "loss.svg"]
+        [
+            "accuracy.svg",
+            "bf16-mixed",
+            "bf16-sr",
+            "config.json",
+            "loss.svg",
+            "updates.svg"
+        ]
     );
     let run = out.join("bf16-mixed/seed-1");
     assert_eq!(
