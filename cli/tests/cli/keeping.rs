@@ -76,7 +76,11 @@ fn a_run_is_kept_and_not_repeated() {
     let row = &first["results"][0];
     let text = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
     let csv: Vec<_> = text("metrics.csv").lines().map(str::to_string).collect();
-    assert_eq!(csv[0], "epoch,step,loss,accuracy_percent,seconds");
+    assert_eq!(
+        csv[0],
+        "epoch,step,loss,accuracy_percent,applied_ratio,small_updates,seconds"
+    );
+    assert!(csv[1].split(',').all(|field| !field.is_empty()), "{csv:?}");
     assert_eq!(csv.len(), 3);
     let epochs: Vec<Value> = text("metrics.jsonl")
         .lines()
