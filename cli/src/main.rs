@@ -19,6 +19,7 @@ mod options;
 mod output;
 mod plot;
 mod recipes;
+mod reproduce;
 mod saved;
 mod seeds;
 mod stored;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         Some(Command::Formats(args)) => formats::run(args, &mut output),
         Some(Command::Train(args)) => train::run(&cli.common, args, &mut output),
         Some(Command::Eval(args)) => eval::eval(&cli.common, args, &mut output),
+        Some(Command::Reproduce(args)) => reproduce::run(&cli.common, args, &mut output),
     };
     device::save_pipelines();
     end(output, outcome)
