@@ -97,10 +97,10 @@ impl Lab<'_> {
         let line = |text: &str| self.output.line(text);
         line(&match self.seeds.len() {
             1 => {
-                "+-: 95 % of the chance in which test images there are, of one seed: --seeds LIST says more."
+                "+-: 95 %, of the chance of which test images there are; --seeds LIST adds that of seeds. To keep up is to lose nothing beyond it, to fall behind is to lose more."
                     .to_string()
             }
-            _ => "+-: 95 % by Student's t, seed by seed.".to_string(),
+            _ => "+-: 95 % by Student's t, seed by seed. To keep up is to lose nothing beyond it, to fall behind is to lose more.".to_string(),
         });
         if self.quick {
             line("--quick: these networks and images are too small for what follows to mean anything.");

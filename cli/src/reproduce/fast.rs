@@ -80,9 +80,9 @@ fn claims(lab: &Lab<'_>, all: &[Of], shares: &[Option<f64>]) -> Vec<Claim> {
     let work = shares.last().copied().flatten();
     let less = lab.difference(fast, base);
     vec![
-        lab.as_good("4 mantissa bits reach f32", fine, base),
-        lab.worse("2 mantissa bits do not", coarse, base),
-        lab.as_good("variable precision reaches f32", fast, base),
+        lab.as_good("4 mantissa bits keep up with f32", fine, base),
+        lab.worse("2 mantissa bits fall behind f32", coarse, base),
+        lab.as_good("variable precision keeps up with f32", fast, base),
         Claim::new(
             format!("variable precision loses less than {MOST} points, beyond chance"),
             less.map_or("it diverged".into(), |less| less.to_string()),

@@ -210,7 +210,8 @@ fn claims(lab: &Lab<'_>, bases: &[Of], chunks: &[Chunk]) -> Vec<Claim> {
         &bases[0],
     ));
     for (chunk, words) in [(one, "1"), (some, "32")] {
-        let text = format!("stochastic sums with stochastic updates (pure bf16) reach f32 at chunk {words}");
+        let text =
+            format!("stochastic sums with stochastic updates (pure bf16) keep up with f32 at chunk {words}");
         claims.push(lab.as_good(text, &chunk.trained[1], &bases[0]));
     }
     claims

@@ -140,6 +140,8 @@ impl Problem {
             }
         }
         let view = View::new(dtype, 1, FEATURES, op.w_ld);
+        // The padding of a row is written with it.
+        let mut words = vec![0; op.g_ld];
         program.call(op, &operands)?;
         let mut weights = [0.0; FEATURES];
         let mut descent = Descent {
@@ -154,7 +156,8 @@ impl Problem {
             let gradient = features.map(|feature| (feature * missed) as f32);
             descent.losses.push(0.5 * missed * missed);
             descent.vanishing.push(vanishing(&gradient, &weights));
-            program.write_words(g, &[&gradient.map(f32::to_bits)])?;
+            words[..FEATURES].copy_from_slice(&gradient.map(f32::to_bits));
+            program.write_words(g, &[&words])?;
             let values = StepValues::new(self.seed, step as u32 + 1)
                 .with("learning_rate", RATE)
                 .with("momentum", 0.0)

@@ -159,9 +159,9 @@ fn claims(lab: &Lab<'_>, all: &[Of], bits: &[(u32, Of)], scaled: &[Scaled]) -> V
         return Vec::new();
     };
     let mut claims = vec![
-        lab.as_good("bf16 trains with f32's hyperparameters unchanged", bf16, base),
-        lab.worse("f16 does not, without loss scaling", plain, base),
-        lab.as_good("f16 does with loss scaling", f16, base),
+        lab.as_good("bf16 keeps up with f32 at the same hyperparameters", bf16, base),
+        lab.worse("f16 falls behind f32 without loss scaling", plain, base),
+        lab.as_good("f16 keeps up with f32 with loss scaling", f16, base),
     ];
     let of = |recipe: &str, exponent| {
         let mut found = scaled.iter();
@@ -193,17 +193,17 @@ fn claims(lab: &Lab<'_>, all: &[Of], bits: &[(u32, Of)], scaled: &[Scaled]) -> V
         ));
     }
     if let Some((_, eight)) = bits.last() {
-        let text = "7 mantissa bits are precise enough (bfp-8)";
+        let text = "7 mantissa bits, those of bfp-8, keep up with f32";
         claims.push(lab.as_good(text, eight, base));
     }
     let enough = |of: &Of| lab.difference(of, base).is_some_and(|less| less.no_loss());
     // Enough, and so are all that have more.
     let least = bits.iter().rev().take_while(|(_, of)| enough(of)).last();
     claims.push(Claim::new(
-        "7 mantissa bits are more than are needed here",
+        "fewer than 7 mantissa bits keep up with f32",
         match least {
-            Some((count, _)) => format!("{} beside the sign are the fewest without a loss", count - 1),
-            None => "all of bfp-2 to bfp-8 lose".into(),
+            Some((count, _)) => format!("{} are the fewest that do", count - 1),
+            None => "none of bfp-2 to bfp-8 do".into(),
         },
         least.is_some_and(|(count, _)| *count < 8),
     ));

@@ -58,9 +58,9 @@ fn networks(lab: &Lab<'_>, all: &[Of]) -> Vec<Claim> {
         return Vec::new();
     };
     vec![
-        lab.worse("lenet-5: updates to nearest cost accuracy", nearest, base),
-        lab.as_good("lenet-5: stochastic updates reach f32", stochastic, base),
-        lab.as_good("lenet-5: Kahan's updates reach f32", kahan, base),
+        lab.worse("lenet-5: updates to nearest fall behind f32", nearest, base),
+        lab.as_good("lenet-5: stochastic updates keep up with f32", stochastic, base),
+        lab.as_good("lenet-5: Kahan's updates keep up with f32", kahan, base),
     ]
 }
 

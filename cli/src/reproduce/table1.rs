@@ -89,7 +89,7 @@ fn claims(lab: &Lab<'_>, all: &[Of]) -> Vec<Claim> {
                 "{} trains in {want:.2} of the time of {}, or less",
                 small.name, large.name
             ),
-            format!("{time:.2} of it, and a tenth more counts"),
+            format!("{time:.2} of it; up to a tenth more would count"),
             time <= NEAR * want,
         ));
         let text = format!("{} is as accurate as {}", small.name, large.name);
