@@ -72,6 +72,8 @@ MUTANTS = [
     ("encode", "encode/cpu.rs", "row * op.src_ld + start", "row * op.cols + start"),
     ("decode", "decode/cpu.rs", "&self.scales[row * scale_words..][..scale_words]", "&self.scales[..scale_words]"),
     ("decode", "decode/cpu.rs", "words[len / 2] = 0", "words[len / 2] = 1 << 16"),
+    ("improvement", "improvement/cpu.rs", "1 << (place - 1)", "1 << place"),
+    ("improvement", "improvement/cpu.rs", "((significand >> s) & 1)", "1"),
     ("matmul", "matmul/cpu.rs", "(batch * op.m * op.n) as u64", "(batch * op.m) as u64"),
     ("matmul", "matmul/cpu.rs", "beta: op.beta.get()", "beta: op.alpha.get()"),
 ]

@@ -17,8 +17,8 @@ use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
     AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode, Fmac,
-    FmacMatmul, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd, SoftmaxCrossEntropy,
-    Spmm, Squares, Transpose,
+    FmacMatmul, Improvement, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd,
+    SoftmaxCrossEntropy, Spmm, Squares, Transpose,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -85,6 +85,9 @@ fn wide() -> Vec<Box<dyn Op>> {
     encode.src_ld = LD;
     let mut decode = Decode::new(rows, cols, format, F32);
     decode.dst_ld = LD;
+    let fine = Format::bfp(16, 5).expect("a format");
+    let mut improvement = Improvement::new(rows, cols, format, fine, F32);
+    improvement.x_ld = LD;
     let mut coded = Matmul::new(rows, cols, 8)
         .types(format, format, F32)
         .transpose_b();
@@ -113,6 +116,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(matmul),
         Box::new(encode),
         Box::new(decode),
+        Box::new(improvement),
         Box::new(coded),
         Box::new(spmm),
     ]

@@ -64,7 +64,11 @@ fn run(trainer: &mut Trainer, images: Option<&[u8]>) -> Result<()> {
 }
 
 /// The network on the device, for batches of so many images.
-fn network(device: &Device, stored: &StoredModel, batch: usize) -> std::result::Result<Trainer, Stop> {
+pub(crate) fn network(
+    device: &Device,
+    stored: &StoredModel,
+    batch: usize,
+) -> std::result::Result<Trainer, Stop> {
     let mut options = TrainOptions::default();
     options.model = stored.model.clone();
     options.batch = batch;

@@ -8,6 +8,7 @@ mod ceiling;
 mod check;
 mod data;
 mod device;
+mod distill;
 mod eval;
 mod formats;
 mod host;
@@ -108,7 +109,8 @@ fn main() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(&cli.common, args, &mut output),
         Some(Command::Tune(args)) => tune::run(&cli.common, args, &mut output),
         Some(Command::Formats(args)) => formats::run(args, &mut output),
-        Some(Command::Train(args)) => train::run(&cli.common, args, &mut output),
+        Some(Command::Train(args)) => train::run(&cli.common, args, None, &mut output),
+        Some(Command::Distill(args)) => train::run(&cli.common, &args.train, Some(args), &mut output),
         Some(Command::Eval(args)) => eval::eval(&cli.common, args, &mut output),
         Some(Command::Reproduce(args)) => reproduce::run(&cli.common, args, &mut output),
     };

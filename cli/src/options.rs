@@ -3,7 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{bench, check, eval, formats, reproduce, train, tune};
+use super::{bench, check, distill, eval, formats, reproduce, train, tune};
 
 const EXIT_CODES: &str = "Exit codes: 0 everything passed; 1 a check failed; 2 usage, input or output error; \
 130 interrupted (Ctrl-C, SIGTERM).\nWithout a command: cross-check every kernel against its reference, measure it, \
@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Formats(formats::FormatsArgs),
     /// Train a network in several number formats.
     Train(Box<train::TrainArgs>),
+    /// Train a network on what others say of the images (--student is --model).
+    Distill(Box<distill::DistillArgs>),
     /// Test a network that train --out left: accuracy, bytes, latency and throughput.
     Eval(eval::EvalArgs),
     /// Measure a claim of the literature: a table, charts, and what of it reproduces.
@@ -112,6 +114,14 @@ pub(crate) fn rate(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
         _ => Err("a rate is a finite number, 0 or more".into()),
+    }
+}
+
+/// A norm above 0.
+pub(crate) fn norm(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(norm) if norm.is_finite() && norm > 0.0 => Ok(norm),
+        _ => Err("a norm is a finite number above 0".into()),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use fewbit::format::{Format, Rounding};
-use fewbit::nn::{Accumulator, Coding, Products, Recipe};
+use fewbit::nn::{Accumulator, Coding, LossScale, Products, Recipe, Variable};
 use fewbit::tensor::DType;
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,7 @@ pub(crate) fn read_toml(path: &Path) -> Result<Value, Stop> {
 
 /// The recipe of a tree; `name` is what it is called if it does not say.
 pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 12] = [
         "name",
         "like",
         "weights",
@@ -60,6 +60,8 @@ pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
         "compensation",
         "products",
         "layers",
+        "loss-scale",
+        "variable",
     ];
     let keys = keys(tree, "the recipe", &KEYS)?;
     let mut recipe = match keys.get("like") {
@@ -107,6 +109,12 @@ pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
     if let Some(own) = keys.get("products") {
         recipe.products = products(own, "products", recipe.products)?;
     }
+    if let Some(own) = keys.get("loss-scale") {
+        recipe.loss_scale = loss_scale(own)?;
+    }
+    if let Some(own) = keys.get("variable") {
+        recipe.variable = variable(own)?;
+    }
     let Some(layers) = keys.get("layers") else {
         return Ok(recipe);
     };
@@ -122,6 +130,50 @@ pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
         recipe.layers.insert(layer, of);
     }
     Ok(recipe)
+}
+
+/// A count of a table, from 1, or `base` where it has none.
+fn count(table: &Map<String, Value>, key: &str, base: u32) -> Result<u32, String> {
+    let Some(value) = table.get(key) else {
+        return Ok(base);
+    };
+    let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+    count
+        .filter(|&count| count > 0)
+        .ok_or_else(|| format!("{key}: this is no whole number from 1 on: {value}"))
+}
+
+/// Loss scaling: a table, or none.
+fn loss_scale(value: &Value) -> Result<Option<LossScale>, String> {
+    if value.as_str() == Some(NONE) {
+        return Ok(None);
+    }
+    let table = keys(value, "loss-scale", &["exponent", "growth"])?;
+    let mut scale = LossScale::default();
+    scale.exponent = count(table, "exponent", scale.exponent)?;
+    scale.growth = count(table, "growth", scale.growth)?;
+    Ok(Some(scale))
+}
+
+/// Variable precision: a table, or none.
+fn variable(value: &Value) -> Result<Option<Variable>, String> {
+    if value.as_str() == Some(NONE) {
+        return Ok(None);
+    }
+    let table = keys(value, "variable", &["coarse", "alpha", "beta", "every"])?;
+    let mut variable = Variable::default();
+    variable.coarse = count(table, "coarse", variable.coarse)?;
+    variable.every = count(table, "every", variable.every)?;
+    for (key, to) in [("alpha", &mut variable.alpha), ("beta", &mut variable.beta)] {
+        if let Some(value) = table.get(key) {
+            let number = value.as_f64().map(|number| number as f32);
+            let number = number.filter(|number| number.is_finite());
+            *to = number
+                .ok_or_else(|| format!("{key}: this is no number: {value}"))?
+                .into();
+        }
+    }
+    Ok(Some(variable))
 }
 
 /// How products are made: what a tree says, the rest as in `base`.
@@ -259,6 +311,16 @@ pub(crate) fn tree(recipe: &Recipe) -> Value {
             .iter()
             .map(|(layer, products)| (layer.to_string(), products_tree(products)))
             .collect::<Map<_, _>>(),
+        "loss-scale": recipe.loss_scale.map_or(json!(NONE), |scale| json!({
+            "exponent": scale.exponent,
+            "growth": scale.growth,
+        })),
+        "variable": recipe.variable.map_or(json!(NONE), |variable| json!({
+            "coarse": variable.coarse,
+            "alpha": variable.alpha.get(),
+            "beta": variable.beta.get(),
+            "every": variable.every,
+        })),
     })
 }
 
@@ -419,6 +481,8 @@ mod tests {
                 "[products]\naccumulator = { format = \"bf16\", chunk = 0 }",
                 &["products.accumulator", "chunk"],
             ),
+            ("[loss-scale]\ngrowth = 0", &["growth", "0"]),
+            ("[variable]\nalpha = \"much\"", &["alpha", "much"]),
             ("layers = 3", &["layers", "3"]),
             ("[layers.first]\nweights = \"int8\"", &["layers.first", "from 0"]),
             ("name = \"../x\"", &["name", "../x"]),

@@ -294,7 +294,9 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
         return value("types of activations and gradients", text, "one type");
     }
     options.optimizer.check()?;
-    check_products(recipe)?;
+    let stages = options.model.stages()?;
+    let layers = stages.iter().filter(|stage| stage.weights().is_some()).count();
+    check_products(recipe, layers)?;
     if recipe.compensation.is_some() && (recipe.master.is_some() || recipe.weights != DType::Bf16) {
         return value(
             "compensation",
@@ -324,7 +326,15 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
 }
 
 /// What products ask of the types that their operands are stored in.
-fn check_products(recipe: &Recipe) -> Result<()> {
+fn check_products(recipe: &Recipe, layers: usize) -> Result<()> {
+    if let Some((layer, _)) = recipe.layers.range(layers..).next() {
+        return Err(Error::Value {
+            op: "train",
+            what: "recipe",
+            value: format!("{} for layer {layer}", recipe.name),
+            expected: "a layer with weights of the model, from 0",
+        });
+    }
     let types = [recipe.weights, recipe.activations, recipe.gradients];
     for products in recipe.layers.values().chain([&recipe.products]) {
         let codings = products.codings();

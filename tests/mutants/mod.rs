@@ -10,6 +10,7 @@ mod distillation;
 mod dropout;
 mod encode;
 mod fmac;
+mod improvement;
 mod lib;
 mod matmul;
 mod max_pool;
@@ -171,6 +172,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
         dropout::SHADERS,
         encode::SHADERS,
         fmac::SHADERS,
+        improvement::SHADERS,
         lib::SHADERS,
         matmul::SHADERS,
         max_pool::SHADERS,

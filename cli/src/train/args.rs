@@ -8,7 +8,7 @@ use fewbit::nn::{Model, Optimizer, Schedule};
 use serde_json::{Value, json};
 
 use super::super::data::{DataArgs, Wanted};
-use super::super::options::rate;
+use super::super::options::{norm, rate};
 use super::super::{Stop, models};
 
 #[derive(Args, Debug)]
@@ -49,12 +49,15 @@ pub(crate) struct TrainArgs {
     /// The weight decay, of biases too; under adamw apart from the moments.
     #[arg(long, default_value_t = 0.0, allow_hyphen_values = true, value_parser = rate)]
     pub(super) weight_decay: f32,
+    /// Make gradients whose norm, of all weights and biases together, is larger as long as this.
+    #[arg(long, value_name = "NORM", allow_hyphen_values = true, value_parser = norm)]
+    pub(super) clip: Option<f32>,
     /// The momentum of sgd.
     #[arg(long, default_value_t = 0.9, allow_hyphen_values = true, value_parser = rate)]
     pub(super) momentum: f32,
     /// The network: mlp (784-2800-2670-10, or the widths of --layers), mlp-small (784-512-512-10), lenet-300-100 or
     /// lenet-5 (two convolutions); or a TOML file (examples/model.toml).
-    #[arg(long, value_name = "NAME|FILE.toml", default_value = "mlp")]
+    #[arg(long, alias = "student", value_name = "NAME|FILE.toml", default_value = "mlp")]
     pub(super) model: String,
     /// Widths from pixels to classes, of linear layers with ReLUs between them; for --model mlp.
     #[arg(
@@ -173,6 +176,16 @@ impl TrainArgs {
         }
     }
 
+    /// Whether images are varied from epoch to epoch.
+    pub(crate) fn varies(&self) -> bool {
+        self.augment != AugmentName::None
+    }
+
+    /// Images of one step.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch as usize
+    }
+
     /// How this network is trained; the seed is each run's own.
     pub(super) fn options(&self, model: Model) -> TrainOptions {
         let mut options = TrainOptions::default();
@@ -198,6 +211,7 @@ impl TrainArgs {
         };
         options.momentum = self.momentum;
         options.weight_decay = self.weight_decay;
+        options.clip = self.clip;
         options
     }
 
@@ -230,6 +244,7 @@ impl TrainArgs {
             "optimizer": format!("{:?}", self.optimizer).to_lowercase(),
             "momentum": number(self.momentum),
             "weight_decay": number(self.weight_decay),
+            "clip": self.clip.map(number),
         })
     }
 }

@@ -18,11 +18,15 @@ use run::Job;
 use table::Of;
 
 use super::data::Data;
+use super::distill::{DistillArgs, Teaching};
 use super::output::Output;
 use super::stored::Weights;
 use super::{Common, Stop, device, models, recipes, seeds};
 
-fn recipes(args: &TrainArgs, device: &Device, output: &Output) -> Result<Vec<Recipe>, Stop> {
+fn recipes(args: &TrainArgs, learns: bool, device: &Device, output: &Output) -> Result<Vec<Recipe>, Stop> {
+    if args.formats.is_empty() && learns {
+        return Ok(vec![Recipe::f32()]);
+    }
     if args.formats.is_empty() {
         let mut recipes = vec![
             Recipe::f64(),
@@ -76,8 +80,9 @@ fn shared(
     model: &Model,
     data: &Data,
     init: Option<&Weights>,
+    teaching: Option<&Teaching>,
 ) -> Result<Value, Stop> {
-    Ok(json!({
+    let mut shared = json!({
         "fewbit": env!("CARGO_PKG_VERSION"),
         "device": device.describe(),
         "model": models::tree(model).map_err(Stop::Input)?,
@@ -85,13 +90,23 @@ fn shared(
         "source": data.name,
         "training": args.training(),
         "init": init.map(|init| format!("{:016x}", init.fingerprint)),
-    }))
+    });
+    if let Some(teaching) = teaching {
+        shared["distillation"] = teaching.identity.clone();
+    }
+    Ok(shared)
 }
 
-pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Result<(), Stop> {
+/// Trains, on labels alone or, with teachers, on what they say too.
+pub(crate) fn run(
+    common: &Common,
+    args: &TrainArgs,
+    teachers: Option<&DistillArgs>,
+    output: &mut Output,
+) -> Result<(), Stop> {
     let seeds = seeds::of(&args.seeds, args.seed)?;
     let device = device::open(common, output)?;
-    let mut recipes = recipes(args, &device, output)?;
+    let mut recipes = recipes(args, teachers.is_some(), &device, output)?;
     let several = seeds.len() > 1;
     if several && !recipes.iter().any(|recipe| recipe.name == "f32") {
         recipes.insert(0, Recipe::f32());
@@ -101,9 +116,11 @@ pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Res
     let model = args.network()?;
     let init = args.init.as_deref().map(Weights::read).transpose()?;
     let data = args.data.load(&args.wanted(&model)?)?;
+    let teaching = teachers.map(|teachers| teachers.teaching(&device, &model, &data, output));
+    let teaching = teaching.transpose()?;
     let folder = match out {
         Some(out) => {
-            let shared = shared(args, &device, &model, &data, init.as_ref())?;
+            let shared = shared(args, &device, &model, &data, init.as_ref(), teaching.as_ref())?;
             let runs = (&recipes[..], &seeds[..]);
             Some(Folder::open(out, shared, runs, args.keeping.resume)?)
         }
@@ -122,6 +139,7 @@ pub(crate) fn run(common: &Common, args: &TrainArgs, output: &mut Output) -> Res
                 data: &data,
                 options: args.options(model.clone()),
                 init: init.as_ref(),
+                teaching: teaching.as_ref(),
                 keeping: &args.keeping,
                 folder: folder.as_ref(),
                 output,

@@ -10,6 +10,7 @@ use fewbit::{Device, Error};
 use indicatif::ProgressBar;
 
 use super::super::data::Data;
+use super::super::distill::Teaching;
 use super::super::output::Output;
 use super::super::stored::Weights;
 use super::super::{Stop, interrupted};
@@ -25,6 +26,7 @@ pub(super) struct Job<'a> {
     pub(super) data: &'a Data,
     pub(super) options: TrainOptions,
     pub(super) init: Option<&'a Weights>,
+    pub(super) teaching: Option<&'a Teaching>,
     pub(super) keeping: &'a Keeping,
     pub(super) folder: Option<&'a Folder>,
     pub(super) output: &'a Output,
@@ -40,7 +42,11 @@ impl Job<'_> {
         }
         let mut options = self.options.clone();
         options.seed = seed;
+        options.distillation = self.teaching.map(|teaching| teaching.distillation);
         let mut trainer = Trainer::new(self.device, recipe, &options)?;
+        if let Some(teaching) = self.teaching {
+            trainer.learn_from(teaching.teacher.clone())?;
+        }
         if let Some(init) = self.init {
             init.apply(&mut trainer)?;
         }

@@ -8,9 +8,11 @@
 )]
 
 mod bench;
+mod distill;
 mod files;
 mod keeping;
 mod kills;
+mod reproduce;
 mod resume;
 mod seen;
 

@@ -1,0 +1,359 @@
+//! What recipes say beyond types: encoded operands, bf16 accumulators, variable precision, loss scaling and clipping.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use common::{gpu, on_gpu};
+use fewbit::format::{Format, Rounding};
+use fewbit::nn::data::Dataset;
+use fewbit::nn::train::{TrainOptions, Trainer};
+use fewbit::nn::{Coding, LossScale, Model, Products, Recipe, digits};
+use fewbit::tensor::DType;
+use fewbit::{Device, Error};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 1_200, 100).expect("digits"));
+
+/// Widths that are no multiples of anything.
+fn options() -> TrainOptions {
+    let mut options = TrainOptions::default();
+    options.model = Model::mlp(&[784, 19, 11, 10]);
+    options.batch = 9;
+    options.learning_rate = 0.05;
+    options.seed = 3;
+    options
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = vec![
+        Trial::test("places that no kernel serves are named", illegal),
+        Trial::test("a layer's products are its own", layers),
+        Trial::test("fast chooses by what it measures", fast),
+        Trial::test("steps of f16 are left out and the scale halved", f16),
+        Trial::test("gradients are clipped to a norm", clip),
+        Trial::test("encoded operands take the memory that their formats say", memory),
+    ];
+    for recipe in ["bf16-pure", "fast"] {
+        let own = Recipe::named(recipe).expect("a recipe");
+        let device = Device::cpu();
+        trials.push(Trial::test(
+            format!("cpu::{recipe} draws nothing where it is tested"),
+            move || still(&device, &own),
+        ));
+    }
+    for number in 0..RANDOM {
+        let name = format!("cpu::random recipe {number}");
+        trials.push(Trial::test(name, move || random(&Device::cpu(), number)));
+        if number % 8 == 0 {
+            let name = format!("gpu::random recipe {number}");
+            trials.push(on_gpu(name, move || random(&Device::from_gpu(gpu()), number)));
+        }
+    }
+    common::end(&libtest_mimic::run(&arguments, trials))
+}
+
+/// How many recipes are drawn.
+const RANDOM: u64 = 30;
+
+/// SplitMix64.
+struct Source(u64);
+
+impl Source {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 33) as usize % end
+    }
+
+    fn of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())]
+    }
+
+    fn coding(&mut self) -> Option<Coding> {
+        let name = self.of(&[
+            "none",
+            "none",
+            "f16",
+            "fp8-e5m2",
+            "fp8-e4m3-tensor",
+            "mxfp8-e4m3",
+            "mxfp8-e5m2-up",
+            "mxfp6-e3m2",
+            "mxfp6-e2m3",
+            "mxfp4",
+            "mxint8",
+            "bfp2-16",
+            "bfp3-16-up",
+            "bfp5-16",
+            "bfp8-32",
+            "q8.8",
+        ]);
+        let format: Format = name.parse().ok()?;
+        Some(match self.below(2) {
+            0 => Coding::nearest(format),
+            _ => Coding::stochastic(format),
+        })
+    }
+
+    fn products(&mut self, all_bf16: bool) -> Products {
+        if all_bf16 && self.below(3) == 0 {
+            let rounding = self.of(&[Rounding::Nearest, Rounding::Stochastic]);
+            return Products::fmac(self.of(&[1, 7, 32, usize::MAX]), rounding);
+        }
+        let mut products = Products::default();
+        products.weights = self.coding();
+        products.activations = self.coding();
+        products.gradients = self.coding();
+        products
+    }
+
+    fn recipe(&mut self) -> Recipe {
+        let (weights, activations) = (
+            self.of(&[DType::F32, DType::Bf16]),
+            self.of(&[DType::F32, DType::Bf16]),
+        );
+        let mut recipe = Recipe::new("random", weights).with_activations(activations);
+        recipe = recipe.with_momentum(self.of(&[DType::F32, DType::Bf16]));
+        if weights == DType::Bf16 {
+            match self.below(3) {
+                0 => recipe = recipe.with_master(DType::F32),
+                1 => {
+                    let rounding = self.of(&[Rounding::Nearest, Rounding::Stochastic]);
+                    recipe = recipe.with_compensation(DType::Bf16, rounding);
+                }
+                _ => recipe = recipe.with_rounding(Rounding::Stochastic),
+            }
+        }
+        let all_bf16 = weights == DType::Bf16 && activations == DType::Bf16;
+        recipe = recipe.with_products(self.products(all_bf16));
+        if self.below(2) == 0 {
+            let layer = self.below(3);
+            recipe = recipe.with_layer(layer, self.products(all_bf16));
+        }
+        if self.below(4) == 0 {
+            recipe.loss_scale = Some(LossScale::default());
+        }
+        recipe
+    }
+}
+
+fn steps(trainer: &mut Trainer, count: usize) -> fewbit::Result<()> {
+    trainer.epoch_blocking(&DIGITS, |progress| match progress.step < count {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    })
+}
+
+/// Every operation of three steps, and of an evaluation, inside its class. A drawn recipe may saturate; it may not err.
+fn random(device: &Device, number: u64) -> Result<(), Failed> {
+    let recipe = Source(number).recipe();
+    let checked = Device::checked(device.clone());
+    let run = || -> fewbit::Result<()> {
+        let mut trainer = Trainer::new(&checked, &recipe, &options())?;
+        steps(&mut trainer, 3)?;
+        trainer.accuracy_blocking(&DIGITS).map(drop)
+    };
+    match run() {
+        // Eight bits without a scale overflow.
+        Ok(()) | Err(Error::Diverged { .. }) => Ok(()),
+        Err(error) => Err(format!("{recipe:?}: {error}").into()),
+    }
+}
+
+fn illegal() -> Result<(), Failed> {
+    let coding = Coding::nearest("mxfp8-e4m3".parse()?);
+    let mut coded_fmac = Products::fmac(8, Rounding::Nearest);
+    coded_fmac.gradients = Some(coding);
+    let coded = Products::coded(coding, coding, coding);
+    let mut variable = Recipe::fast().ok_or("fast")?;
+    variable.products = coded;
+    let mut distant = Recipe::f32().with_products(Products::fmac(8, Rounding::Nearest));
+    distant.activations = DType::Bf16;
+    for (recipe, word) in [
+        (Recipe::f64().with_products(coded), "weights"),
+        (Recipe::bf16_sr().with_products(coded_fmac), "gradients"),
+        (Recipe::bf16_sr().with_layer(1, coded_fmac), "gradients"),
+        (
+            Recipe::f32().with_products(Products::fmac(8, Rounding::Nearest)),
+            "weights",
+        ),
+        (Recipe::bf16_sr().with_layer(9, Products::default()), "layer 9"),
+        (variable, "mxfp8-e4m3"),
+    ] {
+        match Trainer::new(&Device::cpu(), &recipe, &options()) {
+            Err(error) if error.to_string().contains(word) => {}
+            other => return Err(format!("{word}: {:?}", other.map(drop)).into()),
+        }
+    }
+    let zero = Recipe::bf16_sr().with_products(Products::fmac(0, Rounding::Nearest));
+    match Trainer::new(&Device::cpu(), &zero, &options()) {
+        Err(_) => Ok(()),
+        Ok(_) => Err("a chunk of no products was taken".into()),
+    }
+}
+
+/// A layer that is told to differ makes other weights, and those alone where only it is told.
+fn layers() -> Result<(), Failed> {
+    let logits = |recipe: &Recipe| -> Result<Vec<f64>, Failed> {
+        let mut trainer = Trainer::new(&Device::cpu(), recipe, &options())?;
+        steps(&mut trainer, 2)?;
+        Ok(trainer.logits_blocking(&DIGITS.test().images[..784])?)
+    };
+    let plain = Recipe::f32();
+    let two_bits = Coding::nearest("bfp2-16".parse()?);
+    let other = plain
+        .clone()
+        .with_layer(1, Products::coded(two_bits, two_bits, two_bits));
+    let same = plain.clone().with_layer(1, Products::default());
+    let of_plain = logits(&plain)?;
+    if of_plain == logits(&other)? || of_plain != logits(&same)? {
+        return Err("a layer's products are not its own".into());
+    }
+    Ok(())
+}
+
+/// Evaluation gives the same twice, and after it training goes on as without it.
+fn still(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
+    let image = &DIGITS.test().images[..9 * 784];
+    let mut trainer = Trainer::new(device, recipe, &options())?;
+    steps(&mut trainer, 3)?;
+    let first = trainer.logits_blocking(image)?;
+    if first != trainer.logits_blocking(image)? {
+        return Err("two evaluations differ".into());
+    }
+    steps(&mut trainer, 6)?;
+    let mut straight = Trainer::new(device, recipe, &options())?;
+    steps(&mut straight, 6)?;
+    match trainer.state_blocking()? == straight.state_blocking()? {
+        true => Ok(()),
+        false => Err("an evaluation changed the training".into()),
+    }
+}
+
+fn fast() -> Result<(), Failed> {
+    let run = |alpha: f32, beta: f32| -> Result<(Vec<[bool; 3]>, f64), Failed> {
+        let mut recipe = Recipe::fast().ok_or("fast")?;
+        let variable = recipe.variable.as_mut().ok_or("fast is variable")?;
+        (variable.alpha, variable.beta, variable.every) = (alpha.into(), beta.into(), 2);
+        let mut trainer = Trainer::new(&Device::cpu(), &recipe, &options())?;
+        steps(&mut trainer, 4)?;
+        let share = trainer.work_share().ok_or("no share")?;
+        Ok((trainer.fine().to_vec(), share))
+    };
+    // Nothing improves by more than all of what there is; everything by more than a negative share. The first step,
+    // which measures, runs before anything is chosen.
+    let (never, quarter) = run(10.0, 0.0)?;
+    let (always, most) = run(-1.0, 0.0)?;
+    if never != vec![[false; 3]; 3] || quarter != 0.25 {
+        return Err(format!("above every improvement: {never:?}, {quarter}").into());
+    }
+    if always != vec![[true; 3]; 3] || (most - (0.25 + 3.0) / 4.0).abs() > 1e-12 {
+        return Err(format!("below every improvement: {always:?}, {most}").into());
+    }
+    // Between them some are and some are not.
+    let (some, share) = run(0.6, 0.3)?;
+    let fine = some.iter().flatten().filter(|fine| **fine).count();
+    if fine == 0 || fine == 9 || !(0.25..1.0).contains(&share) {
+        return Err(format!("the paper's thresholds: {some:?}, {share}").into());
+    }
+    Ok(())
+}
+
+fn f16() -> Result<(), Failed> {
+    let mut recipe = Recipe::f16_mixed().ok_or("f16-mixed")?;
+    let mut high = LossScale::default();
+    // The gradient of a logit is 1 / 9 at most: times 2^20 it is past 65504.
+    (high.exponent, high.growth) = (20, 3);
+    recipe.loss_scale = Some(high);
+    let mut trainer = Trainer::new(&Device::cpu(), &recipe, &options())?;
+    let weights = |trainer: &Trainer| trainer.weights_blocking();
+    let before = weights(&trainer)?;
+    steps(&mut trainer, 1)?;
+    if weights(&trainer)? != before || trainer.loss_scale() != Some((524_288.0, 1)) {
+        return Err(format!("a step that overflows: {:?}", trainer.loss_scale()).into());
+    }
+    steps(&mut trainer, 9)?;
+    let (scale, skipped) = trainer.loss_scale().ok_or("no scale")?;
+    if weights(&trainer)? == before || !(1..9).contains(&skipped) || scale > 524_288.0 {
+        return Err(format!("ten steps: {scale}, {skipped}").into());
+    }
+    // Of scales that overflow nowhere none changes the weights by more than what falls below f16's least number.
+    let of = |exponent: u32| -> Result<Vec<f64>, Failed> {
+        let mut recipe = recipe.clone();
+        let mut scale = LossScale::default();
+        scale.exponent = exponent;
+        recipe.loss_scale = Some(scale);
+        let mut trainer = Trainer::new(&Device::cpu(), &recipe, &options())?;
+        steps(&mut trainer, 5)?;
+        Ok(weights(&trainer)?
+            .iter()
+            .flat_map(|stored| stored.values().collect::<Vec<_>>())
+            .collect())
+    };
+    let (low, middle) = (of(12)?, of(13)?);
+    let apart = low
+        .iter()
+        .zip(&middle)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max);
+    match apart < 1e-6 {
+        true => Ok(()),
+        false => Err(format!("scales of 2^12 and 2^13: {apart} apart").into()),
+    }
+}
+
+/// With momentum 0 and no decay the weights move by the rate times the clipped gradient, whose norm is the limit's.
+fn clip() -> Result<(), Failed> {
+    let moved = |clip: Option<f32>| -> Result<f64, Failed> {
+        let mut options = options();
+        (options.clip, options.momentum, options.learning_rate) = (clip, 0.0, 1.0);
+        let mut trainer = Trainer::new(&Device::cpu(), &Recipe::f64(), &options)?;
+        let before = trainer.weights_blocking()?;
+        steps(&mut trainer, 1)?;
+        let after = trainer.weights_blocking()?;
+        let pairs = before
+            .iter()
+            .zip(&after)
+            .flat_map(|(a, b)| a.values().zip(b.values().collect::<Vec<_>>()).collect::<Vec<_>>());
+        Ok(pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt())
+    };
+    let (free, clipped, loose) = (moved(None)?, moved(Some(0.125))?, moved(Some(1e6))?);
+    if free <= 0.25 || (clipped - 0.125).abs() > 1e-6 || (loose - free).abs() > 1e-12 {
+        return Err(format!("{free} without a limit, {clipped} under 0.125, {loose} under 1e6").into());
+    }
+    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let mut options = options();
+        options.clip = Some(bad);
+        if Trainer::new(&Device::cpu(), &Recipe::f32(), &options).is_ok() {
+            return Err(format!("a clip of {bad} was taken").into());
+        }
+    }
+    Ok(())
+}
+
+/// Two operands at a time, the largest of each side, and the largest that is turned.
+fn memory() -> Result<(), Failed> {
+    let mut options = options();
+    options.model = Model::mlp(&[784, 64, 32]);
+    options.batch = 16;
+    let format = Format::bfp(16, 5)?;
+    let recipe = Recipe::bfp(5).ok_or("bfp-5")?;
+    let memory = Trainer::new(&Device::cpu(), &recipe, &options)?.memory();
+    let codes = |rows: usize, cols: usize| 4 * (rows * format.codes_words_per_row(cols)) as u64;
+    let scales = |rows: usize, cols: usize| 4 * format.scales_words(rows, cols) as u64;
+    // The left is X [16, 784]; the right W [64, 784], or X^T [784, 16] from [16, 784] of bf16, or W^T.
+    let right = |of: &dyn Fn(usize, usize) -> u64| of(64, 784).max(of(784, 16));
+    let turned = (784 * 16 * 2).max(64 * 32 * 4);
+    let want = codes(16, 784) + scales(16, 784) + right(&codes) + right(&scales) + turned;
+    match memory.operands == want {
+        true => Ok(()),
+        false => Err(format!("{} bytes, not {want}", memory.operands).into()),
+    }
+}
