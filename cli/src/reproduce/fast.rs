@@ -10,7 +10,7 @@ use super::claims::Claim;
 use super::lab::{Lab, Of};
 use super::rates;
 
-/// Points that variable precision may be below f32, in the issue this was built to.
+/// Points that variable precision may lose to f32.
 const MOST: f64 = 0.5;
 
 pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {

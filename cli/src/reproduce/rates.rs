@@ -26,7 +26,7 @@ pub(super) const SMALL: Rate = Rate {
 /// The same network for a few epochs.
 pub(super) const FMAC: Rate = Rate { rate: 0.1, epochs: 3 };
 
-/// LeNet-5: half the perceptron's rate, by custom.
+/// LeNet-5: half the rate of `SMALL`, since the steps of a filter are sums over all its places.
 pub(super) const LENET: Rate = Rate {
     rate: 0.05,
     epochs: 5,
