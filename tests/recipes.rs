@@ -350,7 +350,8 @@ fn memory() -> Result<(), Failed> {
     let scales = |rows: usize, cols: usize| 4 * format.scales_words(rows, cols) as u64;
     // The left is X [16, 784]; the right W [64, 784], or X^T [784, 16] from [16, 784] of bf16, or W^T.
     let right = |of: &dyn Fn(usize, usize) -> u64| of(64, 784).max(of(784, 16));
-    let turned = (784 * 16 * 2).max(64 * 32 * 4);
+    // X is of 2 bytes, W of 4.
+    let turned = [784 * 16 * 2, 64 * 32 * 4].into_iter().max().unwrap_or(0);
     let want = codes(16, 784) + scales(16, 784) + right(&codes) + right(&scales) + turned;
     match memory.operands == want {
         true => Ok(()),

@@ -1,6 +1,7 @@
 // AdamW, eight columns of one row per invocation:
 //     m' = beta1 * m + (1 - beta1) * g,  v' = beta2 * v + (1 - beta2) * g * g,
 //     w' = w - rate * (m' * correction1 / (sqrt(v' * correction2) + epsilon) + decay * w)
+// with g times a factor where the slot `step` is filled with step_factor.wgsl,
 // in f32, then stored: f32, or bf16 to nearest or stochastically; w' uses m' and v' before rounding. COPY also
 // stores w' as bf16 to nearest beside an f32 master weight. COMPENSATED adds -c - rate * (..) to bf16 weights, rounded
 // first, and leaves in c what the sum has lost.
@@ -11,18 +12,7 @@
 //!use lib/bf16.wgsl
 //!use lib/random.wgsl
 //!use lib/kahan.wgsl
-
-struct Step {
-    seed: vec2<u32>,
-    number: u32,
-    learning_rate: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    weight_decay: f32,
-    correction1: f32,
-    correction2: f32,
-}
+//!use $step
 
 struct Params {
     rows: u32,
@@ -136,7 +126,7 @@ fn main(
     var v_word = 0u;
     var beside_word = 0u;
     for (var col = first; col < end; col++) {
-        let gradient = load_g(row, col);
+        let gradient = scaled(load_g(row, col));
         let before = load_w(row, col);
         let mean = step.beta1 * load_m(row, col) + (1.0 - step.beta1) * gradient;
         let square = step.beta2 * load_v(row, col) + (1.0 - step.beta2) * gradient * gradient;

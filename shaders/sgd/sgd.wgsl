@@ -1,5 +1,6 @@
 // Stochastic gradient descent with momentum and weight decay, eight columns of one row per invocation:
 //     v' = mu * v + (g + decay * w),  w' = w - rate * v'
+// with g times a factor where the slot `step` is filled with step_factor.wgsl,
 // in f32, then stored: f32, or bf16 to nearest or stochastically; w' uses v' before rounding. COPY also stores
 // w' as bf16 to nearest beside an f32 master weight. COMPENSATED adds -c - rate * v' to bf16 weights, rounded first,
 // and leaves in c what the sum has lost.
@@ -10,14 +11,7 @@
 //!use lib/bf16.wgsl
 //!use lib/random.wgsl
 //!use lib/kahan.wgsl
-
-struct Step {
-    seed: vec2<u32>,
-    number: u32,
-    learning_rate: f32,
-    momentum: f32,
-    weight_decay: f32,
-}
+//!use $step
 
 struct Params {
     rows: u32,
@@ -114,7 +108,7 @@ fn main(
     var c_word = 0u;
     for (var col = first; col < end; col++) {
         let before = load_w(row, col);
-        let velocity = momentum * load_v(row, col) + (load_g(row, col) + decay * before);
+        let velocity = momentum * load_v(row, col) + (scaled(load_g(row, col)) + decay * before);
         let v_bits = bitcast<u32>(velocity);
         var start = before;
         if COMPENSATED {

@@ -8,7 +8,7 @@ use super::layer::{self, Encoded};
 use super::model::{Shape, Stage, Work};
 use super::network::{Held, MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
 use super::optimizer::Optimizer;
-use super::optimizer::{adamw, sgd};
+use super::optimizer::{adamw, held, sgd};
 use super::precision::{Branch, Choices, Measure};
 use super::products::Products;
 use super::recipe::Recipe;
@@ -108,7 +108,7 @@ impl<'a> Build<'a> {
         let teacher = distill::logits(&mut program, &mut memory, recipe, options, classes)?;
         let count = &mut memory.activations;
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
-        let held = recipe.loss_scale.is_some() || options.clip.is_some();
+        let held = held(recipe, options);
         let gradients = Gradients::new(&mut program, &mut memory, recipe, (batch, held), &stages)?;
         let layers = stages.iter().filter(|stage| stage.weights().is_some()).count();
         let encoded = Encoded::new(&mut program, &mut memory.operands, recipe, batch, &stages)?;

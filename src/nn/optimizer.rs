@@ -96,6 +96,11 @@ impl Optimizer {
     }
 }
 
+/// Whether all gradients are looked at, and a factor is found, before any is used.
+pub(super) fn held(recipe: &Recipe, options: &TrainOptions) -> bool {
+    recipe.loss_scale.is_some() || options.clip.is_some()
+}
+
 /// The update of parameter number `id`, of so many rows and columns.
 pub(super) fn sgd(recipe: &Recipe, options: &TrainOptions, id: u32, [rows, cols]: [usize; 2]) -> Sgd {
     let weights = recipe.master.unwrap_or(recipe.weights);
@@ -107,6 +112,7 @@ pub(super) fn sgd(recipe: &Recipe, options: &TrainOptions, id: u32, [rows, cols]
         generator: options.generator,
         w_stream: stream(WEIGHTS, id),
         v_stream: stream(MOMENTUM, id),
+        gradient_factor: held(recipe, options),
         ..Sgd::new(rows, cols, [recipe.gradients, weights, recipe.momentum])
     }
 }
@@ -124,6 +130,7 @@ pub(super) fn adamw(recipe: &Recipe, options: &TrainOptions, id: u32, [rows, col
         w_stream: stream(WEIGHTS, id),
         m_stream: stream(MOMENTUM, id),
         v_stream: stream(SECOND, id),
+        gradient_factor: held(recipe, options),
         ..AdamW::new(rows, cols, [recipe.gradients, weights, moments, moments])
     }
 }

@@ -159,12 +159,9 @@ impl Trainer {
     pub(super) fn decide(&mut self, decided: &[u32]) -> Result<()> {
         let layers = self.network.choices.fine.len();
         let parts = decided
-            .split_at_checked(7)
+            .split_first_chunk::<7>()
             .filter(|(_, fine)| fine.len() == 3 * layers);
-        let Some((&[exponent, clean, skipped, a, b, c, d], fine)) = parts
-            .map(|(head, fine)| (head, fine))
-            .and_then(|(head, fine)| Some((<&[u32; 7]>::try_from(head).ok()?, fine)))
-        else {
+        let Some((&[exponent, clean, skipped, a, b, c, d], fine)) = parts else {
             return Err(Error::Value {
                 op: "restore",
                 what: "decisions",

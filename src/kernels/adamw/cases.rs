@@ -37,6 +37,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         let keep_f32 = cols == 5;
         cases.push(case(effort, AdamW { keep_f32, ..op }, false));
     }
+    cases.extend(with_factor());
     // A piece whose indices carry.
     for first_block in [FAR, FAR_ODD] {
         let op = values(AdamW::new(5, 5, [DType::Bf16; 4]));
@@ -48,6 +49,38 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             ..op
         };
         cases.push(case(Effort::Quick, piece, false));
+    }
+    cases
+}
+
+/// A factor of the gradient: of every type, beside a copy, compensated, with any bits.
+fn with_factor() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, cols, effort) in [(7, 19usize, Effort::Quick), (513, 776, Effort::Full)] {
+        let f32s = AdamW {
+            copy_ld: Some((cols + 5).next_multiple_of(2)),
+            ..AdamW::new(rows, cols, [DType::F32; 4])
+        };
+        let bf16s = AdamW {
+            w_rounding: Stochastic,
+            m_rounding: Stochastic,
+            ..AdamW::new(rows, cols, [DType::Bf16; 4])
+        };
+        let compensated = AdamW {
+            compensation_ld: Some((cols + 3).next_multiple_of(2)),
+            ..AdamW::new(rows, cols, [DType::F32, DType::Bf16, DType::F32, DType::F32])
+        };
+        let wide = AdamW::new(rows, cols, [DType::F64; 4]);
+        for (op, any) in [(f32s, true), (bf16s, false), (compensated, true), (wide, false)] {
+            let mut op = values(op);
+            op.gradient_factor = true;
+            op.step.set("gradient_factor", 0.3);
+            let kept = AdamW {
+                keep_f32: true,
+                ..op.clone()
+            };
+            cases.extend([case(effort, op, false), case(effort, kept, any)]);
+        }
     }
     cases
 }

@@ -67,7 +67,10 @@ fn wide(len: usize, rates: &Rates, operands: Operands<'_>) {
     let (m, v) = (operands.m.chunks_exact_mut(2), operands.v.chunks_exact_mut(2));
     let (g, w) = (operands.g.chunks_exact(2), operands.w.chunks_exact_mut(2));
     for (i, (((g, w), m), v)) in g.zip(w).zip(m).zip(v).take(len).enumerate() {
-        let (gradient, weight) = (value_f64(g), value_f64(w));
+        let (mut gradient, weight) = (value_f64(g), value_f64(w));
+        if let Some(factor) = rates.factor {
+            gradient *= f64::from(factor);
+        }
         let mean = beta1 * value_f64(m) + (1.0 - beta1) * gradient;
         let square = beta2 * value_f64(v) + (1.0 - beta2) * gradient * gradient;
         let moved = mean * correction1 / ((square * correction2).sqrt() + epsilon);
@@ -154,6 +157,9 @@ fn update(
     load(op.w, operands.w, at, count, &mut w);
     load(op.m, operands.m, at, count, &mut m);
     load(op.v, operands.v, at, count, &mut v);
+    if let Some(factor) = rates.factor {
+        g = g.map(|g| factor * g);
+    }
     let mut start = w;
     if op.compensation_ld.is_some() {
         let mut c = [0f32; WIDTH];
@@ -169,6 +175,7 @@ fn update(
         weight_decay: decay,
         correction1,
         correction2,
+        ..
     } = *rates;
     for i in 0..WIDTH {
         let mean = beta1 * m[i] + (1.0 - beta1) * g[i];

@@ -2,16 +2,29 @@ use super::AdamW;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::random::Generator;
-use crate::gpu::{Dispatch, Gpu, Permutation, Piece, Shader, Words, generator, pieces};
+use crate::gpu::{Dispatch, File, Gpu, Permutation, Piece, Shader, Words, generator, pieces};
 use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 
 const GROUP: u32 = 64;
 
+/// The step values, without and with a factor of the gradient, in turn.
+const STEPS: &[File] = &[
+    File::new(
+        "adamw/step.wgsl",
+        include_str!("../../../shaders/adamw/step.wgsl"),
+    ),
+    File::new(
+        "adamw/step_factor.wgsl",
+        include_str!("../../../shaders/adamw/step_factor.wgsl"),
+    ),
+];
+
 static ADAMW: Shader = Shader::new(
     "adamw/adamw.wgsl",
     include_str!("../../../shaders/adamw/adamw.wgsl"),
-);
+)
+.files(STEPS);
 
 pub(in crate::kernels) static VARIANTS: Variants<AdamW> = Variants(&[Variant {
     name: "eights",
@@ -64,6 +77,7 @@ fn dispatches(op: &AdamW, gpu: &Gpu) -> Result<Vec<Dispatch>> {
 
 fn permutation(op: &AdamW) -> Permutation {
     Permutation::new(&ADAMW)
+        .fill("step", STEPS[usize::from(op.gradient_factor)].path)
         .fill("generator", generator(op.generator))
         .constant("GROUP", GROUP)
         .constant("G_HALF", op.g == DType::Bf16)
@@ -79,10 +93,11 @@ fn permutation(op: &AdamW) -> Permutation {
 fn permutations() -> Vec<Permutation> {
     let mut all = Vec::new();
     let types = [DType::F32, DType::Bf16];
-    for bits in 0..32 {
+    for bits in 0..64 {
         let [g, w, m, v] = [0, 1, 2, 3].map(|bit| types[(bits >> bit) & 1]);
         let op = AdamW {
-            keep_f32: bits >= 16,
+            gradient_factor: bits >= 32,
+            keep_f32: bits & 16 != 0,
             v_rounding: Rounding::Nearest,
             ..AdamW::new(1, 1, [g, w, m, v])
         };

@@ -13,6 +13,10 @@ impl AdamW {
         let near = |value| Near::of(value, arithmetic);
         let scalar = |value: f32| near(f64::from(value));
         let [gradient, before] = [g, w].map(near);
+        let gradient = match rates.factor {
+            None => gradient,
+            Some(factor) => scalar(factor).times(gradient),
+        };
         let (beta1, beta2) = (scalar(rates.beta1), scalar(rates.beta2));
         let one = scalar(1.0);
         let first = beta1.times(near(m)).plus(one.minus(beta1).times(gradient));
@@ -30,7 +34,7 @@ impl AdamW {
     /// Holds weights, moments and their copies to the bound.
     pub(super) fn judge<'j>(&self, judge: Judge<'j>) -> Judge<'j> {
         let step = judge.step();
-        let Ok(rates) = Rates::of(step) else {
+        let Ok(rates) = self.rates(step) else {
             // Without its scalars the operation did not run either.
             return judge;
         };

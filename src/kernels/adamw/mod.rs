@@ -25,6 +25,7 @@ pub(crate) mod cases;
 mod cpu;
 pub(super) mod gpu;
 mod judge;
+mod rates;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use crate::format::random::{Draw, Generator};
 use crate::gpu::{Access, Gpu, OperandSpec, StepValues};
 use crate::op::{Args, Contract, Op, Table, Work, check_floats};
 use crate::tensor::{DType, View};
+use rates::Rates;
 
 /// `m <- beta1 m + (1 - beta1) g`, `v <- beta2 v + (1 - beta2) g g`, `w <- w - rate (m c1 / (sqrt(v c2) + epsilon) +
 /// decay w)`: step and decay are one update, rounded once. Operands: `g`, `w`, `m`, `v`, then `copy` if `copy_ld` is
@@ -43,7 +45,8 @@ use crate::tensor::{DType, View};
 ///
 /// The step values hold the scalars `learning_rate` (rate), `beta1`, `beta2`, `epsilon`, `weight_decay` (decay), and
 /// the corrections of the moments' bias, `correction1` (c1) and `correction2` (c2): [`AdamW::correct`] sets these two
-/// from the optimizer's own count of steps, which a skipped step does not advance.
+/// from the optimizer's own count of steps, which a skipped step does not advance. `gradient_factor` is one more where
+/// [`AdamW::gradient_factor`] says so.
 ///
 /// Composite class; the bound is derived in `src/kernels/adamw/mod.rs`. The arithmetic is f32; what is stored as bf16
 /// is rounded to nearest or stochastically, weights and moments each with a stream of their own at index `row * cols +
@@ -97,6 +100,9 @@ pub struct AdamW {
     pub v_stream: u32,
     /// Blocks of eight elements before the first, where the weights are a piece of more: [`Draw::first_block`].
     pub first_block: u64,
+    /// Multiply the gradient by the step value `gradient_factor` before anything else: the product is rounded once to f32
+    /// (f64 where all are), so that with a factor of 1 the results are those without one.
+    pub gradient_factor: bool,
     /// Also write all results before rounding as f32 to three last operands (rows * cols): a test build.
     pub keep_f32: bool,
     /// Seed, step number and scalars outside a program.
@@ -155,6 +161,7 @@ impl AdamW {
             m_stream: 1,
             v_stream: 2,
             first_block: 0,
+            gradient_factor: false,
             keep_f32: false,
             step: StepValues::default()
                 .with("learning_rate", 0.001)
@@ -163,35 +170,9 @@ impl AdamW {
                 .with("epsilon", 1e-8)
                 .with("weight_decay", 0.01)
                 .with("correction1", 10.0)
-                .with("correction2", 1000.0),
+                .with("correction2", 1000.0)
+                .with("gradient_factor", 1.0),
         }
-    }
-
-    /// Sets `correction1` and `correction2` of these step values, 1 / (1 - beta^t), for the `t`-th step that is taken,
-    /// from 1 on.
-    ///
-    /// # Errors
-    /// [`Error::Value`] for step 0, for a beta that is not set and for one outside [0, 1).
-    pub fn correct(step: &mut StepValues, t: u64) -> Result<()> {
-        let refuse = |what, value, expected| {
-            Err(Error::Value {
-                op: OP,
-                what,
-                value,
-                expected,
-            })
-        };
-        if t == 0 {
-            return refuse("step", "0".to_string(), "at least 1");
-        }
-        for (beta, correction) in [("beta1", "correction1"), ("beta2", "correction2")] {
-            let value = step.get(OP, beta)?;
-            if !(0.0..1.0).contains(&value) {
-                return refuse(beta, value.to_string(), "a number in [0, 1)");
-            }
-            step.set(correction, (1.0 / (1.0 - power(value.into(), t))) as f32);
-        }
-        Ok(())
     }
 
     /// Where weights and moments draw from at a step.
@@ -313,19 +294,6 @@ impl AdamW {
     }
 }
 
-/// `base` to the power `exponent`, by squaring: the same bits on every machine.
-fn power(mut base: f64, mut exponent: u64) -> f64 {
-    let mut power = 1.0;
-    while exponent > 0 {
-        if exponent % 2 == 1 {
-            power *= base;
-        }
-        base *= base;
-        exponent /= 2;
-    }
-    power
-}
-
 impl Op for AdamW {
     fn name(&self) -> &'static str {
         OP
@@ -341,9 +309,10 @@ impl Op for AdamW {
             (None, Some(_)) => " compensated",
             (None, None) => "",
         };
+        let factor = if self.gradient_factor { " factor" } else { "" };
         let kept = if self.keep_f32 { " kept" } else { "" };
         format!(
-            "{}x{} g {} w {} m {} v {}{beside}{kept}",
+            "{}x{} g {} w {} m {} v {}{beside}{factor}{kept}",
             self.rows,
             self.cols,
             self.g,
@@ -443,39 +412,13 @@ impl Op for AdamW {
 
     fn cpu(&self, cpu: &Cpu, mut args: Args<'_>) -> Result<()> {
         let step = std::mem::take(&mut args.step);
-        cpu::adamw(cpu, self, &step, &Rates::of(&step)?, self.take(args)?);
+        cpu::adamw(cpu, self, &step, &self.rates(&step)?, self.take(args)?);
         Ok(())
     }
 
     fn reference(&self, mut args: Args<'_>) -> Result<()> {
         let step = std::mem::take(&mut args.step);
-        reference::adamw(self, self.draws(&step), &Rates::of(&step)?, self.take(args)?);
+        reference::adamw(self, self.draws(&step), &self.rates(&step)?, self.take(args)?);
         Ok(())
-    }
-}
-
-/// The scalars of one step.
-#[derive(Clone, Copy, Debug)]
-struct Rates {
-    learning_rate: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    weight_decay: f32,
-    correction1: f32,
-    correction2: f32,
-}
-
-impl Rates {
-    fn of(step: &StepValues) -> Result<Self> {
-        Ok(Self {
-            learning_rate: step.get(OP, "learning_rate")?,
-            beta1: step.get(OP, "beta1")?,
-            beta2: step.get(OP, "beta2")?,
-            epsilon: step.get(OP, "epsilon")?,
-            weight_decay: step.get(OP, "weight_decay")?,
-            correction1: step.get(OP, "correction1")?,
-            correction2: step.get(OP, "correction2")?,
-        })
     }
 }

@@ -1,9 +1,11 @@
 use super::{AdamW, Draws, Operands, Rates};
 use crate::format::bf16;
+use crate::tensor::DType;
 use crate::tensor::stored::{compensate, store};
 
 /// Both moments, and weights that take them before they are rounded, in f64, stored as `op` says.
-/// Compensated weights move by their step less `c` instead.
+/// Compensated weights move by their step less `c` instead. A factor is applied to the gradient first, and the product
+/// rounded to f32 unless all is f64.
 pub(super) fn adamw(op: &AdamW, draws: Draws, rates: &Rates, operands: Operands<'_>) {
     let Operands {
         g,
@@ -22,7 +24,14 @@ pub(super) fn adamw(op: &AdamW, draws: Draws, rates: &Rates, operands: Operands<
     let (g_view, w_view, m_view, v_view) = (op.g(), op.w(), op.m(), op.v());
     for row in 0..op.rows {
         for col in 0..op.cols {
-            let gradient = g_view.load(g, row, col);
+            let gradient = match (rates.factor, op.g) {
+                (None, _) => g_view.load(g, row, col),
+                (Some(factor), DType::F64) => f64::from(factor) * g_view.load(g, row, col),
+                (Some(factor), DType::F32 | DType::Bf16 | DType::U32 | DType::U16) => {
+                    let product = f64::from(factor) * g_view.load(g, row, col);
+                    f64::from(product as f32)
+                }
+            };
             let before = w_view.load(w, row, col);
             let first = beta1 * m_view.load(m, row, col) + (1.0 - beta1) * gradient;
             let second = beta2 * v_view.load(v, row, col) + (1.0 - beta2) * gradient * gradient;

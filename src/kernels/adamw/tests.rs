@@ -94,3 +94,39 @@ fn corrections_are_those_of_the_step() {
     step.set("beta2", 1.0);
     assert!(matches!(AdamW::correct(&mut step, 3), Err(Error::Value { .. })));
 }
+
+/// Weights and both moments after a step with these gradients.
+fn stepped(op: &AdamW, factor: f32, gradients: &[u32]) -> [Vec<u32>; 3] {
+    let cols = gradients.len();
+    let (mut w, mut m, mut v) = (
+        vec![0x3f80_0001; cols],
+        vec![0x3e4c_cccd; cols],
+        vec![0x3a4c_cccd; cols],
+    );
+    let operands = vec![
+        Arg::Read(gradients),
+        Arg::Write(&mut w),
+        Arg::Write(&mut m),
+        Arg::Write(&mut v),
+    ];
+    let step = op.step_values().with("gradient_factor", factor);
+    op.cpu(&Cpu::detect(), Args::new(operands, step)).unwrap();
+    [w, m, v]
+}
+
+#[test]
+fn gradients_are_multiplied_first_and_rounded_once() {
+    let gradients: Vec<f32> = (0..64).map(|i| 0.1 + 0.037 * i as f32).collect();
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let plain = AdamW::new(1, 64, [F32; 4]);
+    let with_factor = AdamW {
+        gradient_factor: true,
+        ..plain.clone()
+    };
+    let before = stepped(&plain, 0.3, &bits(&gradients));
+    assert_eq!(stepped(&with_factor, 1.0, &bits(&gradients)), before);
+    let products: Vec<f32> = gradients.iter().map(|gradient| 0.3 * gradient).collect();
+    let multiplied = stepped(&plain, 1.0, &bits(&products));
+    assert_eq!(stepped(&with_factor, 0.3, &bits(&gradients)), multiplied);
+    assert_ne!(before, multiplied);
+}

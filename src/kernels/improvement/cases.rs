@@ -138,7 +138,11 @@ fn on_boundaries(effort: Effort, op: Improvement) -> Case {
 fn special(op: Improvement, at: usize) -> Case {
     filled(Effort::Quick, op, move |count| {
         let mut all = values(1, count, 3, false);
-        all[at] = if at % 2 == 0 { 0x7fc0_0000 } else { 0xff80_0000 };
+        all[at] = if at.is_multiple_of(2) {
+            0x7fc0_0000
+        } else {
+            0xff80_0000
+        };
         all
     })
 }

@@ -78,6 +78,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         cases.push(case(effort, op.clone()));
     }
     cases.extend(compensated());
+    cases.extend(with_factor());
     // A piece whose indices carry.
     let piece = Sgd {
         rounding: Rounding::Stochastic,
@@ -86,6 +87,42 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         ..values(Sgd::new(5, 5, [DType::Bf16; 3]))
     };
     cases.push(case(Effort::Quick, piece));
+    cases
+}
+
+/// A factor of the gradient: of every type, beside a copy, compensated, with NaN, infinities and subnormals.
+fn with_factor() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, cols, effort) in [(7, 19usize, Effort::Quick), (513, 776, Effort::Full)] {
+        let f32s = Sgd {
+            copy_ld: Some((cols + 5).next_multiple_of(2)),
+            ..Sgd::new(rows, cols, [DType::F32; 3])
+        };
+        let bf16s = Sgd {
+            rounding: Rounding::Stochastic,
+            ..Sgd::new(rows, cols, [DType::Bf16; 3])
+        };
+        let compensated = Sgd {
+            compensation_ld: Some((cols + 3).next_multiple_of(2)),
+            ..Sgd::new(rows, cols, [DType::F32, DType::Bf16, DType::F32])
+        };
+        let wide = Sgd::new(rows, cols, [DType::F64; 3]);
+        for op in [f32s, bf16s, compensated.clone(), wide] {
+            let mut op = values(op);
+            op.gradient_factor = true;
+            op.step.set("gradient_factor", 0.3);
+            let kept = Sgd {
+                keep_f32: true,
+                ..op.clone()
+            };
+            cases.extend([case(effort, op), case(effort, kept)]);
+        }
+        let mut op = values(compensated);
+        op.gradient_factor = true;
+        op.step.set("gradient_factor", -3.0);
+        op.keep_f32 = true;
+        cases.push(special(effort, op));
+    }
     cases
 }
 

@@ -58,8 +58,11 @@ fn wide(len: usize, rates: &Rates, operands: SgdOperands<'_>) {
     let (w, v) = (operands.w.chunks_exact_mut(2), operands.v.chunks_exact_mut(2));
     let both = operands.g.chunks_exact(2).zip(w).zip(v);
     for (i, ((g, w), v)) in both.take(len).enumerate() {
-        let weight = value_f64(w);
-        let velocity = momentum * value_f64(v) + (value_f64(g) + decay * weight);
+        let (mut gradient, weight) = (value_f64(g), value_f64(w));
+        if let Some(factor) = rates.factor {
+            gradient *= f64::from(factor);
+        }
+        let velocity = momentum * value_f64(v) + (gradient + decay * weight);
         let updated = weight - rate * velocity;
         put_f64(v, velocity);
         put_f64(w, updated);
@@ -141,6 +144,9 @@ fn update(
     load(op.g, operands.g, at, count, &mut g);
     load(op.w, operands.w, at, count, &mut w);
     load(op.v, operands.v, at, count, &mut v);
+    if let Some(factor) = rates.factor {
+        g = g.map(|g| factor * g);
+    }
     let mut start = w;
     if op.compensation_ld.is_some() {
         let mut c = [0f32; WIDTH];

@@ -2,13 +2,22 @@ use super::Sgd;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::random::Generator;
-use crate::gpu::{Dispatch, Gpu, Permutation, Shader, Words, generator, pieces};
+use crate::gpu::{Dispatch, File, Gpu, Permutation, Shader, Words, generator, pieces};
 use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 
 const GROUP: u32 = 64;
 
-static SGD: Shader = Shader::new("sgd/sgd.wgsl", include_str!("../../../shaders/sgd/sgd.wgsl"));
+/// The step values, without and with a factor of the gradient, in turn.
+const STEPS: &[File] = &[
+    File::new("sgd/step.wgsl", include_str!("../../../shaders/sgd/step.wgsl")),
+    File::new(
+        "sgd/step_factor.wgsl",
+        include_str!("../../../shaders/sgd/step_factor.wgsl"),
+    ),
+];
+
+static SGD: Shader = Shader::new("sgd/sgd.wgsl", include_str!("../../../shaders/sgd/sgd.wgsl")).files(STEPS);
 
 pub(in crate::kernels) static VARIANTS: Variants<Sgd> = Variants(&[Variant {
     name: "eights",
@@ -51,6 +60,7 @@ fn dispatches(op: &Sgd, gpu: &Gpu) -> Result<Vec<Dispatch>> {
 fn permutation(op: &Sgd) -> Permutation {
     let [w_drawn, v_drawn] = op.drawn();
     Permutation::new(&SGD)
+        .fill("step", STEPS[usize::from(op.gradient_factor)].path)
         .fill("generator", generator(op.generator))
         .constant("GROUP", GROUP)
         .constant("G_HALF", op.g == DType::Bf16)
@@ -102,12 +112,16 @@ fn permutations() -> Vec<Permutation> {
                     [false, false] => &[Generator::Threefry][..],
                     _ => &[Generator::Threefry, Generator::Philox],
                 };
-                all.extend(generators.iter().map(|&generator| {
-                    permutation(&Sgd {
+                for (&generator, gradient_factor) in generators
+                    .iter()
+                    .flat_map(|generator| [(generator, false), (generator, true)])
+                {
+                    all.push(permutation(&Sgd {
                         generator,
+                        gradient_factor,
                         ..op.clone()
-                    })
-                }));
+                    }));
+                }
             }
         }
     }

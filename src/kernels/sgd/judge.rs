@@ -13,8 +13,16 @@ impl Sgd {
             [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
         let (u, eta) = (arithmetic.unit, arithmetic.eta);
         let grown = |roundings: f64| (roundings * u.ln_1p()).exp_m1();
+        let (g, mut v_off) = match rates.factor.map(f64::from) {
+            None => (g, 0.0),
+            Some(factor) => (factor * g, eta * (1.0 + factor.abs() + g.abs())),
+        };
+        if g.is_finite() && g.abs() > f64::from(f32::MAX) {
+            // The product may overflow, and what is added then no longer counts.
+            v_off = f64::INFINITY;
+        }
         let velocity = momentum * v + (g + decay * w);
-        let v_off = grown(3.0) * ((momentum * v).abs() + g.abs() + (decay * w).abs())
+        v_off += grown(3.0) * ((momentum * v).abs() + g.abs() + (decay * w).abs())
             + eta * (4.0 + momentum.abs() + decay.abs() + v.abs() + w.abs());
         let w_off = rate.abs() * v_off * (1.0 + grown(2.0))
             + grown(2.0) * (from.abs() + (rate * velocity).abs())
@@ -38,7 +46,7 @@ impl Sgd {
     /// Holds weights, momentum and their copies to the bound.
     pub(super) fn judge<'j>(&self, judge: Judge<'j>) -> Judge<'j> {
         let step = judge.step();
-        let Ok(rates) = Rates::of(step) else {
+        let Ok(rates) = self.rates(step) else {
             // Without its scalars the operation did not run either.
             return judge;
         };

@@ -9,6 +9,7 @@
 //!
 //! - v' = mu v + (g + decay w) has at most three roundings on any path (product, inner sum, outer sum): off by
 //!   V = ((1 + u)^3 - 1) (abs(mu v) + abs(g) + abs(decay w)) + eta (4 + abs(mu) + abs(decay) + abs(v) + abs(w));
+//!   a gradient that is multiplied by a factor f is such a product too, and costs eta (1 + abs(f) + abs(g)) more;
 //! - w' = w - rate v' has two more (product, difference): off by
 //!   abs(rate) V (1 + u)^2 + ((1 + u)^2 - 1) (abs(w) + abs(rate v')) + eta (3 + abs(rate) + abs(v')).
 //!
@@ -35,7 +36,7 @@ use crate::tensor::{DType, View};
 
 /// `v <- mu v + (g + decay w)`, `w <- w - rate v`. Operands: `g`, `w`, `v`, then `copy` if `copy_ld` is given, `c` if
 /// `compensation_ld` is, then `w_kept` and `v_kept` with `keep_f32`. The step values hold the scalars `learning_rate`
-/// (rate), `momentum` (mu) and `weight_decay` (decay).
+/// (rate), `momentum` (mu) and `weight_decay` (decay), and `gradient_factor` where [`Sgd::gradient_factor`] says so.
 ///
 /// Composite class; the bound is derived in `src/kernels/sgd/mod.rs`. The arithmetic is f32; stored bf16 is rounded to
 /// nearest or stochastically, weights and momentum each with a stream of their own at index `row * cols + col`;
@@ -77,6 +78,9 @@ pub struct Sgd {
     pub v_stream: u32,
     /// Blocks of eight elements before the first, where the weights are a piece of more: [`Draw::first_block`].
     pub first_block: u64,
+    /// Multiply the gradient by the step value `gradient_factor` before anything else: the product is rounded once to f32
+    /// (f64 where all are), so that with a factor of 1 the results are those without one.
+    pub gradient_factor: bool,
     /// Also write both results before rounding as f32 to two last operands (rows * cols): a test build.
     pub keep_f32: bool,
     /// Seed, step number and scalars outside a program.
@@ -127,11 +131,13 @@ impl Sgd {
             w_stream: 0,
             v_stream: 1,
             first_block: 0,
+            gradient_factor: false,
             keep_f32: false,
             step: StepValues::default()
                 .with("learning_rate", 0.01)
                 .with("momentum", 0.0)
-                .with("weight_decay", 0.0),
+                .with("weight_decay", 0.0)
+                .with("gradient_factor", 1.0),
         }
     }
 
@@ -237,9 +243,10 @@ impl Op for Sgd {
             Some(_) => format!(" compensated {}", self.y_rounding),
             None => String::new(),
         };
+        let factor = if self.gradient_factor { " factor" } else { "" };
         let kept = if self.keep_f32 { " kept" } else { "" };
         format!(
-            "{}x{} g {} w {} v {} {}{copy}{compensated}{kept}",
+            "{}x{} g {} w {} v {} {}{copy}{compensated}{factor}{kept}",
             self.rows, self.cols, self.g, self.w, self.v, self.rounding
         )
     }
@@ -336,13 +343,13 @@ impl Op for Sgd {
 
     fn cpu(&self, cpu: &Cpu, mut args: Args<'_>) -> Result<()> {
         let step = std::mem::take(&mut args.step);
-        cpu::sgd(cpu, self, &step, &Rates::of(&step)?, self.take(args)?);
+        cpu::sgd(cpu, self, &step, &self.rates(&step)?, self.take(args)?);
         Ok(())
     }
 
     fn reference(&self, mut args: Args<'_>) -> Result<()> {
         let step = std::mem::take(&mut args.step);
-        reference::sgd(self, self.draws(&step), &Rates::of(&step)?, self.take(args)?);
+        reference::sgd(self, self.draws(&step), &self.rates(&step)?, self.take(args)?);
         Ok(())
     }
 }
@@ -353,14 +360,18 @@ struct Rates {
     learning_rate: f32,
     momentum: f32,
     weight_decay: f32,
+    /// Where there is one.
+    factor: Option<f32>,
 }
 
-impl Rates {
-    fn of(step: &StepValues) -> Result<Self> {
-        Ok(Self {
+impl Sgd {
+    fn rates(&self, step: &StepValues) -> Result<Rates> {
+        let factor = self.gradient_factor.then(|| step.get(OP, "gradient_factor"));
+        Ok(Rates {
             learning_rate: step.get(OP, "learning_rate")?,
             momentum: step.get(OP, "momentum")?,
             weight_decay: step.get(OP, "weight_decay")?,
+            factor: factor.transpose()?,
         })
     }
 }

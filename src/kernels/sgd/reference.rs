@@ -1,9 +1,11 @@
 use super::{Rates, Sgd, SgdOperands};
 use crate::format::bf16;
 use crate::format::random::Draw;
+use crate::tensor::DType;
 use crate::tensor::stored::{compensate, store};
 
-/// `v' = mu v + (g + decay w)`, `w' = w - rate v'`, in f64, stored as `op` says; `w'` uses `v'` before rounding.
+/// `v' = mu v + (g + decay w)`, `w' = w - rate v'`, in f64, stored as `op` says; `w'` uses `v'` before rounding. A factor
+/// is applied to g first, and the product rounded to f32 unless all is f64.
 /// Compensated weights move by `-c - rate v'` instead.
 pub(crate) fn sgd(op: &Sgd, (w_draw, v_draw): (Draw, Draw), rates: &Rates, operands: SgdOperands<'_>) {
     let SgdOperands {
@@ -20,7 +22,14 @@ pub(crate) fn sgd(op: &Sgd, (w_draw, v_draw): (Draw, Draw), rates: &Rates, opera
     for row in 0..op.rows {
         for col in 0..op.cols {
             let before = w_view.load(w, row, col);
-            let gradient = g_view.load(g, row, col);
+            let gradient = match (rates.factor, op.g) {
+                (None, _) => g_view.load(g, row, col),
+                (Some(factor), DType::F64) => f64::from(factor) * g_view.load(g, row, col),
+                (Some(factor), DType::F32 | DType::Bf16 | DType::U32 | DType::U16) => {
+                    let product = f64::from(factor) * g_view.load(g, row, col);
+                    f64::from(product as f32)
+                }
+            };
             let velocity = momentum * v_view.load(v, row, col) + (gradient + decay * before);
             let start = op.compensation().map_or(before, |view| -view.load(c, row, col));
             let after = start - rate * velocity;

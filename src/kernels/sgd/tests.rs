@@ -85,3 +85,45 @@ fn compensation_is_of_bf16_weights() {
     };
     assert!(matches!(op.check(), Err(Error::Value { .. })));
 }
+
+/// Weights and momentum after a step with these gradients.
+fn stepped(op: &Sgd, factor: f32, gradients: &[u32]) -> [Vec<u32>; 2] {
+    let (mut w, mut v) = (vec![0x3f80_0001; COLS], vec![0x3e4c_cccd; COLS]);
+    let operands = vec![Arg::Read(gradients), Arg::Write(&mut w), Arg::Write(&mut v)];
+    let step = op
+        .step_values()
+        .with("momentum", 0.9)
+        .with("gradient_factor", factor);
+    op.cpu(&Cpu::detect(), Args::new(operands, step)).unwrap();
+    [w, v]
+}
+
+#[test]
+fn gradients_are_multiplied_first_and_rounded_once() {
+    let gradients: Vec<f32> = (0..COLS).map(|i| 0.1 + 0.037 * i as f32).collect();
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let plain = Sgd::new(1, COLS, [F32; 3]);
+    let with_factor = Sgd {
+        gradient_factor: true,
+        ..plain.clone()
+    };
+    let before = stepped(&plain, 0.3, &bits(&gradients));
+    assert_eq!(stepped(&with_factor, 1.0, &bits(&gradients)), before);
+    let products: Vec<f32> = gradients.iter().map(|gradient| 0.3 * gradient).collect();
+    let multiplied = stepped(&plain, 1.0, &bits(&products));
+    assert_eq!(stepped(&with_factor, 0.3, &bits(&gradients)), multiplied);
+    assert_ne!(before, multiplied);
+    // Whoever asks for a factor says which.
+    let mut none = crate::gpu::StepValues::new(0, 0);
+    for name in ["learning_rate", "momentum", "weight_decay"] {
+        none.set(name, 0.0);
+    }
+    assert!(plain.rates(&none).is_ok());
+    assert!(matches!(
+        with_factor.rates(&none),
+        Err(Error::Value {
+            what: "gradient_factor",
+            ..
+        })
+    ));
+}

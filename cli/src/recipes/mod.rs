@@ -2,14 +2,17 @@
 //!
 //! Both are one tree of keys and values, so one parser serves.
 
+mod products;
+
 use std::path::Path;
 
-use fewbit::format::{Format, Rounding};
-use fewbit::nn::{Accumulator, Coding, LossScale, Products, Recipe, Variable};
+use fewbit::format::Rounding;
+use fewbit::nn::{LossScale, Recipe, Variable};
 use fewbit::tensor::DType;
 use serde_json::{Map, Value, json};
 
 use super::Stop;
+use products::{products, products_tree};
 
 /// Formats by name.
 const FORMATS: [DType; 3] = [DType::F64, DType::F32, DType::Bf16];
@@ -176,25 +179,6 @@ fn variable(value: &Value) -> Result<Option<Variable>, String> {
     Ok(Some(variable))
 }
 
-/// How products are made: what a tree says, the rest as in `base`.
-fn products(tree: &Value, key: &str, base: Products) -> Result<Products, String> {
-    let keys = keys(tree, key, &["weights", "activations", "gradients", "accumulator"])?;
-    let mut products = base;
-    for (place, to) in [
-        ("weights", &mut products.weights),
-        ("activations", &mut products.activations),
-        ("gradients", &mut products.gradients),
-    ] {
-        if let Some(value) = keys.get(place) {
-            *to = coding(value, &format!("{key}.{place}"))?;
-        }
-    }
-    if let Some(value) = keys.get("accumulator") {
-        products.accumulator = accumulator(value, &format!("{key}.accumulator"))?;
-    }
-    Ok(products)
-}
-
 /// The name of a rounding.
 fn rounding(value: &Value, key: &str) -> Result<Rounding, String> {
     let name = text(value, key)?;
@@ -202,90 +186,6 @@ fn rounding(value: &Value, key: &str) -> Result<Rounding, String> {
         .into_iter()
         .find(|rounding| rounding.to_string() == name);
     found.ok_or_else(|| format!("{key}: no rounding is called {name:?}; there are nearest and stochastic"))
-}
-
-/// An encoded operand: a format's name, a table of one and a rounding, or none.
-fn coding(value: &Value, key: &str) -> Result<Option<Coding>, String> {
-    let (name, rounded) = match value {
-        Value::Object(_) => {
-            let table = keys(value, key, &["format", "rounding"])?;
-            let name = table.get("format");
-            let name = name.ok_or_else(|| format!("{key}: it names no format"))?;
-            let rounded = table.get("rounding").map(|name| rounding(name, key));
-            (text(name, key)?, rounded.transpose()?.unwrap_or_default())
-        }
-        value => (text(value, key)?, Rounding::Nearest),
-    };
-    if name == NONE {
-        return Ok(None);
-    }
-    let format: Format = name.parse().map_err(|why| format!("{key}: {why}"))?;
-    Ok(Some(match rounded {
-        Rounding::Stochastic => Coding::stochastic(format),
-        Rounding::Nearest => Coding::nearest(format),
-        Rounding::TowardZero => Coding::truncated(format),
-    }))
-}
-
-/// `f32`, or a table of bf16, a chunk and a rounding.
-fn accumulator(value: &Value, key: &str) -> Result<Accumulator, String> {
-    if value.as_str() == Some("f32") {
-        return Ok(Accumulator::Wide);
-    }
-    let form =
-        || format!("{key}: it is \"f32\" or {{ format = \"bf16\", chunk = 32, rounding = \"nearest\" }}");
-    let Value::Object(_) = value else {
-        return Err(form());
-    };
-    let table = keys(value, key, &["format", "chunk", "rounding"])?;
-    if table.get("format").and_then(Value::as_str) != Some("bf16") {
-        return Err(form());
-    }
-    let chunk = match table.get("chunk") {
-        // The sum's whole length.
-        None => usize::MAX,
-        Some(chunk) => {
-            let chunk = chunk.as_u64().filter(|&chunk| chunk > 0);
-            chunk
-                .and_then(|chunk| usize::try_from(chunk).ok())
-                .ok_or_else(form)?
-        }
-    };
-    let rounded = table.get("rounding").map(|name| rounding(name, key));
-    match Products::fmac(chunk, rounded.transpose()?.unwrap_or_default()).accumulator {
-        Accumulator::Bf16 {
-            rounding: Rounding::TowardZero,
-            ..
-        } => Err(format!("{key}: no kernel rounds {} there", Rounding::TowardZero)),
-        accumulator => Ok(accumulator),
-    }
-}
-
-/// The tree of products.
-fn products_tree(products: &Products) -> Value {
-    let coding = |coding: Option<Coding>| match coding {
-        None => json!(NONE),
-        Some(coding) => json!({
-            "format": coding.format.to_string(),
-            "rounding": coding.rounding.to_string(),
-        }),
-    };
-    let accumulator = match products.accumulator {
-        Accumulator::Bf16 { chunk, rounding } => {
-            let mut tree = json!({ "format": "bf16", "rounding": rounding.to_string() });
-            if chunk != usize::MAX {
-                tree["chunk"] = json!(chunk);
-            }
-            tree
-        }
-        _ => json!("f32"),
-    };
-    json!({
-        "weights": coding(products.weights),
-        "activations": coding(products.activations),
-        "gradients": coding(products.gradients),
-        "accumulator": accumulator,
-    })
 }
 
 /// The tree of a recipe, which [`parse`] reads.
@@ -405,6 +305,8 @@ pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use fewbit::nn::{Coding, Products};
+
     use super::*;
 
     fn of(text: &str) -> Result<Recipe, String> {

@@ -1,0 +1,18 @@
+// The step values of adamw with a factor of the gradient, which is applied before anything else.
+
+struct Step {
+    seed: vec2<u32>,
+    number: u32,
+    learning_rate: f32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    weight_decay: f32,
+    correction1: f32,
+    correction2: f32,
+    gradient_factor: f32,
+}
+
+fn scaled(gradient: f32) -> f32 {
+    return step.gradient_factor * gradient;
+}
