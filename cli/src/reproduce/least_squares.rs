@@ -225,6 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn nearest_stalls_and_the_others_do_not() -> Result<(), String> {
+        let bar = ProgressBar::hidden();
+        let floor = |update| {
+            let descent = Problem::new(1).descend(&Device::cpu(), update, 20_000, &bar);
+            descent
+                .map(|descent| descent.floor())
+                .map_err(|_| format!("{update:?} came to no end"))
+        };
+        let [exact, nearest, stochastic, kahan] = Update::ALL.map(floor);
+        let (exact, nearest, stochastic, kahan) = (exact?, nearest?, stochastic?, kahan?);
+        assert!(nearest > 10.0 * stochastic, "{nearest} {stochastic}");
+        assert!(nearest > 10.0 * kahan, "{nearest} {kahan}");
+        assert!(
+            exact < stochastic && exact < kahan,
+            "{exact} {stochastic} {kahan}"
+        );
+        Ok(())
+    }
+
+    #[test]
     fn samples_are_normal_and_weights_uniform() {
         let problem = Problem::new(3);
         assert!(

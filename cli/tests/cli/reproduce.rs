@@ -85,8 +85,9 @@ fn table1() {
             .as_u64()
             .unwrap()
     };
-    assert_eq!(bytes(0), 2 * bytes(1));
-    assert_eq!(bytes(1), 2 * bytes(2));
+    // Rows are filled up to whole words of 16 bytes.
+    assert!(bytes(0).abs_diff(2 * bytes(1)) < bytes(0) / 500);
+    assert!(bytes(1).abs_diff(2 * bytes(2)) < bytes(1) / 500);
     assert_eq!(claim(&object, "f32 weights take half")["reproduced"], true);
 }
 
