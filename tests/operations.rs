@@ -35,6 +35,10 @@ fn main() {
             "conversions_do_as_their_options_say",
             conversions_do_as_their_options_say,
         )
+        .cpu(
+            "improvements_are_of_blocks_alike",
+            improvements_are_of_blocks_alike,
+        )
         .gpu("plans_are_kept_by_value", plans_are_kept_by_value)
         .gpu("unknown_variants_are_errors", unknown_variants_are_errors)
         .run();
@@ -137,6 +141,45 @@ fn sizes_that_wrap_are_limits() {
             "{}: {found:?}",
             op.name()
         );
+    }
+}
+
+/// Which formats an improvement takes, and what it makes of a NaN.
+fn improvements_are_of_blocks_alike() {
+    let format = |name: &str| name.parse::<Format>().expect("a format");
+    let (coarse, fine) = (format("bfp3-16"), format("bfp5-16"));
+    for (coarse, fine, at) in [
+        (format("mxfp4"), fine, "coarse"),
+        (coarse, format("q8.8"), "fine"),
+        (coarse, format("bfp5-32"), "fine"),
+        (fine, coarse, "fine"),
+        (fine, fine, "fine"),
+    ] {
+        let found = Improvement::new(3, 40, coarse, fine, F32).check();
+        let right = matches!(found, Err(Error::Value { what, .. }) if what == at);
+        assert!(right, "{coarse} {fine}: {found:?}");
+    }
+    let words = Improvement::new(3, 40, coarse, fine, U32).check();
+    assert!(
+        matches!(words, Err(Error::DType { operand: "x", .. })),
+        "{words:?}"
+    );
+    let mut values = [0.3; 3 * 20];
+    (values[0], values[39]) = (1.0, f32::NAN);
+    for device in [Device::reference(), Device::cpu()] {
+        let x = device.from_f32(&[3, 20], &values).expect("a tensor");
+        let sums = device.improvement(&x, coarse, fine).expect("sums");
+        let sums: Vec<u32> = sums
+            .read_blocking()
+            .expect("values")
+            .into_iter()
+            .map(f32::to_bits)
+            .collect();
+        // Beside 1, 0.3 is 0.5 and then 0.25; elsewhere 0.25 and then 0.3125, with steps of 1/8 and 1/32.
+        let want = [3.75 + 0.25, 8.5 + 1.0].map(f32::to_bits);
+        assert_eq!(sums[..2], want, "{device:?}");
+        assert_eq!(sums[2..4], [0x7fc0_0000; 2]);
+        assert_eq!(sums[4..], [1.25f32, 5.0].map(f32::to_bits));
     }
 }
 

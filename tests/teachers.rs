@@ -33,6 +33,7 @@ fn main() {
     let mut trials = vec![
         Trial::test("alpha 1 is the loss on labels", labels_alone),
         Trial::test("images without labels have the teacher's part", unlabelled),
+        Trial::test("the loss scale scales this loss too", loss_scale),
         Trial::test("mixed logits are mixed probabilities", mixtures),
         Trial::test("what does not fit is refused", errors),
     ];
@@ -233,6 +234,27 @@ fn labels_alone() -> Result<(), Failed> {
     let mean = loss_by(&distilled(7.0, 0.5), Some(true))?;
     if (mean - (taught + plain) / 2.0).abs() > 1e-12 * mean || (taught - plain).abs() < 0.01 * plain {
         return Err(format!("{mean} between {taught} and {plain}").into());
+    }
+    Ok(())
+}
+
+/// A step of f16-mixed moves weights as far as one of f32: its gradient was scaled, and was scaled back.
+fn loss_scale() -> Result<(), Failed> {
+    let moved = |recipe: &Recipe| -> Result<f64, Failed> {
+        let mut trainer = Trainer::new(&Device::cpu(), recipe, &distilled(4.0, 0.25))?;
+        let values = (0..IMAGES * 10).map(|i| ((i * i) % 17) as f32 * 0.25);
+        trainer.learn_from(Teacher::new(Logits::new(10, values.collect())?))?;
+        // A bias starts at 0.
+        let bias = trainer.parameters()[3].clone();
+        steps(&mut trainer, &DIGITS, 1)?;
+        let words = pollster::block_on(trainer.read_parameter(&bias))?;
+        let view = fewbit::tensor::View::new(bias.dtype, 1, bias.cols, bias.ld);
+        Ok((0..10).map(|i| view.load(words.words(), 0, i).powi(2)).sum())
+    };
+    let mixed = Recipe::f16_mixed().ok_or("no f16")?;
+    let (wide, scaled) = (moved(&Recipe::f32())?, moved(&mixed)?);
+    if (wide - scaled).abs() > 0.05 * wide {
+        return Err(format!("moved by {scaled}, and in f32 by {wide}").into());
     }
     Ok(())
 }

@@ -86,8 +86,15 @@ fn layer(tree: &Value) -> Result<Layer, String> {
             })
         }
         "relu" => keys(tree, "relu", &["type"]).map(|_| Layer::Relu),
+        "dropout" => {
+            let own = keys(tree, "dropout", &["type", "p"])?;
+            let p = own.get("p").ok_or("p is missing")?;
+            let number = p.as_f64().filter(|p| (0.0..1.0).contains(p));
+            let number = number.ok_or_else(|| format!("p: this is no probability below 1: {p}"))?;
+            Ok(Layer::Dropout { p: number as f32 })
+        }
         other => Err(format!(
-            "no layer is called {other:?}; there are: linear, conv2d, max-pool, relu"
+            "no layer is called {other:?}; there are: linear, conv2d, max-pool, relu, dropout"
         )),
     }
 }
@@ -109,6 +116,7 @@ fn layer_tree(layer: &Layer) -> Result<Value, String> {
         }),
         Layer::MaxPool { window } => json!({"type": "max-pool", "window": window}),
         Layer::Relu => json!({"type": "relu"}),
+        Layer::Dropout { p } => json!({"type": "dropout", "p": p}),
         other => return Err(format!("{other:?} has no name in files")),
     })
 }
@@ -165,7 +173,7 @@ mod tests {
     #[test]
     fn a_model_is_read() {
         let layers = "[[layers]]\ntype = \"conv2d\"\nfilters = 4\nwindow = [5, 3]\nstride = 2\n\
-                      [[layers]]\ntype = \"relu\"\n[[layers]]\ntype = \"max-pool\"\nwindow = 2\n\
+                      [[layers]]\ntype = \"relu\"\n[[layers]]\ntype = \"dropout\"\np = 0.25\n[[layers]]\ntype = \"max-pool\"\nwindow = 2\n\
                       [[layers]]\ntype = \"linear\"\noutputs = 10\n";
         let own = of(&format!("input = [1, 28, 27]\n{layers}")).unwrap();
         let want = Model::new("file", [28, 27, 1])
@@ -200,6 +208,8 @@ mod tests {
                 &["window", "2"],
             ),
             (with("type = \"relu\"\nwindow = 2"), &["relu", "window"]),
+            (with("type = \"dropout\"\np = 1.0"), &["p", "1.0"]),
+            (with("type = \"dropout\""), &["p", "missing"]),
         ] {
             let why = of(&text).unwrap_err();
             for word in words {

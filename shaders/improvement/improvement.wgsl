@@ -135,12 +135,13 @@ fn main(
     let at = params.sums_offset + 2u * row;
     if params.accumulate == 1u {
         let before = vec2<u32>(sums[at], sums[at + 1u]);
+        // Integers tell a NaN, and none is added: floats may assume that there is none.
         if before.x == NAN {
             special = 1u;
+        } else {
+            total += bitcast<vec2<f32>>(before);
         }
-        total += bitcast<vec2<f32>>(before);
     }
-    // Integers tell a NaN: floats may assume that there is none.
     let bits = select(bitcast<vec2<u32>>(total), vec2<u32>(NAN), special == 1u);
     sums[at] = bits.x;
     sums[at + 1u] = bits.y;

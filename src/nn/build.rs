@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::distill;
 use super::gradients::Gradients;
 use super::layer::{self, Encoded};
+use super::loss::Loss;
 use super::model::{Shape, Stage, Work};
 use super::network::{Held, MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
 use super::optimizer::Optimizer;
@@ -16,7 +17,7 @@ use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
 use crate::format::random::stream;
-use crate::kernels::{ReluGrad, SoftmaxCrossEntropy, Squares};
+use crate::kernels::{ReluGrad, Squares};
 use crate::tensor::{DType, Layout};
 
 /// A program in the making, and what its stages read and write.
@@ -54,7 +55,7 @@ pub(super) struct Build<'a> {
     /// Parameters and their gradients, where all are looked at before any is used.
     held: Option<Vec<(usize, TensorId)>>,
     /// The loss and its gradient, where that is scaled.
-    pub(super) softmax: Option<(CallId, SoftmaxCrossEntropy, [TensorId; 4])>,
+    pub(super) scaled: Option<Loss>,
 }
 
 /// A tensor of the program, counted to its use.
@@ -135,7 +136,7 @@ impl<'a> Build<'a> {
             measures: Vec::new(),
             choices: Choices::new(layers),
             held: held.then(Vec::new),
-            softmax: None,
+            scaled: None,
         })
     }
 
@@ -222,23 +223,12 @@ impl<'a> Build<'a> {
 
     /// The loss, and from the last stage to the first with weights the gradients and the updates.
     pub(super) fn backward(&mut self) -> Result<()> {
-        let (batch, act, grad) = (self.options.batch, self.recipe.activations, self.recipe.gradients);
         let Some(last) = self.stages.last() else {
             return Ok(());
         };
         let logits = last.to;
         let mut dy = self.gradient(logits)?;
-        match (self.options.distillation, self.teacher) {
-            (Some(distillation), Some(teacher)) => {
-                self.distill(distillation, teacher, logits.numbers(), dy)?;
-            }
-            _ => {
-                let softmax = SoftmaxCrossEntropy::new(batch, logits.numbers(), act, grad);
-                let operands = [self.logits, self.labels, self.loss, dy];
-                let call = self.program.call(softmax, &operands)?;
-                self.softmax = Some((call, softmax, operands));
-            }
-        }
+        self.scaled = Some(Loss::push(self, logits.numbers(), dy)?);
         let first = self
             .stages
             .iter()

@@ -1,6 +1,6 @@
 //! Learning from the logits of other networks (Hinton, Vinyals and Dean, 2015).
 
-use super::build::{Build, tensor};
+use super::build::tensor;
 use super::data::Split;
 use super::images::{self, Augment};
 use super::network::{self, MemoryUse};
@@ -246,24 +246,6 @@ pub(super) fn logits(
         shape,
     )
     .map(Some)
-}
-
-impl Build<'_> {
-    /// The loss on labels and teacher, in the place of that on labels alone.
-    pub(super) fn distill(
-        &mut self,
-        distillation: Distillation,
-        teacher: TensorId,
-        classes: usize,
-        dy: TensorId,
-    ) -> Result<()> {
-        let (act, grad) = (self.recipe.activations, self.recipe.gradients);
-        let op = kernels::Distillation::new(self.options.batch, classes, act, grad)
-            .with(distillation.temperature, distillation.alpha);
-        let operands = [self.logits, teacher, self.labels, self.loss, dy];
-        self.program.call(op, &operands)?;
-        Ok(())
-    }
 }
 
 impl Trainer {

@@ -8,6 +8,7 @@ mod distill;
 mod gradients;
 mod images;
 mod layer;
+mod loss;
 #[cfg(feature = "io")]
 pub mod mnist;
 mod model;

@@ -8,6 +8,7 @@
 use std::ops::Bound;
 
 use super::build::Build;
+use super::loss::Loss;
 use super::optimizer::Optimizer;
 use super::precision::{Branch, Choices, Measure};
 use super::products::Accumulator;
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::random::{Draw, stream};
 use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
-use crate::kernels::{Dropout, SoftmaxCrossEntropy};
+use crate::kernels::Dropout;
 use crate::tensor::{DType, alloc};
 
 /// What random bits are for: the high byte of their stream, the parameter's number (or the layer's) being the rest.
@@ -103,7 +104,7 @@ pub(super) struct Network {
     pub(super) measures: Vec<Measure>,
     pub(super) choices: Choices,
     pub(super) held: Option<Held>,
-    softmax: Option<(CallId, SoftmaxCrossEntropy, [TensorId; 4])>,
+    scaled: Option<Loss>,
 }
 
 /// Where gradients are looked at before they are used.
@@ -154,7 +155,7 @@ impl Network {
             measures: build.measures,
             choices: build.choices,
             held,
-            softmax: build.softmax,
+            scaled: build.scaled,
         };
         network.initialize(recipe, options.seed)?;
         Ok(network)
@@ -229,14 +230,10 @@ impl Network {
 
     /// Scales the gradient of the loss by a power of two.
     pub(super) fn scale_loss(&mut self, scale: f32) -> Result<()> {
-        let Some((call, softmax, operands)) = self.softmax else {
-            return Ok(());
-        };
-        let scaled = SoftmaxCrossEntropy {
-            scale: (f32::from(softmax.scale) * scale).into(),
-            ..softmax
-        };
-        self.program.exchange(call, scaled, &operands)
+        match &self.scaled {
+            Some(loss) => loss.scale(&mut self.program, scale),
+            None => Ok(()),
+        }
     }
 
     /// Runs the forward pass only, drawing nothing.
@@ -276,13 +273,6 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     }
     if let Some(clip) = options.clip.filter(|clip| !(clip.is_finite() && *clip > 0.0)) {
         return value("clip", clip.to_string(), "a finite number above 0");
-    }
-    if recipe.loss_scale.is_some() && options.distillation.is_some() {
-        return value(
-            "distillation",
-            recipe.name.clone(),
-            "a recipe without loss scaling",
-        );
     }
     options.schedule.check()?;
     super::distill::check(options)?;

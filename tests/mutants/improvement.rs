@@ -30,7 +30,10 @@ pub(super) const SHADERS: &[Shader] = &[shader(
             "if coarse_byte == NAN_SCALE + 1u {",
         ),
         Nan.of("specials[index] |= specials[index + half];", ""),
-        Nan.of("if before.x == NAN {", "if before.x == 0u {"),
+        Nan.of(
+            "special = 1u;\n        } else {",
+            "special = 0u;\n        } else {",
+        ),
         Nan.of(
             "vec2<u32>(NAN), special == 1u",
             "vec2<u32>(NAN + 1u), special == 1u",

@@ -203,7 +203,8 @@ impl Op for Improvement {
 
 impl Device {
     /// What a finer block format changes of every row of a dense f32 or bf16 tensor, beside what a coarser one keeps:
-    /// `[rows, 2]` in f32, blocks along the last extent (all others become rows). See [`Improvement`].
+    /// two f32 sums a row, one row's after the other's, blocks along the last extent (all others become rows). See
+    /// [`Improvement`].
     ///
     /// ```
     /// use fewbit::Device;
@@ -228,7 +229,7 @@ impl Device {
             ..Improvement::new(rows, cols, coarse, fine, from)
         };
         op.check()?;
-        let mut sums = self.zeros(Layout::dense(DType::F32, &[rows, 2]))?;
+        let mut sums = self.zeros(Layout::dense(DType::F32, &[2 * rows]))?;
         self.run(&op, &mut [x.into(), (&mut sums).into()])?;
         Ok(sums)
     }
