@@ -78,6 +78,10 @@ pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
          {} of the loss is the labels'",
         teacher.name, student.name, ALPHA
     ));
+    lab.output.line(
+        "Teachers see their images moved by up to a pixel, students as they are. Where labels are few, teachers and students of \
+         labels alone see those images again and again, so that all epochs have as many steps.",
+    );
     let mut settings = Vec::new();
     for labels in [few.min(all), all] {
         let sets = Sets::new(lab, &choose, labels)?;
