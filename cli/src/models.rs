@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn a_model_is_read() {
         let layers = "[[layers]]\ntype = \"conv2d\"\nfilters = 4\nwindow = [5, 3]\nstride = 2\n\
-                      [[layers]]\ntype = \"relu\"\n[[layers]]\ntype = \"dropout\"\np = 0.25\n[[layers]]\ntype = \"max-pool\"\nwindow = 2\n\
+                      [[layers]]\ntype = \"relu\"\n[[layers]]\ntype = \"dropout\"\np = 0.25\n\
+                      [[layers]]\ntype = \"max-pool\"\nwindow = 2\n\
                       [[layers]]\ntype = \"linear\"\noutputs = 10\n";
         let own = of(&format!("input = [1, 28, 27]\n{layers}")).unwrap();
         let want = Model::new("file", [28, 27, 1])
@@ -184,6 +185,7 @@ mod tests {
                 padding: [0, 0],
             })
             .with(Layer::Relu)
+            .with(Layer::Dropout { p: 0.25 })
             .with(Layer::max_pool(2))
             .with(Layer::Linear { outputs: 10 });
         assert_eq!(own, want);
