@@ -40,7 +40,7 @@ const LONG: Duration = Duration::from_millis(500);
 const OFTEN: usize = 5;
 
 /// Batches through the network, after some that warm it up: the median of their times in seconds.
-fn time(trainer: &mut Trainer, split: &Split, pixels: usize) -> std::result::Result<f64, Stop> {
+pub(crate) fn time(trainer: &mut Trainer, split: &Split, pixels: usize) -> std::result::Result<f64, Stop> {
     let size = trainer.options().batch * pixels;
     let mut times = Vec::new();
     let mut batches = split.images.chunks(size).cycle();

@@ -20,6 +20,7 @@ mod options;
 mod output;
 mod plot;
 mod recipes;
+mod reproduce;
 mod saved;
 mod seeds;
 mod stored;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         Some(Command::Train(args)) => train::run(&cli.common, args, None, &mut output),
         Some(Command::Distill(args)) => train::run(&cli.common, &args.train, Some(args), &mut output),
         Some(Command::Eval(args)) => eval::eval(&cli.common, args, &mut output),
+        Some(Command::Reproduce(args)) => reproduce::run(&cli.common, args, &mut output),
     };
     device::save_pipelines();
     end(output, outcome)

@@ -3,7 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{bench, check, distill, eval, formats, train, tune};
+use super::{bench, check, distill, eval, formats, reproduce, train, tune};
 
 const EXIT_CODES: &str = "Exit codes: 0 everything passed; 1 a check failed; 2 usage, input or output error; \
 130 interrupted (Ctrl-C, SIGTERM).\nWithout a command: cross-check every kernel against its reference, measure it, \
@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Distill(Box<distill::DistillArgs>),
     /// Test a network that train --out left: accuracy, bytes, latency and throughput.
     Eval(eval::EvalArgs),
+    /// Measure a claim of the literature: a table, charts, and what of it reproduces.
+    Reproduce(reproduce::ReproduceArgs),
 }
 
 /// A rate: what training multiplies by.

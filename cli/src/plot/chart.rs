@@ -7,26 +7,26 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// One chart. Values on logarithmic axes are positive.
-pub(super) struct Chart {
-    pub(super) title: String,
+pub(crate) struct Chart {
+    pub(crate) title: String,
     /// The device, and what else a reader must know.
-    pub(super) subtitle: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) series: Vec<Series>,
+    pub(crate) subtitle: String,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
+    pub(crate) series: Vec<Series>,
     /// Vertical lines with their labels.
-    pub(super) marks: Vec<(f64, String)>,
+    pub(crate) marks: Vec<(f64, String)>,
 }
 
 /// An axis: its label with the unit, and how its numbers are written.
-pub(super) struct Axis {
-    pub(super) label: &'static str,
-    pub(super) ticks: Ticks,
+pub(crate) struct Axis {
+    pub(crate) label: &'static str,
+    pub(crate) ticks: Ticks,
 }
 
 /// Where an axis has numbers, and how they read.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Ticks {
+pub(crate) enum Ticks {
     /// 1, 2 and 5 of each power of ten.
     Decimal,
     /// Powers of two.
@@ -39,16 +39,16 @@ pub(super) enum Ticks {
     Linear,
 }
 
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
-    pub(super) style: Style,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) style: Style,
     /// Its place in the order of colours.
-    pub(super) colour: usize,
+    pub(crate) colour: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Marks joined by a line.
     Curve,
     /// Marks alone.
@@ -219,7 +219,7 @@ impl Axis {
 
 impl Chart {
     /// The chart as SVG; nothing if no series has a point.
-    pub(super) fn svg(&self) -> Result<Option<String>, String> {
+    pub(crate) fn svg(&self) -> Result<Option<String>, String> {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let (Some(x), Some(y)) = (
             self.x.range(points().map(|point| point.0), 1.15),

@@ -1,7 +1,7 @@
 //! `fewbit bench --plot DIR`: the roofline of what was measured, and three curves that are measured for it. And the curves
-//! of trainings.
+//! of trainings and claims.
 
-mod chart;
+pub(crate) mod chart;
 mod curve;
 pub(crate) mod training;
 
