@@ -19,8 +19,9 @@ fn shader_libraries_are_valid() {
         module.functions.len()
     };
     assert!(validate(&[&common, lib!("threefry")].concat()) > 20);
-    assert!(validate(&[&common, lib!("philox")].concat()) > 20);
-    for alone in [lib!("bf16"), lib!("rounding"), lib!("threefry"), lib!("philox")] {
+    assert!(validate(&[&common, lib!("wide"), lib!("philox")].concat()) > 20);
+    let philox = [lib!("wide"), lib!("philox")].concat();
+    for alone in [lib!("bf16"), lib!("rounding"), lib!("threefry"), &philox] {
         validate(alone);
     }
 }
