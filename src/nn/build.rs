@@ -6,7 +6,7 @@ use super::distill;
 use super::gradients::Gradients;
 use super::layer::{self, Encoded};
 use super::loss::Loss;
-use super::model::{Shape, Stage, Work};
+use super::model::{Shape, Stage, Work, with_weights};
 use super::network::{Held, MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
 use super::optimizer::Optimizer;
 use super::optimizer::{adamw, held, sgd};
@@ -16,7 +16,8 @@ use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
-use crate::format::random::stream;
+use crate::format::Rounding;
+use crate::format::random::{Draw, stream};
 use crate::kernels::{ReluGrad, Squares};
 use crate::tensor::{DType, Layout};
 
@@ -111,7 +112,7 @@ impl<'a> Build<'a> {
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
         let held = held(recipe, options);
         let gradients = Gradients::new(&mut program, &mut memory, recipe, (batch, held), &stages)?;
-        let layers = stages.iter().filter(|stage| stage.weights().is_some()).count();
+        let layers = with_weights(&stages);
         let encoded = Encoded::new(&mut program, &mut memory.operands, recipe, batch, &stages)?;
         Ok(Self {
             program,
@@ -149,25 +150,26 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// A stream of random bits for one of a stage's draws, which nothing else has.
-    pub(super) fn claim(&mut self, purpose: u8, number: usize, which: u32) -> Result<u32> {
-        let id = 8 * self.layer_of(number) as u32 + which;
-        self.claim_id(purpose, id)
-    }
-
-    /// The same for calls of which a step runs but one: they share it.
-    pub(super) fn claim_branch(&mut self, purpose: u8, number: usize, which: u32) -> Result<u32> {
-        match self.recipe.variable {
-            None => self.claim(purpose, number, which),
-            Some(_) => {
-                let id = 8 * self.layer_of(number) as u32 + which;
-                self.streams.insert(stream(purpose, id));
-                Ok(stream(purpose, id))
-            }
+    /// What a stage's rounding number `which` for a purpose draws from: if it draws at all, a stream of its own.
+    pub(super) fn draw(
+        &mut self,
+        rounding: Rounding,
+        purpose: u8,
+        number: usize,
+        which: u32,
+    ) -> Result<Draw> {
+        if rounding != Rounding::Stochastic {
+            return Ok(Draw::default());
         }
+        let id = 8 * self.layer_of(number) as u32 + which;
+        Ok(Draw {
+            stream: self.claim_id(purpose, id)?,
+            generator: self.options.generator,
+            ..Draw::default()
+        })
     }
 
-    /// The same of anything that has a number of its own.
+    /// A stream of random bits, which nothing else has.
     pub(super) fn claim_id(&mut self, purpose: u8, id: u32) -> Result<u32> {
         let stream = stream(purpose, id);
         match self.streams.insert(stream) {
@@ -183,11 +185,7 @@ impl<'a> Build<'a> {
 
     /// The forward pass once more where the first one draws: the same products, rounded to nearest.
     pub(super) fn evaluation(&mut self) -> Result<Option<[CallId; 2]>> {
-        let layers = self
-            .stages
-            .iter()
-            .filter(|stage| stage.weights().is_some())
-            .count();
+        let layers = with_weights(&self.stages);
         if !(0..layers).any(|layer| self.recipe.products_of(layer).forward_draws()) {
             return Ok(None);
         }
@@ -297,8 +295,7 @@ impl<'a> Build<'a> {
 
     /// Which of the layers with weights a stage is, from 0.
     pub(super) fn layer_of(&self, number: usize) -> usize {
-        let before = self.stages[..number].iter();
-        before.filter(|stage| stage.weights().is_some()).count()
+        with_weights(&self.stages[..number])
     }
 
     /// The matrix and the bias of a stage with weights: which parameters they are.

@@ -428,5 +428,10 @@ impl Stage {
     }
 }
 
+/// How many stages have weights.
+pub(super) fn with_weights(stages: &[Stage]) -> usize {
+    stages.iter().filter(|stage| stage.weights().is_some()).count()
+}
+
 #[cfg(test)]
 mod tests;

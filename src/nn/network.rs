@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use super::build::Build;
 use super::loss::Loss;
+use super::model::with_weights;
 use super::optimizer::Optimizer;
 use super::precision::{Branch, Choices, Measure};
 use super::products::Accumulator;
@@ -285,7 +286,7 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     }
     options.optimizer.check()?;
     let stages = options.model.stages()?;
-    let layers = stages.iter().filter(|stage| stage.weights().is_some()).count();
+    let layers = with_weights(&stages);
     check_products(recipe, layers)?;
     if recipe.compensation.is_some() && (recipe.master.is_some() || recipe.weights != DType::Bf16) {
         return value(

@@ -125,7 +125,7 @@ impl Choices {
         }
     }
 
-    pub(super) fn is_fine(&self, layer: usize, place: Place) -> bool {
+    fn is_fine(&self, layer: usize, place: Place) -> bool {
         self.fine.get(layer).is_some_and(|fine| fine[place as usize])
     }
 

@@ -1,6 +1,6 @@
 //! One step of training, and what it decides for the next ones.
 
-use super::precision::{Choices, Place};
+use super::precision::Choices;
 use super::scaling::Scaling;
 use super::train::Trainer;
 use super::updates::Updates;
@@ -148,10 +148,13 @@ impl Trainer {
             clean,
             skipped,
         } = self.scaling;
-        let places = [Place::Weights, Place::Activations, Place::Gradients];
-        let choices = &self.network.choices;
-        let fine = (0..choices.fine.len())
-            .flat_map(|layer| places.map(|place| u32::from(choices.is_fine(layer, place))));
+        let fine = self
+            .network
+            .choices
+            .fine
+            .iter()
+            .flatten()
+            .map(|&fine| u32::from(fine));
         let passes = self
             .passes
             .into_iter()

@@ -5,7 +5,6 @@ use super::super::network::{PRODUCT, ld};
 use crate::device::{CallId, TensorId};
 use crate::error::Result;
 use crate::format::Rounding;
-use crate::format::random::Draw;
 use crate::kernels::{FmacMatmul, Matmul, Relu};
 use crate::op::Scalar;
 use crate::tensor::DType;
@@ -22,14 +21,7 @@ fn rounded(
     sums: Sums,
 ) -> Result<FmacMatmul> {
     let (chunk, rounding) = sums;
-    let draw = match rounding {
-        Rounding::Stochastic => Draw {
-            stream: net.claim(PRODUCT, number, which)?,
-            generator: net.options.generator,
-            ..Draw::default()
-        },
-        Rounding::Nearest | Rounding::TowardZero => Draw::default(),
-    };
+    let draw = net.draw(rounding, PRODUCT, number, which)?;
     Ok(FmacMatmul {
         // A chunk of no products is refused by the operation.
         chunk: chunk.min(product.k.max(1)),

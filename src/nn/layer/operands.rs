@@ -8,8 +8,8 @@ use super::super::products::{Coding, Products};
 use super::super::recipe::Recipe;
 use crate::device::{CallId, Program, TensorId};
 use crate::error::Result;
+use crate::format::Elements;
 use crate::format::random::Draw;
-use crate::format::{Elements, Rounding};
 use crate::kernels::{Encode, Improvement, Matmul, Transpose};
 use crate::tensor::{DType, Layout};
 
@@ -153,61 +153,63 @@ impl Build<'_> {
         rest: &[TensorId],
     ) -> Result<CallId> {
         let products = self.products(number);
-        let codings = factors.map(|factor| factor.coding(&products));
+        let mut encodings = [None; 2];
+        for (side, factor) in factors.iter().enumerate() {
+            if let Some(coding) = factor.coding(&products) {
+                // Of all pairings a step runs one, so that they share the stream.
+                let draw = self.draw(coding.rounding, ENCODE, number, 2 * which + side as u32)?;
+                encodings[side] = Some((coding, draw));
+            }
+        }
         let Some(variable) = self.recipe.variable else {
-            return self.multiply_as(number, which, product, out, factors, codings, rest);
+            return self.multiply_as(product, out, factors, encodings, rest);
         };
         let layer = self.layer_of(number);
         let work = (product.m as u64)
             .saturating_mul(product.n as u64)
             .saturating_mul(product.k as u64);
-        let coarse = |coding: Option<Coding>| coding.map(|coding| variable.coarse(coding)).transpose();
-        let coarse = [coarse(codings[0])?, coarse(codings[1])?];
-        let mut last = None;
-        for fine in [[false, false], [false, true], [true, false], [true, true]] {
-            let codings = [0, 1].map(|side| if fine[side] { codings[side] } else { coarse[side] });
+        let mut coarse = encodings;
+        for (coding, _) in coarse.iter_mut().flatten() {
+            *coding = variable.coarse(*coding)?;
+        }
+        let mut branch = |fine: [bool; 2]| {
+            let encodings = [0, 1].map(|side| if fine[side] { encodings[side] } else { coarse[side] });
             let before = self.program.len();
-            let call = self.multiply_as(number, which, product, out, factors, codings, rest)?;
+            let last = self.multiply_as(product, out, factors, encodings, rest)?;
             let operands = [0, 1].map(|side| (factors[side].place, fine[side]));
-            if let Some(first) = self.program.nth(before) {
-                let when = When::Fine {
-                    layer,
-                    operands,
-                    work,
-                };
-                self.branches.push(Branch {
-                    calls: [first, call],
-                    when,
-                });
-            }
-            last = Some(call);
-        }
-        match last {
-            Some(call) => Ok(call),
-            None => self.multiply_as(number, which, product, out, factors, codings, rest),
-        }
+            let when = When::Fine {
+                layer,
+                operands,
+                work,
+            };
+            let first = self.program.nth(before).unwrap_or(last);
+            let calls = [first, last];
+            self.branches.push(Branch { calls, when });
+            Ok(last)
+        };
+        branch([false, false])?;
+        branch([false, true])?;
+        branch([true, false])?;
+        branch([true, true])
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one product, as it is recorded")]
+    /// One product, with these encodings and what they draw from.
     fn multiply_as(
         &mut self,
-        number: usize,
-        which: u32,
         product: Matmul,
         out: DType,
         factors: [Factor; 2],
-        codings: [Option<Coding>; 2],
+        encodings: [Option<(Coding, Draw)>; 2],
         rest: &[TensorId],
     ) -> Result<CallId> {
         let mut operands = Vec::new();
         let mut elements = [Elements::Plain(out); 2];
         for (side, factor) in factors.into_iter().enumerate() {
             let dtype = factor.dtype(self.recipe);
-            elements[side] = match codings[side] {
-                Some(coding) => {
-                    let stream = 2 * which + side as u32;
-                    self.encode(number, (side, stream), factor, dtype, coding, &mut operands)?;
-                    Elements::Coded(coding.format)
+            elements[side] = match encodings[side] {
+                Some(encoding) => {
+                    operands.extend(self.encode(side, factor, dtype, encoding)?);
+                    Elements::Coded(encoding.0.format)
                 }
                 None => {
                     operands.push(factor.source);
@@ -263,53 +265,31 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Encodes a factor along the axis that is summed, into the memory of its side.
+    /// Encodes a factor along the axis that is summed, into the memory of its side: what the product reads.
     fn encode(
         &mut self,
-        number: usize,
-        (side, stream): (usize, u32),
+        side: usize,
         factor: Factor,
         dtype: DType,
-        coding: Coding,
-        operands: &mut Vec<TensorId>,
-    ) -> Result<()> {
+        (coding, draw): (Coding, Draw),
+    ) -> Result<Vec<TensorId>> {
         let [rows, cols] = factor.turned();
         let mut source = factor.source;
         if let (Along::Rows, Some(memory)) = (factor.along, self.encoded.turned) {
-            let [rows, cols] = factor.shape;
-            let turned = self.program.view(
-                memory,
-                Layout::dense(
-                    DType::U32,
-                    &[1, dtype.words((cols * ld(dtype, rows)) as u64) as usize],
-                ),
-            )?;
-            self.program
-                .call(Transpose::new(rows, cols, dtype), &[source, turned])?;
-            source = turned;
+            // Rows and columns of what is turned, whose memory is as long as it needs.
+            let turn = Transpose::new(cols, rows, dtype);
+            self.program.call(turn, &[source, memory])?;
+            source = memory;
         }
-        let draw = match coding.rounding {
-            Rounding::Stochastic => Draw {
-                stream: self.claim_branch(ENCODE, number, stream)?,
-                generator: self.options.generator,
-                ..Draw::default()
-            },
-            Rounding::Nearest | Rounding::TowardZero => Draw::default(),
-        };
         let encode = Encode {
             rounding: coding.rounding,
             draw,
             ..Encode::new(rows, cols, coding.format, dtype)
         };
-        let parts = [
-            self.encoded.codes[side],
-            self.encoded.scales[side].filter(|_| coding.format.has_scales()),
-        ];
-        let parts: Vec<_> = parts.into_iter().flatten().collect();
-        let mut all = vec![source];
-        all.extend(&parts);
-        self.program.call(encode, &all)?;
-        operands.extend(parts);
-        Ok(())
+        let scales = self.encoded.scales[side].filter(|_| coding.format.has_scales());
+        let parts: Vec<_> = self.encoded.codes[side].into_iter().chain(scales).collect();
+        let operands: Vec<_> = std::iter::once(source).chain(parts.iter().copied()).collect();
+        self.program.call(encode, &operands)?;
+        Ok(parts)
     }
 }
