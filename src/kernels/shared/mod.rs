@@ -1,5 +1,7 @@
 //! What several kernels share.
 
+#[cfg(feature = "nn")]
+pub(crate) mod class_rows;
 pub(crate) mod coded;
 pub(crate) mod coded_cases;
 #[cfg(feature = "quant")]

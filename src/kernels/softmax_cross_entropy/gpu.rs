@@ -1,5 +1,4 @@
-//! The dispatches of one variant: whole rows, or, where rows have more classes than one dispatch may walk or one
-//! binding holds, parts of the classes in order.
+//! The dispatches of one variant: whole rows, or parts of the classes in order.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,8 +7,9 @@ use super::SoftmaxCrossEntropy;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::format::random::{Draw, Generator};
-use crate::gpu::{Dispatch, File, Gpu, Permutation, Pipeline, Shader, Words, generator, looped, split_rows};
-use crate::op::{Variant, Variants, rows};
+use crate::gpu::{Dispatch, File, Gpu, Permutation, Pipeline, Shader, Words, generator};
+use crate::kernels::shared::class_rows::{ClassRows, PASSES};
+use crate::op::{Variant, Variants};
 use crate::tensor::DType;
 
 const GROUP: u32 = 64;
@@ -38,9 +38,6 @@ static PARTS: Shader = Shader::new(
 )
 .files(FILES);
 
-/// The passes over the parts, in order.
-const PASSES: [&str; 3] = ["maximum", "total", "gradient"];
-
 pub(in crate::kernels) static VARIANTS: Variants<SoftmaxCrossEntropy> = Variants(&[Variant {
     name: "row",
     serves: |op, _, _| op.logits != DType::F64,
@@ -49,59 +46,20 @@ pub(in crate::kernels) static VARIANTS: Variants<SoftmaxCrossEntropy> = Variants
     permutations,
 }]);
 
-/// Bytes that a row spans in the operand that is widest.
-fn row_bytes(op: &SoftmaxCrossEntropy) -> u64 {
-    op.logits_ld.max(op.grad_ld) as u64 * 4
-}
-
-/// Turns of the three loops over a whole row.
-fn row_turns(classes: u64) -> u64 {
-    3 * looped(classes, 0)
-}
-
-/// The most classes of one part, a multiple of eight; `None` where one dispatch may walk whole rows.
-fn part(op: &SoftmaxCrossEntropy, gpu: &Gpu) -> Option<u64> {
-    let cap = gpu.turn_cap();
-    let binding = gpu.limits().max_storage_buffer_binding_size.saturating_sub(512);
-    let fits = row_bytes(op) <= binding;
-    if row_turns(op.classes as u64) <= cap && fits {
-        return None;
-    }
-    let by_turns = cap.saturating_sub(looped(0, 0)) / 8;
-    let by_binding = match fits {
-        true => u64::MAX,
-        // Such rows stand alone in their dispatches.
-        false => binding / 32,
-    };
-    Some(by_turns.min(by_binding).max(1).saturating_mul(8))
-}
-
 fn dispatches(op: &SoftmaxCrossEntropy, gpu: &Gpu) -> Result<Vec<Dispatch>> {
-    let classes = op.classes as u64;
-    let mut dispatches = Vec::new();
-    let rows = |row_bytes| split_rows(gpu, op.rows as u64, classes * WORK, row_bytes, 1);
-    let Some(part) = part(op, gpu) else {
-        let pipeline = gpu.pipeline(&permutation(op, &ROW))?;
-        for rows in rows(row_bytes(op)) {
-            let whole = dispatch(op, gpu, &pipeline, [&rows, &(0..classes)]);
-            dispatches.push(whole.set("partial_offset", 0u32).turns(row_turns(classes)));
-        }
-        return Ok(dispatches);
+    let walk = ClassRows {
+        rows: op.rows as u64,
+        classes: op.classes as u64,
+        row_bytes: op.logits_ld.max(op.grad_ld) as u64 * 4,
+        work: WORK,
+        partial: PARTIAL,
     };
-    let mut pipelines = Vec::with_capacity(PASSES.len());
-    for pass in PASSES {
-        pipelines.push(gpu.pipeline(&permutation(op, &PARTS).entry(pass))?);
-    }
-    for rows in rows(row_bytes(op).max(PARTIAL * 4)) {
-        for pipeline in &pipelines {
-            for cols in rows::cut(0..classes, part) {
-                let scratch = Words::scratch(0..PARTIAL * (rows.end - rows.start));
-                let one = dispatch(op, gpu, pipeline, [&rows, &cols]).bind("partial", scratch);
-                dispatches.push(one.turns(looped(cols.end - cols.start, 0)));
-            }
-        }
-    }
-    Ok(dispatches)
+    walk.dispatches(
+        gpu,
+        [&ROW, &PARTS],
+        |shader| permutation(op, shader),
+        |pipeline, range| dispatch(op, gpu, pipeline, range),
+    )
 }
 
 /// Classes `cols` of `rows`, but for the turns and what only one of the shaders has.
