@@ -14,7 +14,7 @@ use fewbit::nn::train::{Augment, TrainOptions, Trainer};
 use fewbit::nn::{Model, Optimizer, Recipe, Schedule, State, digits};
 use fewbit::tensor::DType;
 use fewbit::{Device, Error};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 330, 40).expect("digits"));
 
@@ -34,7 +34,7 @@ fn options(optimizer: Optimizer) -> TrainOptions {
 }
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = common::arguments();
     let mut trials = vec![
         Trial::test("what does not fit is refused", refused),
         Trial::test("parameters are set in every copy", set),

@@ -14,14 +14,18 @@ use fewbit::cpu::{Cpu, Level};
 use fewbit::gpu::{Gpu, GpuOptions, Offsets};
 use fewbit::op::Class;
 use fewbit::{Device, wgpu};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = common::arguments();
     let mut places = Vec::new();
     let mut trials = Vec::new();
     for cpu in Cpu::available() {
-        places.push(Place::new(cpu.to_string(), Device::from_cpu(cpu), Effort::Full));
+        places.push(Place::new(
+            cpu.to_string(),
+            vec![Device::from_cpu(cpu)],
+            Effort::Full,
+        ));
     }
     for level in Level::ALL {
         if !Cpu::levels_available().contains(&level) {
@@ -33,63 +37,15 @@ fn main() {
             }));
         }
     }
-    let mut options = GpuOptions::default();
-    options.experimental = experimental();
-    options.native_bf16 = true;
     for adapter in common::adapters() {
-        let info = adapter.get_info();
-        let name = format!("{:?}", info.backend).to_lowercase();
-        // One adapter per back end is enough; the second of two is the same silicon or the same software.
-        if places.iter().any(|place| place.name == name) {
-            continue;
-        }
-        let gl = info.backend == wgpu::Backend::Gl;
-        match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
-            Ok(gpu) => {
-                // Without a probe the float variant of FMAC would not run.
-                let _ = fewbit::kernels::probe_float_fmac_blocking(&gpu);
-                // The OpenGL path of a software adapter is a second back end, slow: small shapes only.
-                let effort = if gl { Effort::Quick } else { Effort::Full };
-                places.push(Place::new(name.clone(), Device::from_gpu(gpu), effort));
-            }
-            Err(error) => trials.push(missing(&name, &error.to_string())),
-        }
-        if gl {
-            continue;
-        }
-        // Operands past one binding, without gigabytes of them.
-        let small = format!("{name}-small-bindings");
-        let mut options = GpuOptions::default();
-        options.max_binding_bytes = Some(SMALL_BINDING);
-        match pollster::block_on(Gpu::open_with(adapter.clone(), &options)) {
-            Ok(gpu) => {
-                let flags = format!(" --max-binding {SMALL_BINDING}");
-                places.push(Place::new(small, Device::from_gpu(gpu), Effort::Quick).opened_with(flags));
-            }
-            Err(error) => trials.push(missing(&small, &error.to_string())),
-        }
-        // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
-        // of an invocation's loops.
-        let name = format!("{name}-core-tiny-cap");
-        let mut core = GpuOptions::default();
-        core.core_only = true;
-        match pollster::block_on(Gpu::open_with(adapter.clone(), &core)) {
-            Ok(gpu) => {
-                gpu.set_work_cap(3000);
-                gpu.set_turn_cap(256);
-                gpu.set_group_cap(3);
-                let flags = " --core --work-cap 3000 --turn-cap 256 --group-cap 3".to_string();
-                places.push(Place::new(name, Device::from_gpu(gpu), Effort::Quick).opened_with(flags));
-            }
-            Err(error) => trials.push(missing(&name, &error.to_string())),
-        }
+        on_adapter(adapter, &mut places, &mut trials);
     }
     if let Some(reason) = common::no_gpu() {
         trials.push(missing("gpu", reason));
     }
     if experimental().is_enabled() {
         let units = places.iter().any(|place| {
-            let gpu = place.device.as_gpu();
+            let gpu = place.device().as_gpu();
             gpu.is_some_and(serves_on_matrix_units)
         });
         trials.push(Trial::test("matmul runs on matrix units", move || match units {
@@ -120,6 +76,70 @@ fn main() {
     conclusion.exit();
 }
 
+/// An adapter as it is, and made weaker; what does not open is a trial.
+fn on_adapter(adapter: &wgpu::Adapter, places: &mut Vec<Place>, trials: &mut Vec<Trial>) {
+    let mut options = GpuOptions::default();
+    options.experimental = experimental();
+    options.native_bf16 = true;
+    let info = adapter.get_info();
+    let name = format!("{:?}", info.backend).to_lowercase();
+    // One adapter per back end is enough; the second of two is the same silicon or the same software.
+    if places.iter().any(|place| place.name == name) {
+        return;
+    }
+    let gl = info.backend == wgpu::Backend::Gl;
+    match open(adapter, &options, if gl { 1 } else { common::LANES }) {
+        Ok(gpus) => {
+            for gpu in &gpus {
+                // Without a probe the float variant of FMAC would not run.
+                let _ = fewbit::kernels::probe_float_fmac_blocking(gpu);
+            }
+            // The OpenGL path of a software adapter is a second back end, slow: small shapes only.
+            let effort = if gl { Effort::Quick } else { Effort::Full };
+            places.push(Place::on(name.clone(), gpus, effort));
+        }
+        Err(error) => trials.push(missing(&name, &error.to_string())),
+    }
+    if gl {
+        return;
+    }
+    // Operands past one binding, without gigabytes of them.
+    let small = format!("{name}-small-bindings");
+    let mut options = GpuOptions::default();
+    options.max_binding_bytes = Some(SMALL_BINDING);
+    match open(adapter, &options, common::LANES) {
+        Ok(gpus) => {
+            let flags = format!(" --max-binding {SMALL_BINDING}");
+            places.push(Place::on(small, gpus, Effort::Quick).opened_with(flags));
+        }
+        Err(error) => trials.push(missing(&small, &error.to_string())),
+    }
+    // The weakest conforming device, and work cut into many small dispatches: so little of it, and so few turns
+    // of an invocation's loops.
+    let name = format!("{name}-core-tiny-cap");
+    let mut core = GpuOptions::default();
+    core.core_only = true;
+    match open(adapter, &core, common::LANES) {
+        Ok(gpus) => {
+            for gpu in &gpus {
+                gpu.set_work_cap(3000);
+                gpu.set_turn_cap(256);
+                gpu.set_group_cap(3);
+            }
+            let flags = " --core --work-cap 3000 --turn-cap 256 --group-cap 3".to_string();
+            places.push(Place::on(name, gpus, Effort::Quick).opened_with(flags));
+        }
+        Err(error) => trials.push(missing(&name, &error.to_string())),
+    }
+}
+
+/// So many devices of one adapter.
+fn open(adapter: &wgpu::Adapter, options: &GpuOptions, lanes: usize) -> fewbit::Result<Vec<Gpu>> {
+    (0..lanes)
+        .map(|_| pollster::block_on(Gpu::open_with(adapter.clone(), options)))
+        .collect()
+}
+
 /// The trials of every case at every place. Those of one case stand side by side: they share what the reference made, and
 /// drop it together.
 fn of_cases(places: &[Place], digests: &Arc<Digests>, titles: &mut Titles) -> Vec<Trial> {
@@ -145,7 +165,8 @@ fn of_cases(places: &[Place], digests: &Arc<Digests>, titles: &mut Titles) -> Ve
 /// What plans have compiled here and no row of `kernels::ALL` lists: nothing else would have checked its bindings.
 fn unlisted(places: &[Place]) -> Vec<String> {
     let listed: HashSet<_> = fewbit::kernels::permutations().into_iter().collect();
-    let gpus = places.iter().filter_map(|place| place.device.as_gpu());
+    let devices = places.iter().flat_map(|place| &place.lanes);
+    let gpus = devices.filter_map(Device::as_gpu);
     let used = gpus.flat_map(Gpu::permutations);
     let unlisted = used.filter(|used| !listed.contains(used));
     unlisted.map(|permutation| permutation.label()).collect()
@@ -261,7 +282,8 @@ fn serves_on_matrix_units(gpu: &Gpu) -> bool {
 #[derive(Clone)]
 struct Place {
     name: String,
-    device: Device,
+    /// The same device, opened for each of the threads that use it side by side.
+    lanes: Vec<Device>,
     effort: Effort,
     /// wgpu's OpenGL back end waits for its one context a second at most, then panics: one test at a time.
     turn: Option<Arc<Mutex<()>>>,
@@ -270,17 +292,25 @@ struct Place {
 }
 
 impl Place {
-    fn new(name: String, device: Device, effort: Effort) -> Self {
-        let alone = device
-            .as_gpu()
-            .is_some_and(|gpu| gpu.info().backend == wgpu::Backend::Gl);
+    fn new(name: String, lanes: Vec<Device>, effort: Effort) -> Self {
+        let mut gpus = lanes.iter().filter_map(Device::as_gpu);
+        let alone = gpus.any(|gpu| gpu.info().backend == wgpu::Backend::Gl);
         Self {
             name,
-            device,
+            lanes,
             effort,
             turn: alone.then(Arc::default),
             flags: String::new(),
         }
+    }
+
+    fn on(name: String, gpus: Vec<Gpu>, effort: Effort) -> Self {
+        Self::new(name, gpus.into_iter().map(Device::from_gpu).collect(), effort)
+    }
+
+    /// This thread's device.
+    fn device(&self) -> &Device {
+        &self.lanes[common::lane() % self.lanes.len()]
     }
 
     fn opened_with(self, flags: String) -> Self {
@@ -315,22 +345,24 @@ impl Place {
     /// for each pipeline of a product, and OpenGL's context one after the other. With all of them that would be most of
     /// the time that all tests take. A real GPU runs them all.
     fn leaves_to_full(&self, title: &str) -> Option<&'static str> {
-        let info = self.device.as_gpu()?.info();
-        if info.device_type != wgpu::DeviceType::Cpu || !title.starts_with("matmul") {
+        let info = self.device().as_gpu()?.info();
+        if info.device_type != wgpu::DeviceType::Cpu {
             return None;
         }
+        let opengl = info.backend == wgpu::Backend::Gl;
+        let kernel = title.split("::").next();
+        let (every, why) = match kernel {
+            Some("matmul") if opengl => (32, "a part of the products on OpenGL in software"),
+            Some("matmul") => (12, "a twelfth of the products on software"),
+            // Each choice of types and roundings is a pipeline.
+            Some("fmac_matmul" | "spmm" | "sgd" | "adamw") if opengl => {
+                (4, "a quarter on OpenGL in software")
+            }
+            Some("fmac_matmul" | "spmm" | "sgd" | "adamw") => (2, "half of them on software"),
+            _ => return None,
+        };
         // By its title, so that all places leave out the same and find compiled what another has run.
         let sum: usize = title.bytes().map(usize::from).sum();
-        let (every, why) = match info.backend {
-            wgpu::Backend::Gl => (
-                16,
-                "a sixteenth of the products here; scripts/full.sh runs them all",
-            ),
-            _ => (
-                6,
-                "a sixth of the products on software; scripts/full.sh runs them all",
-            ),
-        };
         (!sum.is_multiple_of(every)).then_some(why)
     }
 }
@@ -358,7 +390,7 @@ fn trial(place: Place, shared: Shared, digests: Arc<Digests>) -> Trial {
     }
     let rest = place.leaves_to_full(&shared.1);
     let shown = match rest {
-        Some(why) => format!("{title} ({why})"),
+        Some(why) => format!("{title} ({why} here; scripts/full.sh runs them all)"),
         None => title,
     };
     let trial = Trial::test(shown, move || {
@@ -373,14 +405,14 @@ fn trial(place: Place, shared: Shared, digests: Arc<Digests>) -> Trial {
             .as_ref()
             .map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         for report in
-            check::run_expecting(&place.device, case, expected).map_err(|error| error.to_string())?
+            check::run_expecting(place.device(), case, expected).map_err(|error| error.to_string())?
         {
             if let Some(failure) = report.verdict.failure {
-                let repeat = check::repeat_command(&place.device, case, &report.variant);
+                let repeat = check::repeat_command(place.device(), case, &report.variant);
                 let flags = &place.flags;
                 return Err(format!("{}: {failure}\nrepeat: {repeat}{flags}", report.variant).into());
             }
-            if place.device.as_cpu().is_some() && case.op.class() == Class::Bounded {
+            if place.device().as_cpu().is_some() && case.op.class() == Class::Bounded {
                 digests.check(&place.name, title, report.digest)?;
             }
         }

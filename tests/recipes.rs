@@ -14,7 +14,7 @@ use fewbit::nn::train::{TrainOptions, Trainer};
 use fewbit::nn::{Coding, LossScale, Model, Products, Recipe, digits};
 use fewbit::tensor::DType;
 use fewbit::{Device, Error};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 1_200, 100).expect("digits"));
 
@@ -29,7 +29,7 @@ fn options() -> TrainOptions {
 }
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = common::arguments();
     let mut trials = vec![
         Trial::test("places that no kernel serves are named", illegal),
         Trial::test("a layer's products are its own", layers),

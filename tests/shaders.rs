@@ -42,104 +42,111 @@ fn bindings_match_the_shaders() {
         permutations.len() > 10,
         "the list of permutations is empty or nearly so"
     );
-    for permutation in permutations {
-        if permutation.spirv_module().is_some() {
-            // tests/spirv.rs has those.
-            continue;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for share in permutations.chunks(permutations.len().div_ceil(cores)) {
+            scope.spawn(move || share.iter().for_each(bindings_match));
         }
-        let label = permutation.label();
-        let module = reflect(&permutation);
-        let interface = permutation
-            .interface()
-            .unwrap_or_else(|error| panic!("{label}: {error}"));
-        let entry = module
-            .entry_points
-            .iter()
-            .find(|entry| entry.name == permutation.entry);
-        let entry = entry.unwrap_or_else(|| panic!("{label}: no entry point {}", permutation.entry));
-        let size: u32 = entry.workgroup_size.iter().product();
-        assert!(size <= 256, "{label}: {size} invocations per workgroup");
+    });
+}
 
-        let mut globals: Vec<_> = module
-            .global_variables
-            .iter()
-            .filter_map(|(_, global)| Some((global.binding.as_ref()?.binding, global)))
-            .collect();
-        globals.sort_by_key(|(binding, _)| *binding);
+fn bindings_match(permutation: &Permutation) {
+    if permutation.spirv_module().is_some() {
+        // tests/spirv.rs has those.
+        return;
+    }
+    let label = permutation.label();
+    let module = reflect(permutation);
+    let interface = permutation
+        .interface()
+        .unwrap_or_else(|error| panic!("{label}: {error}"));
+    let entry = module
+        .entry_points
+        .iter()
+        .find(|entry| entry.name == permutation.entry);
+    let entry = entry.unwrap_or_else(|| panic!("{label}: no entry point {}", permutation.entry));
+    let size: u32 = entry.workgroup_size.iter().product();
+    assert!(size <= 256, "{label}: {size} invocations per workgroup");
+
+    let mut globals: Vec<_> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, global)| Some((global.binding.as_ref()?.binding, global)))
+        .collect();
+    globals.sort_by_key(|(binding, _)| *binding);
+    assert_eq!(
+        globals.len(),
+        interface.bindings.len(),
+        "{label}: number of bindings"
+    );
+    let storage = interface
+        .bindings
+        .iter()
+        .filter(|binding| binding.is_storage())
+        .count();
+    assert!(storage <= 8, "{label}: {storage} storage bindings");
+    for (expected, (desc, (binding, global))) in (0..).zip(interface.bindings.iter().zip(globals)) {
+        assert_eq!(binding, expected, "{label}: binding numbers have a gap");
         assert_eq!(
-            globals.len(),
-            interface.bindings.len(),
-            "{label}: number of bindings"
+            global.name.as_deref(),
+            Some(desc.name),
+            "{label}: name of binding {binding}"
         );
-        let storage = interface
-            .bindings
-            .iter()
-            .filter(|binding| binding.is_storage())
-            .count();
-        assert!(storage <= 8, "{label}: {storage} storage bindings");
-        for (expected, (desc, (binding, global))) in (0..).zip(interface.bindings.iter().zip(globals)) {
-            assert_eq!(binding, expected, "{label}: binding numbers have a gap");
-            assert_eq!(
-                global.name.as_deref(),
-                Some(desc.name),
-                "{label}: name of binding {binding}"
-            );
-            let ty = &module.types[global.ty].inner;
-            match (desc.kind, global.space) {
-                (BindingKind::Params | BindingKind::Step, AddressSpace::Uniform) => {
-                    let bytes = ty.size(module.to_ctx()).next_multiple_of(16);
-                    assert!(bytes <= desc.words * 4, "{label}: bytes of {}", desc.name);
-                    let TypeInner::Struct { members, .. } = ty else {
-                        panic!("{label}: {} is no structure", desc.name)
-                    };
-                    let expected: Vec<_> = match desc.kind {
-                        BindingKind::Params => (0..).step_by(4).zip(interface.params.clone()).collect(),
-                        _ => [(0, "seed"), (8, "number")]
-                            .into_iter()
-                            .chain((12..).step_by(4).zip(interface.scalars.clone()))
-                            .collect(),
-                    };
-                    let fields = members
-                        .iter()
-                        .map(|member| (member.offset, member.name.as_deref().unwrap_or_default()));
-                    // A kernel that lists its bindings by hand names no parameters.
-                    if !expected.is_empty() {
-                        assert_eq!(
-                            fields.collect::<Vec<_>>(),
-                            expected,
-                            "{label}: fields of {}",
-                            desc.name
-                        );
-                    }
-                }
-                (kind, AddressSpace::Storage { access }) => {
-                    let writes = access.contains(StorageAccess::STORE);
+        let ty = &module.types[global.ty].inner;
+        match (desc.kind, global.space) {
+            (BindingKind::Params | BindingKind::Step, AddressSpace::Uniform) => {
+                let bytes = ty.size(module.to_ctx()).next_multiple_of(16);
+                assert!(bytes <= desc.words * 4, "{label}: bytes of {}", desc.name);
+                let TypeInner::Struct { members, .. } = ty else {
+                    panic!("{label}: {} is no structure", desc.name)
+                };
+                let expected: Vec<_> = match desc.kind {
+                    BindingKind::Params => (0..).step_by(4).zip(interface.params.clone()).collect(),
+                    _ => [(0, "seed"), (8, "number")]
+                        .into_iter()
+                        .chain((12..).step_by(4).zip(interface.scalars.clone()))
+                        .collect(),
+                };
+                let fields = members
+                    .iter()
+                    .map(|member| (member.offset, member.name.as_deref().unwrap_or_default()));
+                // A kernel that lists its bindings by hand names no parameters.
+                if !expected.is_empty() {
                     assert_eq!(
-                        kind == BindingKind::Write,
-                        writes,
-                        "{label}: access of {}",
+                        fields.collect::<Vec<_>>(),
+                        expected,
+                        "{label}: fields of {}",
                         desc.name
                     );
-                    let TypeInner::Array { base, .. } = *ty else {
-                        panic!("{label}: {} is no array", desc.name)
-                    };
-                    let words = module.types[base].inner.size(module.to_ctx()) / 4;
-                    assert_eq!(words, desc.words, "{label}: element words of {}", desc.name);
                 }
-                (kind, space) => panic!("{label}: {} is {kind:?} on the host, {space:?} here", desc.name),
             }
+            (kind, AddressSpace::Storage { access }) => {
+                let writes = access.contains(StorageAccess::STORE);
+                assert_eq!(
+                    kind == BindingKind::Write,
+                    writes,
+                    "{label}: access of {}",
+                    desc.name
+                );
+                let TypeInner::Array { base, .. } = *ty else {
+                    panic!("{label}: {} is no array", desc.name)
+                };
+                let words = module.types[base].inner.size(module.to_ctx()) / 4;
+                assert_eq!(words, desc.words, "{label}: element words of {}", desc.name);
+            }
+            (kind, space) => panic!("{label}: {} is {kind:?} on the host, {space:?} here", desc.name),
         }
-
-        // naga does not check workgroup memory against the limit, and neither does wgpu.
-        let workgroup: u32 = module
-            .global_variables
-            .iter()
-            .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
-            .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
-            .sum();
-        assert!(
-            workgroup <= permutation.workgroup_memory,
-            "{label}: {workgroup} bytes of workgroup memory"
-        );
     }
+
+    // naga does not check workgroup memory against the limit, and neither does wgpu.
+    let workgroup: u32 = module
+        .global_variables
+        .iter()
+        .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
+        .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
+        .sum();
+    assert!(
+        workgroup <= permutation.workgroup_memory,
+        "{label}: {workgroup} bytes of workgroup memory"
+    );
 }

@@ -12,7 +12,7 @@ use fewbit::nn::data::{Dataset, Split};
 use fewbit::nn::train::{Augment, TrainOptions, Trainer};
 use fewbit::nn::{Distillation, Layer, Logits, Model, Recipe, Teacher, digits};
 use fewbit::{Device, Error};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 const IMAGES: usize = 3000;
 
@@ -29,7 +29,7 @@ static MISLABELLED: LazyLock<Dataset> = LazyLock::new(|| {
 });
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = common::arguments();
     let mut trials = vec![
         Trial::test("alpha 1 is the loss on labels", labels_alone),
         Trial::test("images without labels have the teacher's part", unlabelled),

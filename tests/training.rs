@@ -14,7 +14,7 @@ use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{TrainOptions, Trainer};
 use fewbit::nn::{Layer, MemoryUse, Model, Optimizer, Recipe, Schedule, digits};
 use fewbit::tensor::DType;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 12_000, 1000).expect("digits"));
 
@@ -31,7 +31,7 @@ fn options() -> TrainOptions {
 }
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let arguments = common::arguments();
     let mut trials = vec![Trial::test("memory", memory), Trial::test("errors", errors)];
     let cpu = Device::cpu();
     for recipe in Recipe::known() {

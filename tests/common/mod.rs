@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every test takes its part of it")]
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use fewbit::gpu::Gpu;
@@ -73,6 +74,15 @@ pub(crate) fn keep(device: &wgpu::Device) {
 
 static KEPT: Mutex<Vec<wgpu::Device>> = Mutex::new(Vec::new());
 
+/// The arguments of a test whose trials wait for a GPU: one more of them at a time than there are processors, since
+/// drivers work in threads of their own and OpenGL's trials wait for each other.
+pub(crate) fn arguments() -> Arguments {
+    let mut arguments = Arguments::from_args();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cores + 1);
+    arguments
+}
+
 /// Ends the process after a run, without the devices: their driver's threads may outlive what they use at its exit.
 pub(crate) fn end(conclusion: &libtest_mimic::Conclusion) -> ! {
     let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
@@ -98,8 +108,21 @@ pub(crate) fn open_with(options: &fewbit::gpu::GpuOptions) -> Gpu {
 
 /// The device that all tests share which leave it as they found it; opened once.
 pub(crate) fn gpu() -> Gpu {
-    static GPU: LazyLock<Gpu> = LazyLock::new(open);
-    GPU.clone()
+    static GPUS: [LazyLock<Gpu>; LANES] = [const { LazyLock::new(open) }; LANES];
+    GPUS[lane()].clone()
+}
+
+/// Devices of one adapter that tests which run side by side share: a driver may compile pipelines on the one thread of a
+/// device's queue.
+pub(crate) const LANES: usize = 2;
+
+/// Which of them this thread takes, always the same.
+pub(crate) fn lane() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static LANE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % LANES;
+    }
+    LANE.with(|lane| *lane)
 }
 
 /// A device and queue as a foreign program would own them: opened without fewbit's callbacks.
@@ -195,6 +218,6 @@ impl Suite {
 
     /// Runs them as the arguments say, and ends the process.
     pub(crate) fn run(self) -> ! {
-        end(&libtest_mimic::run(&Arguments::from_args(), self.0))
+        end(&libtest_mimic::run(&arguments(), self.0))
     }
 }

@@ -42,15 +42,20 @@ impl AdamW {
         let views = [("g", self.g()), ("w", self.w()), ("m", self.m()), ("v", self.v())];
         let inputs = views.map(|(name, view)| (view, judge.before(name)));
         let from = self.compensation().map(|view| (view, judge.before("c")));
+        let element = |at: usize| {
+            let (row, col) = (at / self.cols, at % self.cols);
+            let inputs = inputs.map(|(view, words)| view.load(words, row, col));
+            let from = match from {
+                Some((view, words)) => -view.load(words, row, col),
+                None => inputs[1],
+            };
+            Self::within(inputs, from, &rates, arithmetic)
+        };
+        // Once for all the outputs that are held to them.
+        let bounds: Vec<_> = (0..self.rows * self.cols).map(element).collect();
         let at = |result: usize| {
-            move |row, col| {
-                let inputs = inputs.map(|(view, words)| view.load(words, row, col));
-                let from = match from {
-                    Some((view, words)) => -view.load(words, row, col),
-                    None => inputs[1],
-                };
-                Self::within(inputs, from, &rates, arithmetic)[result]
-            }
+            let bounds = &bounds;
+            move |row: usize, col: usize| bounds[row * self.cols + col][result]
         };
         let Draws { w, m, v } = self.draws(step);
         let stored = |dtype: DType, rounding: Rounding, draw: Draw| {

@@ -2,17 +2,17 @@ use super::{Rates, Sgd};
 use crate::format::random::Draw;
 use crate::format::{Rounding, bf16};
 use crate::kernels::shared::kahan;
-use crate::op::{Arithmetic, Judge, Kept, Output, Within};
+use crate::op::{Judge, Kept, Output, Within};
 use crate::tensor::{DType, View};
 
 impl Sgd {
     /// The exact results of one element, and how far f32 may be from them: of what is `from` at first, `w` or `-c`,
     /// and of the momentum.
-    fn within([g, w, v]: [f64; 3], from: f64, rates: &Rates, arithmetic: &Arithmetic) -> [Within; 2] {
+    /// `grown` is what two and three roundings may add, as a share.
+    fn within([g, w, v]: [f64; 3], from: f64, rates: &Rates, grown: [f64; 2], eta: f64) -> [Within; 2] {
         let [rate, momentum, decay] =
             [rates.learning_rate, rates.momentum, rates.weight_decay].map(f64::from);
-        let (u, eta) = (arithmetic.unit, arithmetic.eta);
-        let grown = |roundings: f64| (roundings * u.ln_1p()).exp_m1();
+        let [grown2, grown3] = grown;
         let (g, mut v_off) = match rates.factor.map(f64::from) {
             None => (g, 0.0),
             Some(factor) => (factor * g, eta * (1.0 + factor.abs() + g.abs())),
@@ -22,10 +22,10 @@ impl Sgd {
             v_off = f64::INFINITY;
         }
         let velocity = momentum * v + (g + decay * w);
-        v_off += grown(3.0) * ((momentum * v).abs() + g.abs() + (decay * w).abs())
+        v_off += grown3 * ((momentum * v).abs() + g.abs() + (decay * w).abs())
             + eta * (4.0 + momentum.abs() + decay.abs() + v.abs() + w.abs());
-        let w_off = rate.abs() * v_off * (1.0 + grown(2.0))
-            + grown(2.0) * (from.abs() + (rate * velocity).abs())
+        let w_off = rate.abs() * v_off * (1.0 + grown2)
+            + grown2 * (from.abs() + (rate * velocity).abs())
             + eta * (3.0 + rate.abs() + velocity.abs());
         let velocity = Within {
             exact: velocity,
@@ -56,14 +56,19 @@ impl Sgd {
             move |row, col| view.load(words, row, col)
         });
         let from = self.compensation().map(|view| (view, judge.before("c")));
-        let both = |row, col| {
+        let grown = [2.0, 3.0].map(|roundings| (roundings * arithmetic.unit.ln_1p()).exp_m1());
+        let element = |at: usize| {
+            let (row, col) = (at / self.cols, at % self.cols);
             let inputs = [g(row, col), w(row, col), v(row, col)];
             let from = match from {
                 Some((view, words)) => -view.load(words, row, col),
                 None => inputs[1],
             };
-            Self::within(inputs, from, &rates, arithmetic)
+            Self::within(inputs, from, &rates, grown, arithmetic.eta)
         };
+        // Once for all the outputs that are held to them.
+        let bounds: Vec<_> = (0..self.rows * self.cols).map(element).collect();
+        let both = |row: usize, col: usize| bounds[row * self.cols + col];
         let (w_draw, v_draw) = self.draws(step);
         let stored = |dtype: DType, rounding, draw: Draw| {
             move |bits, index| match dtype {
