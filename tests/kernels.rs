@@ -73,7 +73,7 @@ fn main() {
         eprintln!("permutations that plans took and kernels::ALL does not list: {unlisted:#?}");
         std::process::exit(101);
     }
-    conclusion.exit();
+    common::end(&conclusion)
 }
 
 /// An adapter as it is, and made weaker; what does not open is a trial.

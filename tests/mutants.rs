@@ -70,7 +70,7 @@ fn main() {
     }
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     print_table(&table);
-    conclusion.exit();
+    common::end(&conclusion)
 }
 
 /// A row of the table: shader, kind, what, how it was found, and after how many seconds.

@@ -297,7 +297,7 @@ fn drawing_digits_and_making_cases_listen_to_ctrl_c() {
     ];
     let (took, code) = interrupt(&draw, Duration::from_secs(2));
     assert!(
-        code == Some(130) && took < Duration::from_secs(5),
+        code == Some(130) && took < Duration::from_secs(20),
         "{code:?} after {took:?}"
     );
     let bench = ["bench", "--device", "cpu", "--sizes", "2048"];
