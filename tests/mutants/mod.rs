@@ -10,6 +10,7 @@ mod distillation;
 mod dropout;
 mod encode;
 mod fmac;
+mod gate;
 mod improvement;
 mod lib;
 mod matmul;
@@ -23,6 +24,7 @@ mod spmv;
 mod squares;
 mod transpose;
 
+pub(crate) use gate::gate;
 use std::fmt;
 
 /// What is wrong in a mutant.
