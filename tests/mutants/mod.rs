@@ -2,9 +2,11 @@
 
 mod adamw;
 mod ceiling;
+mod choose;
 mod column_sums;
 mod convert;
 mod copy;
+mod decide;
 mod decode;
 mod distillation;
 mod dropout;
@@ -166,9 +168,11 @@ pub(crate) fn shaders() -> Vec<Shader> {
     [
         adamw::SHADERS,
         ceiling::SHADERS,
+        choose::SHADERS,
         column_sums::SHADERS,
         convert::SHADERS,
         copy::SHADERS,
+        decide::SHADERS,
         decode::SHADERS,
         distillation::SHADERS,
         dropout::SHADERS,
