@@ -5,6 +5,8 @@
 #[path = "high_door/codes.rs"]
 mod codes;
 mod common;
+#[path = "high_door/conditions.rs"]
+mod conditions;
 #[cfg(feature = "nn")]
 #[path = "high_door/images.rs"]
 mod images;
@@ -26,7 +28,12 @@ fn main() {
             .cpu(&format!("{name}::host"), move || test(&host()))
             .gpu(&format!("{name}::gpu"), move || test(&gpus()));
     }
-    suite.run();
+    suite
+        .gpu_and_opengl("calls_run_where_a_word_says_so::opengl", || {
+            let gpu = common::open_adapter(common::opengl_adapter());
+            conditions::calls_run_where_a_word_says_so(&[Device::from_gpu(gpu)]);
+        })
+        .run();
 }
 
 type Test = fn(&[Device]);
@@ -80,6 +87,19 @@ const TESTS: &[(&str, Test)] = &[
     (
         "parts_of_a_program_run_alone",
         program::parts_of_a_program_run_alone,
+    ),
+    (
+        "calls_run_where_a_word_says_so",
+        conditions::calls_run_where_a_word_says_so,
+    ),
+    (
+        "conditions_that_no_word_meets_are_refused",
+        conditions::conditions_that_no_word_meets_are_refused,
+    ),
+    #[cfg(feature = "nn")]
+    (
+        "step_values_are_fed_from_tensors",
+        conditions::step_values_are_fed_from_tensors,
     ),
     (
         "codes_of_every_layout_come_back_bit_for_bit",

@@ -31,7 +31,7 @@ use fewbit::check::{self, Effort, Using};
 use fewbit::gpu::{Gpu, GpuOptions, ReadBack, StepBuffer, StepValues};
 use fewbit::{Device, wgpu};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use mutants::{EXEMPT, FEW, Mutant, Needs, Shader, shaders};
+use mutants::{EXEMPT, FEW, Mutant, Needs, Shader, gate, shaders};
 
 /// The first argument of a mutant's process; the file, the mutant's number and the probe's answer follow.
 const CHILD: &str = "one-mutant";
@@ -58,6 +58,7 @@ fn main() {
         }),
         unchanged("copy/word.wgsl"),
         unchanged(SET_STEP),
+        unchanged(GATE),
     ];
     for shader in shaders() {
         for (number, mutant) in shader.mutants.iter().enumerate() {
@@ -275,9 +276,14 @@ fn in_child(file: &str, number: &str, float_exact: bool) -> Result<String, Strin
     let (mut runs, mut using) = (0, Using::new(file));
     for weak in [Weak::None, Weak::Caps, Weak::Bindings] {
         let gpu = weak.open(float_exact)?;
-        if file == SET_STEP {
+        let own = match file {
+            SET_STEP => Some(set_step(&gpu)?),
+            GATE => Some(gate(&gpu).map_err(|error| error.to_string())?),
+            _ => None,
+        };
+        if let Some(found) = own {
             runs += 1;
-            if let Some(found) = set_step(&gpu)? {
+            if let Some(found) = found {
                 return Ok(format!("found: {weak:?}: {found}"));
             }
             continue;
@@ -346,10 +352,11 @@ impl Weak {
 /// Shaders that look whether a row is longer than was said; no case has one, because its result may be NaN or right.
 const HINTS: [&str; 3] = ["spmm/common.wgsl", "spmv/scalar.wgsl", "spmv/vector.wgsl"];
 
-/// The one shader that is no kernel's.
+/// The shaders that are no kernels'.
 const SET_STEP: &str = "lib/set_step.wgsl";
+const GATE: &str = "lib/gate.wgsl";
 
-/// Its case: step values and scalars written inside a pass, over others.
+/// The case of the first: step values and scalars written inside a pass, over others.
 fn set_step(gpu: &Gpu) -> Result<Option<String>, String> {
     const NAMES: [&str; 28] = [
         "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t",

@@ -16,8 +16,8 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode, Fmac,
-    FmacMatmul, Improvement, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd,
+    AdamW, Choose, ColumnSums, Convert, ConvertOptions, Copy, Decide, Decode, Distillation, Dropout, Encode,
+    Fmac, FmacMatmul, Improvement, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd,
     SoftmaxCrossEntropy, Spmm, Squares, Transpose,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
@@ -68,6 +68,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     transpose.src_ld = LD;
     let mut squares = Squares::new(rows, cols, F32);
     squares.x_ld = LD;
+    let decide = Decide::new(usize::MAX, 2, F32);
+    let choose = Choose::new(usize::MAX, 0, 0);
     let mut sgd = Sgd::new(rows, cols, [F32; 3]);
     sgd.v_ld = LD;
     let mut adamw = AdamW::new(rows, cols, [F32; 4]);
@@ -110,6 +112,8 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(convert),
         Box::new(transpose),
         Box::new(squares),
+        Box::new(decide),
+        Box::new(choose),
         Box::new(sgd),
         Box::new(adamw),
         Box::new(softmax),

@@ -7,7 +7,7 @@ mod common;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use common::{gpu, on_gpu};
+use common::{gpu, on_gpu, open};
 use fewbit::format::{Format, Rounding};
 use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{TrainOptions, Trainer};
@@ -36,6 +36,8 @@ fn main() {
         Trial::test("fast chooses by what it measures", fast),
         Trial::test("steps of f16 are left out and the scale halved", f16),
         Trial::test("gradients are clipped to a norm", clip),
+        Trial::test("a gradient that is not finite ends a training", broken),
+        on_gpu("steps are one submit and read nothing", submits),
         Trial::test("updates arrive, or are lost to rounding", updates),
         Trial::test("encoded operands take the memory that their formats say", memory),
     ];
@@ -334,6 +336,62 @@ fn clip() -> Result<(), Failed> {
         options.clip = Some(bad);
         if Trainer::new(&Device::cpu(), &Recipe::f32(), &options).is_ok() {
             return Err(format!("a clip of {bad} was taken").into());
+        }
+    }
+    Ok(())
+}
+
+/// Gradients that are held back: nothing is updated by one that is not finite, and the error says where it was.
+fn broken() -> Result<(), Failed> {
+    let mut options = options();
+    options.clip = Some(1.0);
+    let mut trainer = Trainer::new(&Device::cpu(), &Recipe::f32(), &options)?;
+    steps(&mut trainer, 2)?;
+    let weights = trainer.parameters()[2].clone();
+    trainer.set_parameter(&weights, &vec![1e38; weights.rows * weights.cols])?;
+    let before = trainer.weights_blocking()?;
+    // Steps 3 to 6 are run before anything is read.
+    match steps(&mut trainer, 6) {
+        Err(Error::Diverged {
+            recipe,
+            what: "a gradient",
+            value,
+            epoch: 1,
+            step: 3,
+            ..
+        }) if recipe == "f32" && value.contains("layer ") => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    match trainer.weights_blocking()? == before {
+        true => Ok(()),
+        false => Err("weights were updated".into()),
+    }
+}
+
+/// Whatever a step decides: between two readings of the loss the device is given its work once a step, and a reading would
+/// be another submit.
+fn submits() -> Result<(), Failed> {
+    let mut fast = Recipe::fast().ok_or("fast")?;
+    let variable = fast.variable.as_mut().ok_or("fast is variable")?;
+    variable.every = 2;
+    let mut clipped = options();
+    (clipped.clip, clipped.optimizer) = (Some(0.5), fewbit::nn::Optimizer::adamw());
+    let mixed = Recipe::f16_mixed().ok_or("f16-mixed")?;
+    for (recipe, options) in [(fast, options()), (mixed, clipped)] {
+        // A device of its own: other tests submit too.
+        let gpu = open();
+        let mut trainer = Trainer::new(&Device::from_gpu(gpu.clone()), &recipe, &options)?;
+        let mut counts = Vec::new();
+        trainer.epoch_blocking(&DIGITS, |_| {
+            counts.push(gpu.submits());
+            match counts.len() < 8 {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        let of_steps: Vec<_> = counts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        if of_steps != [1; 7] {
+            return Err(format!("{}: {of_steps:?} submits", recipe.name).into());
         }
     }
     Ok(())

@@ -9,9 +9,14 @@
 // Constants: GROUP, LOGITS_HALF, TEACHER_HALF, GRAD_HALF, STOCHASTIC, KEEP (also write the gradient before rounding).
 
 //!use lib/index.wgsl
-//!use lib/step.wgsl
 //!use lib/bf16.wgsl
 //!use lib/random.wgsl
+
+struct Step {
+    seed: vec2<u32>,
+    number: u32,
+    loss_scale: f32, // a power of two
+}
 
 struct Params {
     rows: u32,
@@ -131,7 +136,7 @@ fn differentiate(row: u32, label: u32, first: u32, end: u32, of_row: Row, before
                 let share = exp(below.x) / of_row.plain;
                 slope += params.alpha * (share - select(0.0, 1.0, col == label));
             }
-            bits = bitcast<u32>(slope * params.scale);
+            bits = bitcast<u32>(slope * (params.scale * step.loss_scale));
         }
         let local = row * params.classes + col;
         if KEEP {

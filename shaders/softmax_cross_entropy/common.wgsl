@@ -4,9 +4,14 @@
 // Constants: GROUP, LOGITS_HALF, GRAD_HALF, STOCHASTIC, KEEP (also write the gradient before rounding).
 
 //!use lib/index.wgsl
-//!use lib/step.wgsl
 //!use lib/bf16.wgsl
 //!use lib/random.wgsl
+
+struct Step {
+    seed: vec2<u32>,
+    number: u32,
+    loss_scale: f32, // a power of two
+}
 
 struct Params {
     rows: u32,
@@ -54,7 +59,7 @@ fn differentiate(row: u32, label: u32, first: u32, end: u32, top: f32, sum: f32)
         var bits = 0u;
         if counts {
             let p = exp(logit(start, col - first) - top) / sum;
-            bits = bitcast<u32>((p - select(0.0, 1.0, col == label)) * params.scale);
+            bits = bitcast<u32>((p - select(0.0, 1.0, col == label)) * (params.scale * step.loss_scale));
         }
         let local = row * params.classes + col;
         if KEEP {

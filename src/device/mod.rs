@@ -20,7 +20,7 @@ mod words;
 use std::sync::Arc;
 
 pub use codes::Code;
-pub use program::{CallId, Program, TensorId};
+pub use program::{CallId, Condition, Program, TensorId};
 pub use run::Slot;
 pub use tensor::Tensor;
 pub(crate) use tensor::dense;

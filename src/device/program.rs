@@ -2,6 +2,7 @@
 
 mod calls;
 mod run;
+mod when;
 
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::gpu::{BoundPlan, Operand, Plan, StepBuffer, StepValues};
 use crate::op::Op;
 use crate::tensor::Layout;
+
+pub use when::Condition;
+use when::{Fed, Gated, When};
 
 /// A tensor of a [`Program`]; every other program refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +69,12 @@ pub struct Program {
     tensors: Vec<Entry>,
     calls: Vec<Call>,
     steps: Vec<StepBuffer>,
+    /// The condition of the calls to come.
+    when: Option<When>,
+    gates: Vec<Gated>,
+    fed: Vec<Fed>,
+    /// Of every step buffer, whether it has what is fed.
+    fresh: Vec<bool>,
 }
 
 /// A tensor: its layout, and where its parts lie.
@@ -86,6 +96,7 @@ struct Call {
     op: Box<dyn Op>,
     operands: Vec<Span>,
     ready: Option<Ready>,
+    when: Option<When>,
 }
 
 /// What a call is on a GPU.
@@ -109,6 +120,10 @@ impl Program {
             tensors: Vec::new(),
             calls: Vec::new(),
             steps: Vec::new(),
+            when: None,
+            gates: Vec::new(),
+            fed: Vec::new(),
+            fresh: Vec::new(),
         }
     }
 
@@ -244,6 +259,7 @@ impl Program {
         self.unshare(spans.iter().map(|span| (OP, "tensor", span.memory)).collect())?;
         for (span, words) in spans.iter().zip(parts) {
             self.device.overwrite(&mut self.memories[span.memory], words)?;
+            self.changed(span.memory, false);
         }
         Ok(())
     }
@@ -278,7 +294,8 @@ impl Program {
     /// Whatever the operation's check and plan find; a tensor too small, or of another program; one memory twice where
     /// one of the two is written; [`Error::Aliased`] for a caller's buffer that is written while clones share it.
     pub fn call(&mut self, op: impl Op + 'static, operands: &[TensorId]) -> Result<CallId> {
-        let call = self.ready(op, operands)?;
+        let when = self.when;
+        let call = self.ready(op, operands, when)?;
         self.calls.push(call);
         Ok(CallId {
             program: self.number,
@@ -287,7 +304,7 @@ impl Program {
     }
 
     /// A call, checked and planned.
-    fn ready(&mut self, op: impl Op + 'static, operands: &[TensorId]) -> Result<Call> {
+    fn ready(&mut self, op: impl Op + 'static, operands: &[TensorId], when: Option<When>) -> Result<Call> {
         op.check()?;
         let (name, specs) = (op.name(), op.operands());
         let mut spans = Vec::with_capacity(specs.len());
@@ -327,10 +344,14 @@ impl Program {
             None => None,
             Some(state) => Some(self.make_ready(state, &op, &spans)?),
         };
+        if let Some(when) = when {
+            self.gated(when);
+        }
         Ok(Call {
             op: Box::new(op),
             operands: spans,
             ready,
+            when,
         })
     }
 
@@ -349,6 +370,7 @@ impl Program {
             Some(step) => step,
             None => {
                 self.steps.push(StepBuffer::zeroed(&state.gpu, wanted)?);
+                self.fresh.push(false);
                 self.steps.len() - 1
             }
         };
@@ -369,6 +391,7 @@ impl Program {
             if !self.device.unshare(op, operand, &mut self.memories[memory])? {
                 continue;
             }
+            self.changed(memory, true);
             for call in &mut self.calls {
                 let moved = call.operands.iter().any(|span| span.memory == memory);
                 if let Some(ready) = call.ready.as_mut().filter(|_| moved) {
@@ -421,6 +444,7 @@ impl Program {
         let calls = self.calls.get(range.clone()).unwrap_or_default();
         let outputs = calls.iter().flat_map(|call| written(&*call.op, &call.operands));
         self.unshare(outputs.collect())?;
+        self.forget();
         let device = self.device.clone();
         self.run_kind(device.kind(), range, values)
     }

@@ -153,7 +153,7 @@ impl std::fmt::Debug for GpuState {
 }
 
 /// Refuses a buffer that its maker has not given a usage: wgpu would find out when all that is pending is lost.
-fn needs(
+pub(super) fn needs(
     buffer: &wgpu::Buffer,
     usage: wgpu::BufferUsages,
     op: &'static str,

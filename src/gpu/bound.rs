@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dispatch::{Resolved, Source};
-use super::{Binding, BindingKind, Gpu, Operand, OperandSpec, Pipeline, Plan, StepBuffer, StepValues};
+use super::{Binding, BindingKind, Gate, Gpu, Operand, OperandSpec, Pipeline, Plan, StepBuffer, StepValues};
 use crate::error::{Error, Result};
 
 impl Plan {
@@ -329,6 +329,21 @@ impl BoundPlan {
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
             let [x, y, z] = dispatch.groups;
             pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// The workgroups of every step, in order.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = [u32; 3]> + '_ {
+        self.dispatches.iter().map(|dispatch| dispatch.groups)
+    }
+
+    /// Records step `index` with the workgroups that a gate gives to its dispatch number `at`.
+    pub(crate) fn record_gated(&self, pass: &mut wgpu::ComputePass<'_>, index: usize, gate: &Gate, at: u64) {
+        if let Some(dispatch) = self.dispatches.get(index) {
+            pass.set_pipeline(dispatch.pipeline.raw());
+            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            let (buffer, offset) = gate.place(at);
+            pass.dispatch_workgroups_indirect(buffer, offset);
         }
     }
 

@@ -11,7 +11,7 @@ mod cache;
 mod dispatch;
 mod errors;
 mod foreign;
-
+mod gate;
 mod library;
 mod open;
 mod operand;
@@ -37,6 +37,7 @@ pub use bound::BoundPlan;
 #[cfg(feature = "tune")]
 pub use cache::Cache;
 pub use dispatch::{Dispatch, Parameter, Words};
+pub(crate) use gate::{Gate, Test};
 pub use library::{File, LIBRARY, generator};
 pub use open::{AdapterChoice, GpuOptions, adapters};
 pub use operand::{Access, Operand, OperandSpec};

@@ -5,9 +5,13 @@
 pub(crate) mod adamw;
 pub(crate) mod ceiling;
 #[cfg(feature = "nn")]
+pub(crate) mod choose;
+#[cfg(feature = "nn")]
 pub(crate) mod column_sums;
 pub(crate) mod convert;
 pub(crate) mod copy;
+#[cfg(feature = "nn")]
+pub(crate) mod decide;
 #[cfg(feature = "quant")]
 pub(crate) mod decode;
 #[cfg(feature = "nn")]
@@ -44,9 +48,13 @@ pub(crate) mod transpose;
 pub use adamw::AdamW;
 pub use ceiling::{Ceiling, CeilingKind};
 #[cfg(feature = "nn")]
+pub use choose::Choose;
+#[cfg(feature = "nn")]
 pub use column_sums::ColumnSums;
 pub use convert::{Convert, ConvertOptions};
 pub use copy::Copy;
+#[cfg(feature = "nn")]
+pub use decide::Decide;
 #[cfg(feature = "quant")]
 pub use decode::Decode;
 #[cfg(feature = "nn")]
@@ -249,6 +257,22 @@ pub static ALL: &[Entry] = &[
         cases: squares::cases::cases,
         bench: squares::cases::bench,
         awkward: squares::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "decide",
+        table: &decide::gpu::VARIANTS,
+        cases: decide::cases::cases,
+        bench: decide::cases::bench,
+        awkward: decide::cases::bench,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "choose",
+        table: &choose::gpu::VARIANTS,
+        cases: choose::cases::cases,
+        bench: choose::cases::bench,
+        awkward: choose::cases::bench,
     },
     #[cfg(feature = "nn")]
     Entry {

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::distill;
 use super::gradients::Gradients;
+use super::held::Held;
 use super::layer::{self, Encoded};
-use super::loss::Loss;
+use super::loss;
 use super::model::{Shape, Stage, Work, with_weights};
-use super::network::{Held, MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
+use super::network::{MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
 use super::optimizer::Optimizer;
 use super::optimizer::{adamw, held, sgd};
-use super::precision::{Branch, Choices, Measure};
+use super::precision::Choices;
 use super::products::Products;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
@@ -18,7 +19,7 @@ use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::{Draw, stream};
-use crate::kernels::{ReluGrad, Squares};
+use crate::kernels::{Choose, ReluGrad};
 use crate::tensor::{DType, Layout};
 
 /// A program in the making, and what its stages read and write.
@@ -48,15 +49,10 @@ pub(super) struct Build<'a> {
     streams: BTreeSet<u32>,
     /// Whether what is pushed now is for evaluation, which never draws.
     pub(super) evaluating: bool,
-    /// Calls that not every step runs.
-    pub(super) branches: Vec<Branch>,
-    /// What steps that measure leave behind.
-    pub(super) measures: Vec<Measure>,
-    pub(super) choices: Choices,
+    /// What variable precision chooses.
+    pub(super) choices: Option<Choices>,
     /// Parameters and their gradients, where all are looked at before any is used.
-    held: Option<Vec<(usize, TensorId)>>,
-    /// The loss and its gradient, where that is scaled.
-    pub(super) scaled: Option<Loss>,
+    pub(super) held: Option<Vec<(usize, TensorId)>>,
 }
 
 /// A tensor of the program, counted to its use.
@@ -112,7 +108,18 @@ impl<'a> Build<'a> {
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
         let held = held(recipe, options);
         let gradients = Gradients::new(&mut program, &mut memory, recipe, (batch, held), &stages)?;
-        let layers = with_weights(&stages);
+        let choices = match recipe.variable {
+            Some(_) => {
+                let shape = [1, Choose::STATE * with_weights(&stages)];
+                Some(Choices::new(tensor(
+                    &mut program,
+                    &mut memory.operands,
+                    DType::U32,
+                    shape,
+                )?))
+            }
+            None => None,
+        };
         let encoded = Encoded::new(&mut program, &mut memory.operands, recipe, batch, &stages)?;
         Ok(Self {
             program,
@@ -133,11 +140,8 @@ impl<'a> Build<'a> {
             encoded,
             streams: BTreeSet::new(),
             evaluating: false,
-            branches: Vec::new(),
-            measures: Vec::new(),
-            choices: Choices::new(layers),
+            choices,
             held: held.then(Vec::new),
-            scaled: None,
         })
     }
 
@@ -226,7 +230,7 @@ impl<'a> Build<'a> {
         };
         let logits = last.to;
         let mut dy = self.gradient(logits)?;
-        self.scaled = Some(Loss::push(self, logits.numbers(), dy)?);
+        loss::push(self, logits.numbers(), dy)?;
         let first = self
             .stages
             .iter()
@@ -317,29 +321,37 @@ impl<'a> Build<'a> {
 
     /// The norms of all gradients, and after them all updates, where they are held back till then.
     pub(super) fn held(&mut self) -> Result<Option<Held>> {
-        let Some(held) = self.held.take() else {
-            return Ok(None);
+        match self.held.take() {
+            Some(gradients) => Held::push(self, gradients).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What the next steps go by, chosen by what a step that measures has left behind.
+    pub(super) fn choose(&mut self) -> Result<()> {
+        let (Some(variable), Some(choices)) = (self.recipe.variable, &mut self.choices) else {
+            return Ok(());
         };
-        let mut squares = Vec::new();
-        let dtype = self.recipe.gradients;
-        for &(id, gradient) in &held {
-            let Parameter { rows, cols, .. } = self.parameters[id];
-            let op = Squares::new(rows, cols, dtype);
-            let layout = Layout::dense(DType::U32, &[1, op.count_word() + 1]);
-            self.memory.gradients += layout.bytes();
-            let out = self.program.zeros(layout)?;
-            self.program.call(op, &[gradient, out])?;
-            squares.push(out);
+        let layers = with_weights(&self.stages);
+        let before = self.program.len();
+        for measure in &choices.measures {
+            let op = Choose {
+                lower: variable.lower(measure.layer + 1, layers),
+                ..Choose::new(measure.pairs, measure.layer, measure.place as u32)
+            };
+            self.program.call(op, &[measure.sums, choices.state])?;
         }
-        let gradients = self.program.last();
-        for (id, gradient) in held {
-            self.update_one(id, gradient)?;
-        }
-        Ok(gradients.map(|gradients| Held { gradients, squares }))
+        choices.measuring.extend(
+            self.program
+                .nth(before)
+                .zip(self.program.last())
+                .map(<[_; 2]>::from),
+        );
+        Ok(())
     }
 
     /// The update of one parameter.
-    fn update_one(&mut self, id: usize, gradient: TensorId) -> Result<()> {
+    pub(super) fn update_one(&mut self, id: usize, gradient: TensorId) -> Result<()> {
         for purpose in [WEIGHTS, MOMENTUM, SECOND] {
             self.claim_id(purpose, id as u32)?;
         }

@@ -152,7 +152,7 @@ impl Trainer {
             epoch: self.epochs,
             position: self.position,
             steps: self.steps,
-            decided: self.decided(),
+            decided: self.decided().await?,
             variants: self.variants(),
         })
     }
@@ -195,7 +195,7 @@ impl Trainer {
             let count = state.variants.len().to_string();
             return refuse("variants", &count, "as many as run here");
         }
-        self.decide(&state.decided)?;
+        self.decide(&state.decided, state.steps)?;
         for ((_, id), stored) in kept.into_iter().zip(&state.tensors) {
             self.network.program.write_words(id, &[&stored.words])?;
         }

@@ -6,6 +6,7 @@ pub mod data;
 pub mod digits;
 mod distill;
 mod gradients;
+mod held;
 mod images;
 mod layer;
 mod loss;

@@ -8,10 +8,10 @@
 use std::ops::Bound;
 
 use super::build::Build;
-use super::loss::Loss;
+use super::held::Held;
 use super::model::with_weights;
 use super::optimizer::Optimizer;
-use super::precision::{Branch, Choices, Measure};
+use super::precision::Choices;
 use super::products::Accumulator;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
@@ -101,20 +101,12 @@ pub(super) struct Network {
     /// The last call of a training step, and of an evaluation, which follows it where it is not the forward pass.
     evaluation: Option<[CallId; 2]>,
     memory: MemoryUse,
-    branches: Vec<Branch>,
-    pub(super) measures: Vec<Measure>,
-    pub(super) choices: Choices,
+    /// What variable precision chooses.
+    pub(super) choices: Option<Choices>,
+    /// What is decided of gradients that are held back.
     pub(super) held: Option<Held>,
-    scaled: Option<Loss>,
-}
-
-/// Where gradients are looked at before they are used.
-#[derive(Debug)]
-pub(super) struct Held {
-    /// The last call before the updates.
-    pub(super) gradients: CallId,
-    /// The sum of squares, and how many are not finite, of each parameter's gradient.
-    pub(super) squares: Vec<TensorId>,
+    /// Layers with weights.
+    pub(super) layers: usize,
 }
 
 /// The leading dimension of rows of `cols` elements.
@@ -138,6 +130,7 @@ impl Network {
         let forward = build.forward()?;
         build.backward()?;
         let held = build.held()?;
+        build.choose()?;
         let evaluation = build.evaluation()?;
         let mut memory = build.memory;
         memory.total = build.program.bytes();
@@ -152,11 +145,9 @@ impl Network {
             forward,
             evaluation,
             memory,
-            branches: build.branches,
-            measures: build.measures,
             choices: build.choices,
             held,
-            scaled: build.scaled,
+            layers: with_weights(&build.stages),
         };
         network.initialize(recipe, options.seed)?;
         Ok(network)
@@ -191,61 +182,31 @@ impl Network {
         self.memory
     }
 
-    /// Runs a training step, or where gradients are held its part up to them.
-    pub(super) fn run(&mut self, values: &StepValues) -> Result<()> {
-        let last = self
-            .held
-            .as_ref()
-            .map_or(self.last(), |held| Bound::Included(held.gradients));
-        self.run_between(Bound::Unbounded, last, values)
-    }
-
-    /// Runs the updates by gradients that were held.
-    pub(super) fn run_updates(&mut self, values: &StepValues) -> Result<()> {
-        match &self.held {
-            Some(held) => self.run_between(Bound::Excluded(held.gradients), self.last(), values),
-            None => Ok(()),
-        }
-    }
-
-    /// The end of a training step.
-    fn last(&self) -> Bound<CallId> {
-        match self.evaluation {
+    /// Runs a training step, one that measures or not.
+    pub(super) fn run(&mut self, values: &StepValues, measuring: bool) -> Result<()> {
+        let last = match self.evaluation {
             Some([last, _]) => Bound::Included(last),
             None => Bound::Unbounded,
-        }
-    }
-
-    /// Runs what is chosen between two bounds.
-    fn run_between(&mut self, from: Bound<CallId>, to: Bound<CallId>, values: &StepValues) -> Result<()> {
-        for range in self.choices.ranges(&self.branches, from, to) {
-            self.program.run_range(range, values)?;
-        }
-        Ok(())
-    }
-
-    /// Chunk passes of a step as it is chosen now, and of one with fine operands throughout.
-    pub(super) fn passes(&self) -> [u64; 2] {
-        self.choices.passes(&self.branches)
-    }
-
-    /// Scales the gradient of the loss by a power of two.
-    pub(super) fn scale_loss(&mut self, scale: f32) -> Result<()> {
-        match &self.scaled {
-            Some(loss) => loss.scale(&mut self.program, scale),
-            None => Ok(()),
+        };
+        match self.choices.as_ref().filter(|_| !measuring) {
+            Some(choices) => {
+                for range in choices.usual(last) {
+                    self.program.run_range(range, values)?;
+                }
+                Ok(())
+            }
+            None => self.program.run_range((Bound::Unbounded, last), values),
         }
     }
 
     /// Runs the forward pass only, drawing nothing.
     pub(super) fn evaluate(&mut self) -> Result<()> {
         let values = StepValues::default().with(Dropout::TRAINING, 0.0);
-        match self.evaluation {
-            Some([training, last]) => {
-                self.run_between(Bound::Excluded(training), Bound::Included(last), &values)
-            }
-            None => self.run_between(Bound::Unbounded, Bound::Included(self.forward), &values),
-        }
+        let range = match self.evaluation {
+            Some([training, last]) => (Bound::Excluded(training), Bound::Included(last)),
+            None => (Bound::Unbounded, Bound::Included(self.forward)),
+        };
+        self.program.run_range(range, &values)
     }
 }
 

@@ -6,7 +6,7 @@ use super::train::TrainOptions;
 use crate::error::{Error, Result};
 use crate::format::random::stream;
 use crate::gpu::StepValues;
-use crate::kernels::{AdamW, Dropout, Sgd};
+use crate::kernels::{AdamW, Dropout, Sgd, SoftmaxCrossEntropy};
 
 /// The optimizer; its state has the recipe's format of momentum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -66,18 +66,14 @@ impl Optimizer {
         }
     }
 
-    /// A step's values: its number and how many steps were taken with it, both from 1; draws go by the one, AdamW by the
-    /// other.
-    pub(super) fn values(
-        self,
-        options: &TrainOptions,
-        rate: f32,
-        [step, taken]: [u32; 2],
-    ) -> Result<StepValues> {
+    /// A step's values: draws go by its number, from 1, and AdamW by how many steps were taken, which is the same where
+    /// none is left out; elsewhere the device has its values.
+    pub(super) fn values(self, options: &TrainOptions, rate: f32, step: u32) -> Result<StepValues> {
         let values = StepValues::new(options.seed, step)
             .with("learning_rate", rate)
             .with("weight_decay", options.weight_decay)
-            .with(Dropout::TRAINING, 1.0);
+            .with(Dropout::TRAINING, 1.0)
+            .with(SoftmaxCrossEntropy::LOSS_SCALE, 1.0);
         match self {
             Self::Sgd => Ok(values.with("momentum", options.momentum)),
             Self::AdamW {
@@ -89,7 +85,7 @@ impl Optimizer {
                     .with("beta1", beta1)
                     .with("beta2", beta2)
                     .with("epsilon", epsilon);
-                AdamW::correct(&mut values, taken.into())?;
+                AdamW::correct(&mut values, step.into())?;
                 Ok(values)
             }
         }

@@ -1,14 +1,15 @@
 //! Variable precision after FAST (Zhang, McDanel and Kung, 2021): which operands of products are coarse, step by step.
 //!
-//! The products of a layer are recorded with every pairing of coarse and fine operands, and a step runs those that are
-//! chosen. The choice is made from sums that the device leaves behind every so many steps, read with them.
+//! The products of a layer are recorded with every pairing of coarse and fine operands, on conditions: a step runs those
+//! that are chosen. The choice is made on the device, every so many steps, and read with the loss.
 
 use std::ops::Bound;
 
 use super::products::Coding;
-use crate::device::CallId;
+use crate::device::{CallId, Condition, TensorId};
 use crate::error::{Error, Result};
 use crate::format::{Element, Format};
+use crate::kernels::Choose;
 use crate::op::Scalar;
 
 /// Weights, activations and gradients of every layer move from few mantissa bits to those of their own format where
@@ -42,10 +43,16 @@ impl Default for Variable {
 }
 
 impl Variable {
-    /// What the improvement must exceed.
-    pub(super) fn threshold(&self, [step, steps]: [usize; 2], [layer, layers]: [usize; 2]) -> f64 {
-        let share = |a: usize, b: usize| a as f64 / b.max(1) as f64;
-        f64::from(self.alpha) - f64::from(self.beta) * (share(step, steps) + share(layer, layers))
+    /// What the improvement must exceed in a step, but for what the layer lowers.
+    pub(super) fn threshold(&self, step: usize, steps: usize) -> f32 {
+        let share = step as f64 / steps.max(1) as f64;
+        (f64::from(self.alpha) - f64::from(self.beta) * share) as f32
+    }
+
+    /// What a layer, from 1, lowers that by.
+    pub(super) fn lower(&self, layer: usize, layers: usize) -> Scalar {
+        let share = layer as f64 / layers.max(1) as f64;
+        ((f64::from(self.beta) * share) as f32).into()
     }
 
     /// A coding with fewer bits.
@@ -80,24 +87,20 @@ pub(super) enum Place {
     Gradients,
 }
 
-/// Calls that not every step runs, from the first to the last.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Branch {
-    pub(super) calls: [CallId; 2],
-    pub(super) when: When,
+impl Place {
+    /// Its bit in a layer's flags.
+    pub(super) const fn bit(self) -> u32 {
+        1 << self as u32
+    }
 }
 
+/// A product of a training step.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum When {
-    /// A layer's operands in these places are fine, or are not.
-    Fine {
-        layer: usize,
-        operands: [(Place, bool); 2],
-        /// Multiply-adds of the product.
-        work: u64,
-    },
-    /// The step measures.
-    Measuring,
+pub(super) struct Product {
+    pub(super) layer: usize,
+    pub(super) places: [Place; 2],
+    /// Multiply-adds.
+    pub(super) work: u64,
 }
 
 /// The sums of an operand that are left behind by a step that measures.
@@ -105,84 +108,74 @@ pub(super) enum When {
 pub(super) struct Measure {
     pub(super) layer: usize,
     pub(super) place: Place,
-    pub(super) sums: crate::device::TensorId,
+    /// Pairs of sums.
+    pub(super) pairs: usize,
+    pub(super) sums: TensorId,
 }
 
-/// What is chosen now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a step chooses for the next ones, on the device.
+#[derive(Debug)]
 pub(super) struct Choices {
-    /// Of every layer's weights, activations and gradients, whether they are fine.
-    pub(super) fine: Vec<[bool; 3]>,
-    pub(super) measuring: bool,
+    /// Of every layer [`Choose::STATE`] words.
+    pub(super) state: TensorId,
+    pub(super) measures: Vec<Measure>,
+    pub(super) products: Vec<Product>,
+    /// Calls of the steps that measure, in order, from the first to the last of each run of them.
+    pub(super) measuring: Vec<[CallId; 2]>,
 }
 
 impl Choices {
     /// All coarse.
-    pub(super) fn new(layers: usize) -> Self {
+    pub(super) const fn new(state: TensorId) -> Self {
         Self {
-            fine: vec![[false; 3]; layers],
-            measuring: false,
+            state,
+            measures: Vec::new(),
+            products: Vec::new(),
+            measuring: Vec::new(),
         }
     }
 
-    fn is_fine(&self, layer: usize, place: Place) -> bool {
-        self.fine.get(layer).is_some_and(|fine| fine[place as usize])
+    /// That a layer's operands in these places are fine, or are not.
+    pub(super) fn condition(&self, layer: usize, operands: [(Place, bool); 2]) -> Condition {
+        let all = |bits: fn((Place, bool)) -> u32| operands.into_iter().map(bits).fold(0, |a, b| a | b);
+        let value = all(|(place, fine)| if fine { place.bit() } else { 0 });
+        Condition::equal(self.state, (layer * Choose::STATE) as u64, value)
+            .masked(all(|(place, _)| place.bit()))
     }
 
-    fn runs(&self, when: When) -> bool {
-        match when {
-            When::Measuring => self.measuring,
-            When::Fine { layer, operands, .. } => operands
-                .into_iter()
-                .all(|(place, fine)| self.is_fine(layer, place) == fine),
-        }
-    }
-
-    /// Ranges of calls from one bound to another without the branches that are not chosen.
-    pub(super) fn ranges(
-        &self,
-        branches: &[Branch],
-        from: Bound<CallId>,
-        to: Bound<CallId>,
-    ) -> Vec<(Bound<CallId>, Bound<CallId>)> {
-        let mut ranges = Vec::new();
-        let mut start = from;
-        // Branches are in the order of their calls.
-        let inside = |call: CallId| {
-            let after = match from {
-                Bound::Excluded(first) => call > first,
-                Bound::Included(first) => call >= first,
-                Bound::Unbounded => true,
-            };
-            after
-                && match to {
-                    Bound::Excluded(last) => call < last,
-                    Bound::Included(last) => call <= last,
-                    Bound::Unbounded => true,
-                }
-        };
-        for branch in branches {
-            let [first, last] = branch.calls;
-            if inside(first) && !self.runs(branch.when) {
-                ranges.push((start, Bound::Excluded(first)));
-                start = Bound::Excluded(last);
-            }
+    /// Ranges of calls up to a bound, without those of the steps that measure.
+    pub(super) fn usual(&self, to: Bound<CallId>) -> Vec<(Bound<CallId>, Bound<CallId>)> {
+        let mut ranges = Vec::with_capacity(self.measuring.len() + 1);
+        let mut start = Bound::Unbounded;
+        for &[first, last] in &self.measuring {
+            ranges.push((start, Bound::Excluded(first)));
+            start = Bound::Excluded(last);
         }
         ranges.push((start, to));
         ranges
     }
 
-    /// Chunk passes of a step's products, and those of fine operands throughout: a product of 4-bit mantissas is four of
-    /// 2-bit ones.
-    pub(super) fn passes(&self, branches: &[Branch]) -> [u64; 2] {
-        let mut passes = [0; 2];
-        for branch in branches {
-            if let When::Fine { operands, work, .. } = branch.when
-                && self.runs(branch.when)
-            {
-                let each = |fine: bool| if fine { 2 } else { 1 };
-                passes[0] += work * operands.into_iter().map(|(_, fine)| each(fine)).product::<u64>();
-                passes[1] += work * 4;
+    /// Chunk passes of so many steps' products by the states of all layers, and those of fine operands throughout: a
+    /// product of 4-bit mantissas is four of 2-bit ones.
+    pub(super) fn passes(&self, states: &[u32], steps: u32) -> [u64; 2] {
+        let states = states.as_chunks::<{ Choose::STATE }>().0;
+        let mut passes = [0u64; 2];
+        for product in &self.products {
+            let Some([now, since, under @ ..]) = states.get(product.layer) else {
+                continue;
+            };
+            for (flags, &chosen) in (0..).zip(under) {
+                // The last choice holds since its step.
+                let more = if flags == *now {
+                    steps.wrapping_sub(*since)
+                } else {
+                    0
+                };
+                let work = product.work.saturating_mul(u64::from(chosen) + u64::from(more));
+                let each = |place: Place| if flags & place.bit() > 0 { 2 } else { 1 };
+                let share = product.places.into_iter().map(each).product();
+                passes[0] = passes[0].saturating_add(work.saturating_mul(share));
+                passes[1] = passes[1].saturating_add(work.saturating_mul(4));
             }
         }
         passes
@@ -196,10 +189,32 @@ mod tests {
     #[test]
     fn the_threshold_falls_by_beta_over_steps_and_layers() {
         let variable = Variable::default();
-        let near = |a: f64, b: f64| (a - b).abs() < 1e-7;
-        assert!(near(variable.threshold([0, 100], [0, 3]), 0.6));
-        assert!(near(variable.threshold([100, 100], [0, 3]), 0.3));
-        assert!(near(variable.threshold([50, 100], [3, 3]), 0.15));
+        let near = |a: f32, b: f32| (a - b).abs() < 1e-7;
+        assert!(near(variable.threshold(0, 100), 0.6));
+        assert!(near(variable.threshold(100, 100), 0.3));
+        assert!(near(
+            variable.threshold(50, 100) - variable.lower(3, 3).get(),
+            0.15
+        ));
+        assert!(near(variable.lower(1, 3).get(), 0.1));
+    }
+
+    #[test]
+    fn passes_are_counted_by_the_flags_that_steps_had() -> Result<()> {
+        let mut program = crate::device::Program::new(&crate::Device::cpu());
+        let state = program.zeros(crate::tensor::Layout::dense(crate::tensor::DType::U32, &[20]));
+        let mut choices = Choices::new(state?);
+        let places = [Place::Activations, Place::Gradients];
+        choices.products = vec![Product {
+            layer: 1,
+            places,
+            work: 10,
+        }];
+        let mut states = [0; 20];
+        // Ten steps of which three were all coarse, two under weights alone, and the last five under gradients.
+        (states[10], states[11], states[12], states[13]) = (4, 5, 3, 2);
+        assert_eq!(choices.passes(&states, 10), [10 * (5 + 5 * 2), 10 * 10 * 4]);
+        Ok(())
     }
 
     #[test]

@@ -1,179 +1,154 @@
-//! One step of training, and what it decides for the next ones.
+//! One step of training, and what the device has decided in the steps so far.
 
-use super::precision::Choices;
-use super::scaling::Scaling;
+use super::held::Held;
+use super::network::Network;
 use super::train::Trainer;
 use super::updates::Updates;
+use crate::device::TensorId;
 use crate::error::{Error, Result};
-use crate::kernels::Squares;
-use crate::tensor::{DType, View};
+use crate::kernels::Choose;
+
+/// What was read last of what the device decides.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Of every layer's weights, activations and gradients, whether they are fine.
+    fine: Vec<[bool; 3]>,
+    /// Chunk passes of all steps, and of as many with fine operands throughout.
+    passes: [u64; 2],
+    /// The loss scale and how many steps were left out.
+    scale: Option<(f32, u32)>,
+    /// The step that ended the training, and its layer.
+    failed: Option<(u32, usize)>,
+}
+
+impl Network {
+    /// The tensors that the device decides in, and how many words of each count.
+    fn deciding(&self) -> Vec<(TensorId, usize)> {
+        let held = self.held.iter().flat_map(|held| held.tensors());
+        let choices = self.choices.iter();
+        held.chain(choices.map(|choices| (choices.state, Choose::STATE * self.layers)))
+            .collect()
+    }
+
+    /// The words of those before any step.
+    pub(super) fn start(&self) -> Vec<u32> {
+        let mut words = self.held.as_ref().map_or_else(Vec::new, Held::start);
+        if self.choices.is_some() {
+            words.resize(words.len() + Choose::STATE * self.layers, 0);
+        }
+        words
+    }
+
+    /// What such words say after so many steps.
+    pub(super) fn seen(&self, words: &[u32], steps: u32) -> Seen {
+        let mut seen = Seen::default();
+        let (of_held, chosen) = words.split_at(words.len().min(self.held.as_ref().map_or(0, Held::words)));
+        if let Some(held) = &self.held {
+            let decided = held.decided(of_held);
+            seen.scale = held.is_scaled().then_some((decided.scale, decided.skipped));
+            seen.failed = decided.failed;
+        }
+        if let Some(choices) = &self.choices {
+            let layers = chosen.as_chunks::<{ Choose::STATE }>().0.iter();
+            seen.fine = layers
+                .map(|layer| [1, 2, 4].map(|bit| layer[0] & bit > 0))
+                .collect();
+            seen.passes = choices.passes(chosen, steps);
+        }
+        seen
+    }
+}
 
 impl Trainer {
-    /// Forward, backward and update of the batch that was uploaded, in step `at` of so many.
+    /// Forward, backward and update of the batch that was uploaded, in step `at` of so many: nothing is read.
     pub(super) async fn step(&mut self, rate: f32, at: [usize; 2]) -> Result<()> {
-        let taken = self.steps - self.scaling.skipped;
-        let numbers = [self.steps, taken];
-        let mut values = self.options.optimizer.values(&self.options, rate, numbers)?;
-        let measuring = |every: u32| (self.steps - 1).is_multiple_of(every.max(1));
-        let measuring = self
-            .recipe
-            .variable
-            .is_some_and(|variable| measuring(variable.every));
-        self.network.choices.measuring = measuring;
+        let mut values = self.options.optimizer.values(&self.options, rate, self.steps)?;
+        let mut measuring = false;
+        if let Some(variable) = self.recipe.variable {
+            measuring = (self.steps - 1).is_multiple_of(variable.every.max(1));
+            values.set(Choose::THRESHOLD, variable.threshold(at[0], at[1]));
+        }
         let before = match self.watches() {
             true => Some(self.watched().await?),
             false => None,
         };
-        self.network.run(&values)?;
-        let passes = self.network.passes();
-        for (sum, passes) in self.passes.iter_mut().zip(passes) {
-            *sum = sum.saturating_add(passes);
+        self.network.run(&values, measuring)?;
+        match before {
+            Some(before) => self.watch(before, rate).await,
+            None => Ok(()),
         }
-        if self.network.held.is_some() {
-            match self.factor().await? {
-                Some(factor) => {
-                    values = values.with("gradient_factor", factor);
-                    self.network.run_updates(&values)?;
-                }
-                None => self.skip()?,
-            }
-        }
-        if let Some(before) = before {
-            self.watch(before, rate).await?;
-        }
-        if measuring {
-            self.choose(at).await?;
-        }
-        Ok(())
     }
 
-    /// What gradients that were held are multiplied by; `None` where one of them is not finite and the loss is scaled.
-    async fn factor(&mut self) -> Result<Option<f32>> {
-        let dtype = self.recipe.gradients;
-        let count = Squares::new(1, 1, dtype).count_word();
-        let sum = View::vector(if count == 2 { DType::F64 } else { DType::F32 }, 1);
-        let (mut squares, mut broken) = (0.0, 0u64);
-        let outs: Vec<_> = self
-            .network
-            .held
-            .iter()
-            .flat_map(|held| held.squares.clone())
-            .collect();
-        for out in outs {
-            let out = self.read(out).await?;
-            squares += sum.load(out.words(), 0, 0);
-            broken += u64::from(out.words()[count]);
+    /// What the device has decided, word for word.
+    async fn words(&self) -> Result<Vec<u32>> {
+        let mut all = Vec::new();
+        for (id, count) in self.network.deciding() {
+            all.extend_from_slice(self.read(id).await?.words().get(..count).unwrap_or_default());
         }
-        let scaled = self.recipe.loss_scale;
-        if broken > 0 {
-            return match scaled {
-                Some(_) => Ok(None),
-                None => self.finite("a gradient", f64::NAN).map(|_| None),
-            };
-        }
-        let scale = f64::from(self.scaling.scale());
-        let norm = squares.sqrt() / scale;
-        let clip = match self.options.clip {
-            Some(clip) if norm > f64::from(clip) => f64::from(clip) / norm,
-            _ => 1.0,
-        };
-        if let Some(scaled) = scaled
-            && self.scaling.step(scaled.growth)
-        {
-            self.network.scale_loss(self.scaling.scale())?;
-        }
-        Ok(Some((clip / scale) as f32))
+        Ok(all)
     }
 
-    /// Leaves a step out and lowers the scale.
-    fn skip(&mut self) -> Result<()> {
-        if !self.scaling.skip() {
-            self.finite("a gradient under the least loss scale", f64::INFINITY)?;
-        }
-        self.network.scale_loss(self.scaling.scale())
-    }
-
-    /// Chooses what is fine from now on, by what the step measured.
-    async fn choose(&mut self, at: [usize; 2]) -> Result<()> {
-        let Some(variable) = self.recipe.variable else {
+    /// Reads what the device has decided.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] where that ended the training.
+    pub(super) async fn look(&mut self) -> Result<()> {
+        let words = self.words().await?;
+        self.seen = self.network.seen(&words, self.steps);
+        let Some((number, layer)) = self.seen.failed else {
             return Ok(());
         };
-        let layers = self.network.choices.fine.len();
-        for measure in self.network.measures.clone() {
-            let sums = self.read(measure.sums).await?;
-            let mut both = [0.0; 2];
-            for pair in sums.words().as_chunks::<2>().0 {
-                for (sum, word) in both.iter_mut().zip(pair) {
-                    *sum += f64::from(f32::from_bits(*word));
-                }
-            }
-            // What is all zeros, or not finite, stays coarse: 0 / 0 is above nothing.
-            let improvement = both[0] / both[1];
-            let fine = improvement > variable.threshold(at, [measure.layer + 1, layers]);
-            self.network.choices.fine[measure.layer][measure.place as usize] = fine;
-        }
-        Ok(())
+        let [epoch, step] = self.last;
+        Err(Error::Diverged {
+            op: "train",
+            recipe: self.recipe.name.clone(),
+            what: match self.recipe.loss_scale {
+                Some(_) => "a gradient under the least loss scale",
+                None => "a gradient",
+            },
+            value: format!("not finite (layer {layer})"),
+            epoch,
+            step: step.saturating_sub((self.steps - number) as usize),
+        })
     }
 
     /// The share of multiply-adds that variable precision does, counted as the 2-bit chunks of mantissas that are
-    /// multiplied: 1 where every operand is fine, 0.25 where all are coarse. `None` without it.
+    /// multiplied: 1 where every operand is fine, 0.25 where all are coarse. `None` without it. As it was when the loss was
+    /// read last, or an epoch broken off.
     #[must_use]
     pub fn work_share(&self) -> Option<f64> {
-        let [done, all] = self.passes;
+        let [done, all] = self.seen.passes;
         (all > 0).then(|| done as f64 / all as f64)
     }
 
-    /// Of every layer with weights, whether weights, activations and gradients are fine now; empty without variable
-    /// precision.
+    /// Of every layer with weights, whether weights, activations and gradients were fine when the loss was read last, or an
+    /// epoch broken off; empty without variable precision.
     #[must_use]
     pub fn fine(&self) -> &[[bool; 3]] {
-        match self.recipe.variable {
-            Some(_) => &self.network.choices.fine,
-            None => &[],
-        }
+        &self.seen.fine
     }
 
-    /// The loss scale now and how many steps were left out.
+    /// The loss scale and how many steps were left out, when the loss was read last, or an epoch broken off.
     #[must_use]
     pub fn loss_scale(&self) -> Option<(f32, u32)> {
-        self.recipe
-            .loss_scale
-            .map(|_| (self.scaling.scale(), self.scaling.skipped))
+        self.seen.scale
     }
 
     /// What steps have decided, as numbers for a [`State`](super::State).
-    pub(super) fn decided(&self) -> Vec<u32> {
-        let Scaling {
-            exponent,
-            clean,
-            skipped,
-        } = self.scaling;
-        let fine = self
-            .network
-            .choices
-            .fine
-            .iter()
-            .flatten()
-            .map(|&fine| u32::from(fine));
-        let passes = self
-            .passes
-            .into_iter()
-            .flat_map(|passes| [passes as u32, (passes >> 32) as u32]);
-        [exponent.cast_unsigned(), clean, skipped]
-            .into_iter()
-            .chain(passes)
-            .chain(fine)
-            .chain(self.updates.iter().flat_map(Updates::bits))
-            .collect()
+    pub(super) async fn decided(&self) -> Result<Vec<u32>> {
+        let mut all = self.words().await?;
+        all.extend(self.updates.iter().flat_map(Updates::bits));
+        Ok(all)
     }
 
-    /// Takes up what [`Trainer::decided`] gave.
-    pub(super) fn decide(&mut self, decided: &[u32]) -> Result<()> {
-        let layers = self.network.choices.fine.len();
-        let parts = decided
-            .split_first_chunk::<7>()
-            .filter(|(_, fine)| fine.len() == (3 + 8) * layers);
-        let Some((&[exponent, clean, skipped, a, b, c, d], fine)) = parts else {
+    /// Takes up what [`Trainer::decided`] gave after so many steps.
+    pub(super) fn decide(&mut self, decided: &[u32], steps: u32) -> Result<()> {
+        let deciding = self.network.deciding();
+        let count: usize = deciding.iter().map(|(_, count)| count).sum();
+        let Some((words, updates)) = decided
+            .split_at_checked(count)
+            .filter(|(_, updates)| updates.len() == 8 * self.network.layers)
+        else {
             return Err(Error::Value {
                 op: "restore",
                 what: "decisions",
@@ -181,28 +156,19 @@ impl Trainer {
                 expected: "as many as this recipe and model have",
             });
         };
-        self.scaling = Scaling {
-            exponent: exponent.cast_signed(),
-            clean,
-            skipped,
-        };
-        let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        self.passes = [long(a, b), long(c, d)];
-        let (fine, updates) = fine.split_at(3 * layers);
-        let updates = updates.as_chunks::<8>().0;
-        self.updates = updates.iter().map(Updates::from_bits).collect();
-        self.network.choices = Choices {
-            fine: fine
-                .as_chunks::<3>()
-                .0
-                .iter()
-                .map(|fine| fine.map(|fine| fine != 0))
-                .collect(),
-            measuring: false,
-        };
-        match self.recipe.loss_scale {
-            Some(_) => self.network.scale_loss(self.scaling.scale()),
-            None => Ok(()),
+        let mut rest = words;
+        for (id, count) in deciding {
+            let (own, after) = rest.split_at(count);
+            self.network.program.write_codes(id, &[own])?;
+            rest = after;
         }
+        self.updates = updates
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(Updates::from_bits)
+            .collect();
+        self.seen = self.network.seen(words, steps);
+        Ok(())
     }
 }

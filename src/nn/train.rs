@@ -10,8 +10,8 @@ use super::model::Model;
 use super::network::{self, MemoryUse, Network, Parameter};
 use super::optimizer::Optimizer;
 use super::recipe::Recipe;
-use super::scaling::Scaling;
 use super::schedule::Schedule;
+use super::step::Seen;
 use super::updates::Updates;
 use crate::device::{Device, TensorId};
 use crate::error::{Error, Result};
@@ -52,7 +52,7 @@ pub struct TrainOptions {
     pub seed: u64,
     /// The generator of stochastic rounding.
     pub generator: Generator,
-    /// Steps from one reading of the loss to the next; each waits for the device.
+    /// Steps from one reading of the loss, and of what the device decides, to the next; each waits for the device.
     pub report_every: usize,
     /// Steps from one look at what rounding does to updates to the next ([`Trainer::updates`]); 0: none. Each reads all
     /// weights twice.
@@ -107,10 +107,8 @@ pub struct Trainer {
     /// Steps done of the epoch after those.
     pub(super) position: usize,
     pub(super) steps: u32,
-    /// The loss scale and what it has come to.
-    pub(super) scaling: Scaling,
-    /// Chunk passes of all steps, and of as many with fine operands throughout.
-    pub(super) passes: [u64; 2],
+    /// What was read last of what the device decides.
+    pub(super) seen: Seen,
     /// What rounding did to updates in this epoch, layer by layer.
     pub(super) updates: Vec<Updates>,
     /// The epoch and the step in it that were run last, from 1.
@@ -126,17 +124,13 @@ impl Trainer {
     /// Options or recipes that make no network; f64 on a GPU; out of memory, or device lost.
     pub fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
         network::check(recipe, options)?;
-        let mut network = Network::new(device, recipe, options)?;
-        let scaling = Scaling::new(recipe.loss_scale);
-        if recipe.loss_scale.is_some() {
-            network.scale_loss(scaling.scale())?;
-        }
-        let updates = vec![Updates::default(); network.choices.fine.len()];
+        let network = Network::new(device, recipe, options)?;
+        let updates = vec![Updates::default(); network.layers];
+        let seen = network.seen(&network.start(), 0);
         Ok(Self {
             network,
             updates,
-            scaling,
-            passes: [0; 2],
+            seen,
             recipe: recipe.clone(),
             options: options.clone(),
             teacher: None,
@@ -214,8 +208,8 @@ impl Trainer {
     ///
     /// # Errors
     /// A data set of other extents than the network's; fewer images than a batch; a teacher that is missing, or of other
-    /// images, with [`TrainOptions::distillation`]; [`Error::Diverged`] where a loss
-    /// that was read is not finite; whatever a step finds.
+    /// images, with [`TrainOptions::distillation`]; [`Error::Diverged`] where a loss that was read is not finite, or a
+    /// gradient of the steps before that ended the training; whatever a step finds.
     pub async fn epoch(
         &mut self,
         data: &Dataset,
@@ -270,7 +264,10 @@ impl Trainer {
             self.last = [self.epochs + 1, step];
             let read = step % self.options.report_every.max(1) == 0 || step == steps;
             let loss = match read {
-                true => Some(self.finite("the loss", self.loss().await?)?),
+                true => {
+                    self.look().await?;
+                    Some(self.finite("the loss", self.loss().await?)?)
+                }
                 false => None,
             };
             let done = Progress {
@@ -280,7 +277,7 @@ impl Trainer {
                 loss,
             };
             if progress(&done).is_break() && step < steps {
-                return Ok(());
+                return self.look().await;
             }
         }
         self.epochs += 1;

@@ -18,7 +18,8 @@ pub(super) const SHADERS: &[Shader] = &[
             Formula.of("+ (q - p);", "- (q - p);"),
             Formula.of("exp(below.x) / of_row.plain", "exp(softened.x) / of_row.plain"),
             Formula.of("params.alpha * (share -", "params.soft * (share -"),
-            Formula.of("slope * params.scale", "slope + params.scale"),
+            Formula.of("slope * (params.scale", "slope + (params.scale"),
+            Formula.of("params.scale * step.loss_scale", "params.scale"),
             Formula.of("(log(plain) - below)", "(log(plain) + below)"),
             Formula.of(
                 "} else if label == UNLABELLED {",

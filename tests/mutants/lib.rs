@@ -132,6 +132,20 @@ pub(super) const SHADERS: &[Shader] = &[
         ],
     ),
     shader(
+        "lib/gate.wgsl",
+        &[
+            Formula.of("& table[at + 1u]) ==", "& 0xffffffffu) =="),
+            Formula.of("== table[at + 2u]", ">= table[at + 2u]"),
+            Edge.of("if i >= params.count {", "if i + 1u >= params.count {"),
+            Stride.of("let at = 6u * i;", "let at = 6u * (i / 2u);"),
+            Index.of("params.flags_offset + table[at]", "params.flags_offset"),
+            Index.of(
+                "open[3u * i + 1u] = select(0u, table[at + 4u], runs)",
+                "open[3u * i + 1u] = select(0u, table[at + 3u], runs)",
+            ),
+        ],
+    ),
+    shader(
         "lib/random.wgsl",
         &[
             Index.of("block[(j >> 1u) & 3u]", "block[(j >> 2u) & 3u]"),

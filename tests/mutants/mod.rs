@@ -2,14 +2,17 @@
 
 mod adamw;
 mod ceiling;
+mod choose;
 mod column_sums;
 mod convert;
 mod copy;
+mod decide;
 mod decode;
 mod distillation;
 mod dropout;
 mod encode;
 mod fmac;
+mod gate;
 mod improvement;
 mod lib;
 mod matmul;
@@ -23,6 +26,7 @@ mod spmv;
 mod squares;
 mod transpose;
 
+pub(crate) use gate::gate;
 use std::fmt;
 
 /// What is wrong in a mutant.
@@ -164,9 +168,11 @@ pub(crate) fn shaders() -> Vec<Shader> {
     [
         adamw::SHADERS,
         ceiling::SHADERS,
+        choose::SHADERS,
         column_sums::SHADERS,
         convert::SHADERS,
         copy::SHADERS,
+        decide::SHADERS,
         decode::SHADERS,
         distillation::SHADERS,
         dropout::SHADERS,

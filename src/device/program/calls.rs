@@ -43,7 +43,8 @@ impl Program {
         self.calls.is_empty()
     }
 
-    /// Puts another operation in the place of one that was appended, as where a constant of it has changed.
+    /// Puts another operation in the place of one that was appended, as where a constant of it has changed. It runs where
+    /// that one did.
     ///
     /// # Errors
     /// See [`Program::call`], the program is then as it was; a call of another program.
@@ -56,7 +57,8 @@ impl Program {
                 expected: "one of this program's calls",
             });
         }
-        self.calls[call.index] = self.ready(op, operands)?;
+        let when = self.calls[call.index].when;
+        self.calls[call.index] = self.ready(op, operands, when)?;
         Ok(())
     }
 }

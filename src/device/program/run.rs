@@ -38,8 +38,10 @@ impl Program {
     }
 
     /// Records the values of this step into the step buffers that the calls of `range` read.
-    fn update_steps(&self, state: &GpuState, range: &Range<usize>, values: &StepValues) -> Result<()> {
+    fn update_steps(&mut self, state: &GpuState, range: &Range<usize>, values: &StepValues) -> Result<()> {
+        self.fresh.fill(false);
         let calls = self.calls.get(range.clone()).unwrap_or_default();
+        let values = &self.with_fed(values);
         for (at, step) in self.steps.iter().enumerate() {
             if calls
                 .iter()
@@ -51,17 +53,32 @@ impl Program {
         Ok(())
     }
 
-    fn run_gpu(&self, state: &GpuState, call: usize) -> Result<()> {
+    fn run_gpu(&mut self, state: &GpuState, call: usize) -> Result<()> {
+        let gate = self.gate(state, call)?;
+        if let Some(ready) = self.calls.get(call).and_then(|call| call.ready.as_ref()) {
+            self.feed_step(state, ready.step)?;
+        }
+        self.record(state, call, gate)?;
+        self.ran(call);
+        Ok(())
+    }
+
+    /// Records a call, which passes a gate as its dispatches from so many on, or always runs.
+    fn record(&self, state: &GpuState, call: usize, gate: Option<(usize, u64)>) -> Result<()> {
         let Some(Ready { bound, .. }) = self.calls.get(call).and_then(|call| call.ready.as_ref()) else {
             return Ok(());
         };
+        let gate = gate.and_then(|(at, first)| Some((self.gate_at(at)?, first)));
         for step in 0..bound.plan().steps() {
             state.record(bound.plan().work(step), |encoder| {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some(bound.plan().op()),
                     timestamp_writes: None,
                 });
-                bound.record_range(&mut pass, step..step + 1);
+                match gate {
+                    Some((gate, first)) => bound.record_gated(&mut pass, step, gate, first + step as u64),
+                    None => bound.record_range(&mut pass, step..step + 1),
+                }
                 Ok(())
             })?;
         }
@@ -69,6 +86,10 @@ impl Program {
     }
 
     fn run_host(&mut self, call: usize, values: &StepValues, host: Host<'_>) -> Result<()> {
+        if !self.runs(call)? {
+            return Ok(());
+        }
+        let values = self.fed(values)?;
         let Self { calls, memories, .. } = self;
         let Some(Call { op, operands, .. }) = calls.get(call) else {
             return Ok(());
@@ -97,7 +118,7 @@ impl Program {
             }
         });
         let args = args.collect();
-        let outcome = host.run_args(&**op, Args::new(args, values.clone()));
+        let outcome = host.run_args(&**op, Args::new(args, values));
         for (memory, span) in taken.into_iter().zip(operands) {
             if let Some(memory) = memory {
                 memories[span.memory] = memory;
@@ -121,7 +142,13 @@ impl Program {
         if let Some(state) = inner.gpu_state() {
             self.update_steps(state, &range, values)?;
         }
+        let given = values;
         for call in range {
+            // What does not run is not compared.
+            if !self.runs(call)? {
+                continue;
+            }
+            let values = &self.fed(given)?;
             let before = self.operands_of(call)?;
             let mut want = copies(&before)?;
             if let Some(call) = self.calls.get(call) {

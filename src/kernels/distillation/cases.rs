@@ -60,6 +60,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         },
         keep_f32: true,
         scale: (-3.5).into(),
+        loss_scale: 1024.0.into(),
         ..Distillation::new(5, 5, DType::F32, DType::Bf16).with(2.0, 0.5)
     };
     cases.push(case(Effort::Quick, op, Values::Spread(1.0)));

@@ -87,6 +87,8 @@ pub struct Distillation {
     pub alpha: Scalar,
     /// What the gradient is multiplied by: 1 / rows for the gradient of the mean.
     pub scale: Scalar,
+    /// The step value that it starts with: a power of two, which the scale is multiplied by.
+    pub loss_scale: Scalar,
     /// How the gradient is rounded to bf16.
     pub rounding: Rounding,
     /// Where stochastic rounding draws from; the index is `row * classes + class`.
@@ -106,6 +108,9 @@ struct Results<'a> {
 const OP: &str = "distillation";
 
 impl Distillation {
+    /// The name of the step value, a power of two, that the scale of the gradient is multiplied by: the loss scale.
+    pub const LOSS_SCALE: &'static str = "loss_scale";
+
     /// The label of a row that has none and learns from the teacher alone.
     pub const UNLABELLED: u32 = u32::MAX - 1;
 
@@ -129,6 +134,7 @@ impl Distillation {
             temperature: Scalar::new(1.0),
             alpha: Scalar::new(0.0),
             scale: Scalar::new(1.0 / rows.max(1) as f32),
+            loss_scale: Scalar::new(1.0),
             rounding: Rounding::Nearest,
             draw: Draw::default(),
             keep_f32: false,
@@ -152,9 +158,11 @@ impl Distillation {
         self.pull() * f64::from(self.temperature)
     }
 
-    fn at(&self, step: &StepValues) -> Self {
+    /// With the draw and the scale of a step.
+    fn at(&self, step: &StepValues) -> Result<Self> {
         let draw = step.draw(self.draw);
-        Self { draw, ..*self }
+        let scale = (self.scale.get() * step.get(OP, Self::LOSS_SCALE)?).into();
+        Ok(Self { draw, scale, ..*self })
     }
 
     fn logits(&self) -> View {
@@ -211,6 +219,7 @@ impl Distillation {
 
     /// Holds the losses and the gradient, as it is stored and as it was kept, to the bound.
     fn judge<'j>(&self, judge: Judge<'j>) -> Judge<'j> {
+        let at = self.at(judge.step()).unwrap_or(*self);
         let both = [
             (self.logits(), judge.before("logits")),
             (self.teacher(), judge.before("teacher")),
@@ -223,10 +232,10 @@ impl Distillation {
                 let [z, v] = both.map(|(view, words)| -> Vec<f64> {
                     (0..self.classes).map(|col| view.load(words, row, col)).collect()
                 });
-                self.row([&z, &v], label, judge.arithmetic())
+                at.row([&z, &v], label, judge.arithmetic())
             })
             .collect();
-        let draw = self.at(judge.step()).draw;
+        let draw = at.draw;
         let rounded = |bits, index| match self.grad {
             DType::Bf16 => u32::from(bf16::encode(bits, self.rounding, draw.bits(index))) << 16,
             DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,
@@ -359,7 +368,7 @@ impl Op for Distillation {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues::new(self.draw.seed, self.draw.step)
+        StepValues::new(self.draw.seed, self.draw.step).with(Self::LOSS_SCALE, self.loss_scale.get())
     }
 
     fn table(&self) -> &'static dyn Table {
@@ -371,12 +380,12 @@ impl Op for Distillation {
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
-        let op = self.at(&args.step);
+        let op = self.at(&args.step)?;
         self.hosted(args, |read, results| cpu::distillation(cpu, &op, read, results))
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
-        let op = self.at(&args.step);
+        let op = self.at(&args.step)?;
         self.hosted(args, |read, results| reference::distillation(&op, read, results))
     }
 }

@@ -57,6 +57,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         draw,
         keep_f32: true,
         scale: (-3.5).into(),
+        loss_scale: 1024.0.into(),
         ..op
     };
     cases.push(case(Effort::Quick, op, Values::Spread(5.0)));

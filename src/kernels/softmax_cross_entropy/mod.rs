@@ -35,7 +35,7 @@ use crate::op::{
 use crate::tensor::{DType, View};
 
 /// Cross entropy of `softmax(logits)` with one class per row, and its gradient with respect to the logits,
-/// `(softmax - onehot) * scale`. Operands: `logits` (rows x classes), `labels` (u32), `loss` (one per row, f32;
+/// `(softmax - onehot) * scale`, the scale being times a step value ([`SoftmaxCrossEntropy::LOSS_SCALE`]). Operands: `logits` (rows x classes), `labels` (u32), `loss` (one per row, f32;
 /// f64 for f64 logits; not scaled), `grad` (rows x classes), and with `keep_f32` also `kept`.
 ///
 /// A label that is no class (`u32::MAX`, say) leaves its row out: loss and gradient are +0.
@@ -68,6 +68,8 @@ pub struct SoftmaxCrossEntropy {
     pub grad_ld: usize,
     /// What the gradient is multiplied by: 1 / rows for the gradient of the mean.
     pub scale: Scalar,
+    /// The step value that it starts with: a power of two, which the scale is multiplied by.
+    pub loss_scale: Scalar,
     /// How the gradient is rounded to bf16.
     pub rounding: Rounding,
     /// Where stochastic rounding draws from; the index is `row * classes + class`.
@@ -79,6 +81,9 @@ pub struct SoftmaxCrossEntropy {
 const OP: &str = "softmax_cross_entropy";
 
 impl SoftmaxCrossEntropy {
+    /// The name of the step value, a power of two, that the scale of the gradient is multiplied by: the loss scale.
+    pub const LOSS_SCALE: &'static str = "loss_scale";
+
     /// Of `rows` rows with the leading dimensions a `Tensor` uses, the gradient of the mean loss, to nearest.
     #[must_use]
     pub fn new(rows: usize, classes: usize, logits: DType, grad: DType) -> Self {
@@ -90,15 +95,18 @@ impl SoftmaxCrossEntropy {
             grad,
             grad_ld: grad.row_ld(classes),
             scale: Scalar::new(1.0 / rows.max(1) as f32),
+            loss_scale: Scalar::new(1.0),
             rounding: Rounding::Nearest,
             draw: Draw::default(),
             keep_f32: false,
         }
     }
 
-    fn at(&self, step: &StepValues) -> Self {
+    /// With the draw and the scale of a step.
+    fn at(&self, step: &StepValues) -> Result<Self> {
         let draw = step.draw(self.draw);
-        Self { draw, ..*self }
+        let scale = (self.scale.get() * step.get(OP, Self::LOSS_SCALE)?).into();
+        Ok(Self { draw, scale, ..*self })
     }
 
     fn logits(&self) -> View {
@@ -265,7 +273,7 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     fn step_values(&self) -> StepValues {
-        StepValues::new(self.draw.seed, self.draw.step)
+        StepValues::new(self.draw.seed, self.draw.step).with(Self::LOSS_SCALE, self.loss_scale.get())
     }
 
     fn table(&self) -> &'static dyn Table {
@@ -277,7 +285,7 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
-        let op = self.at(&args.step);
+        let op = self.at(&args.step)?;
         if self.keep_f32 {
             let [logits, labels, loss, grad, kept] = args.take(self)?;
             let (loss, grad, kept) = (loss.write()?, grad.write()?, kept.write()?);
@@ -291,7 +299,7 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
-        let op = self.at(&args.step);
+        let op = self.at(&args.step)?;
         if self.keep_f32 {
             let [logits, labels, loss, grad, kept] = args.take(self)?;
             let (loss, grad, kept) = (loss.write()?, grad.write()?, kept.write()?);
@@ -308,16 +316,17 @@ impl Op for SoftmaxCrossEntropy {
 impl SoftmaxCrossEntropy {
     /// Holds the losses and the gradient, as it is stored and as it was kept, to the bound.
     fn judge<'j>(&self, judge: Judge<'j>) -> Judge<'j> {
+        let at = self.at(judge.step()).unwrap_or(*self);
         let (logits, z) = (self.logits(), judge.before("logits"));
         let rows: Vec<_> = judge.before("labels")[..self.rows]
             .iter()
             .enumerate()
             .map(|(row, label)| {
                 let z: Vec<_> = (0..self.classes).map(|col| logits.load(z, row, col)).collect();
-                self.row(&z, *label as usize, judge.arithmetic())
+                at.row(&z, *label as usize, judge.arithmetic())
             })
             .collect();
-        let draw = self.at(judge.step()).draw;
+        let draw = at.draw;
         let rounded = |bits, index| match self.grad {
             DType::Bf16 => u32::from(bf16::encode(bits, self.rounding, draw.bits(index))) << 16,
             DType::F64 | DType::F32 | DType::U32 | DType::U16 => bits,

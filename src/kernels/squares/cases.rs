@@ -25,6 +25,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
                 rows,
                 cols,
                 x_ld: ld,
+                slot: 0,
             };
             for values in [Values::Magnitudes, Values::Integers, Values::Specials] {
                 cases.push(case(effort, op, values));
@@ -36,6 +37,9 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         let op = Squares::new(9, 33, dtype);
         cases.push(case(Effort::Quick, op, Values::Infinities));
         cases.push(case(Effort::Quick, op, Values::Large));
+        // Beside others.
+        let op = Squares { slot: 3, ..op };
+        cases.push(case(Effort::Quick, op, Values::Specials));
     }
     cases
 }
@@ -88,7 +92,11 @@ fn case(effort: Effort, op: Squares, values: Values) -> Case {
                 words
             }
         };
-        vec![x, Vec::new()]
+        let others = match op.slot {
+            0 => Vec::new(),
+            slot => vec![9; op.slot_words() * (slot + 1)],
+        };
+        vec![x, others]
     })
 }
 

@@ -64,7 +64,7 @@ fn dispatches(op: &Squares, gpu: &Gpu, lanes: u32) -> Result<Vec<Dispatch>> {
     let x = op.x();
     let sum = |parts: u64, accumulate: bool, finish: bool| {
         let out = match finish {
-            true => Words::of("out", 0..2),
+            true => Words::of("out", op.first()..op.first() + 2),
             false => Words::absent(),
         };
         Dispatch::new(&total)

@@ -14,8 +14,8 @@ use crate::tensor::{DType, View};
 
 /// The sum of `x[i, j]^2`, and how many elements are NaN or infinite. Operands: `x` (rows x cols), `out`.
 ///
-/// `out` is the sum, an f32 (an f64, low word first, where `x` is), and in the word behind it the count, a `u32`:
-/// [`Squares::count_word`].
+/// A slot of `out` is the sum, an f32 (an f64, low word first, where `x` is), and in the word behind it the count, a `u32`:
+/// [`Squares::count_word`]. There is one slot unless it is said which of several is meant.
 ///
 /// The sum is of the bounded class with K = rows * cols products and no alpha, beta or bias, in an order that is fixed per
 /// device and variant; where some element is not finite GPUs promise nothing of it, and devices that follow IEEE 754 give
@@ -36,6 +36,8 @@ pub struct Squares {
     pub cols: usize,
     /// Elements from one row of `x` to the next: at least `cols`, even for bf16.
     pub x_ld: usize,
+    /// Which of the slots that `out` has is written, each as long as sum and count; the others stay as they are.
+    pub slot: usize,
 }
 
 const OP: &str = "squares";
@@ -49,10 +51,22 @@ impl Squares {
             rows,
             cols,
             x_ld: dtype.row_ld(cols),
+            slot: 0,
         }
     }
 
-    /// The word of `out` that holds the count: 1, or 2 where the sum is an f64.
+    /// Words of a slot.
+    #[must_use]
+    pub fn slot_words(&self) -> usize {
+        self.count_word() + 1
+    }
+
+    /// The first word of the slot.
+    fn first(&self) -> u64 {
+        (self.slot as u64).saturating_mul(self.slot_words() as u64)
+    }
+
+    /// The word of a slot that holds the count: 1, or 2 where the sum is an f64.
     #[must_use]
     pub fn count_word(&self) -> usize {
         self.sum().words() as usize
@@ -88,7 +102,12 @@ impl Squares {
             DType::F64 => Stored::F64,
             DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => Stored::F32,
         };
-        judge.bounded(&[Output::new("out", self.sum())], stored, sums)
+        let output = Output {
+            operand: "out",
+            first: self.first(),
+            view: self.sum(),
+        };
+        judge.bounded(&[output], stored, sums)
     }
 }
 
@@ -102,15 +121,18 @@ impl Op for Squares {
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
-        vec![
-            OperandSpec::read("x", self.x().words()),
-            OperandSpec::write("out", self.sum().words() + 1),
-        ]
+        let words = self.first().saturating_add(self.slot_words() as u64);
+        let out = match self.slot {
+            0 => OperandSpec::write("out", words),
+            _ => OperandSpec::update("out", words),
+        };
+        vec![OperandSpec::read("x", self.x().words()), out]
     }
 
     fn check(&self) -> Result<()> {
         check_floats(OP, &[("x", self.dtype)])?;
         self.x().check(OP, "x")?;
+        check_limit(OP, "slot", self.slot as u64, 1 << 24)?;
         // The count is a word.
         check_limit(OP, "elements", self.x().len(), u32::MAX.into())
     }
@@ -143,12 +165,14 @@ impl Op for Squares {
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {
         let [x, out] = args.take(self)?;
-        cpu::squares(cpu, self, x.read(), out.write()?)
+        let out = &mut out.write()?[self.first() as usize..];
+        cpu::squares(cpu, self, x.read(), out)
     }
 
     fn reference(&self, args: Args<'_>) -> Result<()> {
         let [x, out] = args.take(self)?;
-        reference::squares(self, x.read(), out.write()?);
+        let out = &mut out.write()?[self.first() as usize..];
+        reference::squares(self, x.read(), out);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::super::build::Build;
 use super::super::model::Stage;
 use super::super::network::{ENCODE, ld};
-use super::super::precision::{Branch, Measure, Place, When};
+use super::super::precision::{Measure, Place, Product};
 use super::super::products::{Coding, Products};
 use super::super::recipe::Recipe;
 use crate::device::{CallId, Program, TensorId};
@@ -165,26 +165,28 @@ impl Build<'_> {
             return self.multiply_as(product, out, factors, encodings, rest);
         };
         let layer = self.layer_of(number);
+        let places = factors.map(|factor| factor.place);
         let work = (product.m as u64)
             .saturating_mul(product.n as u64)
             .saturating_mul(product.k as u64);
+        let evaluating = self.evaluating;
+        if let Some(choices) = self.choices.as_mut().filter(|_| !evaluating) {
+            choices.products.push(Product { layer, places, work });
+        }
         let mut coarse = encodings;
         for (coding, _) in coarse.iter_mut().flatten() {
             *coding = variable.coarse(*coding)?;
         }
         let mut branch = |fine: [bool; 2]| {
             let encodings = [0, 1].map(|side| if fine[side] { encodings[side] } else { coarse[side] });
-            let before = self.program.len();
+            let operands = [0, 1].map(|side| (places[side], fine[side]));
+            let condition = self
+                .choices
+                .as_ref()
+                .map(|choices| choices.condition(layer, operands));
+            self.program.when(condition)?;
             let last = self.multiply_as(product, out, factors, encodings, rest)?;
-            let operands = [0, 1].map(|side| (factors[side].place, fine[side]));
-            let when = When::Fine {
-                layer,
-                operands,
-                work,
-            };
-            let first = self.program.nth(before).unwrap_or(last);
-            let calls = [first, last];
-            self.branches.push(Branch { calls, when });
+            self.program.when(None)?;
             Ok(last)
         };
         branch([false, false])?;
@@ -254,13 +256,16 @@ impl Build<'_> {
             let coarse = variable.coarse(fine)?;
             let measure = Improvement::new(rows, cols, coarse.format, fine.format, factor.dtype(self.recipe));
             let call = self.program.call(measure, &[factor.source, sums])?;
-            let when = When::Measuring;
-            self.branches.push(Branch {
-                calls: [call, call],
-                when,
-            });
-            let place = factor.place;
-            self.measures.push(Measure { layer, place, sums });
+            let (place, pairs) = (factor.place, rows);
+            if let Some(choices) = &mut self.choices {
+                choices.measuring.push([call, call]);
+                choices.measures.push(Measure {
+                    layer,
+                    place,
+                    pairs,
+                    sums,
+                });
+            }
         }
         Ok(())
     }
