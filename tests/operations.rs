@@ -16,8 +16,8 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode, Fmac,
-    FmacMatmul, Improvement, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd,
+    Accumulate, AdamW, ColumnSums, Convert, ConvertOptions, Copy, Decode, Distillation, Dropout, Encode,
+    Fmac, FmacMatmul, Improvement, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd,
     SoftmaxCrossEntropy, Spmm, Squares, Transpose,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
@@ -70,6 +70,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     squares.x_ld = LD;
     let mut sgd = Sgd::new(rows, cols, [F32; 3]);
     sgd.v_ld = LD;
+    let mut accumulate = Accumulate::new(rows, cols, F32, F32);
+    accumulate.sum_ld = LD;
     let mut adamw = AdamW::new(rows, cols, [F32; 4]);
     adamw.m_ld = LD;
     let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
@@ -111,6 +113,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(transpose),
         Box::new(squares),
         Box::new(sgd),
+        Box::new(accumulate),
         Box::new(adamw),
         Box::new(softmax),
         Box::new(distillation),
