@@ -21,16 +21,25 @@ pub(super) struct Loss {
 impl Loss {
     /// Pushes it onto the program, with the gradient for so many classes to go to `dy`.
     pub(super) fn push(net: &mut Build<'_>, classes: usize, dy: TensorId) -> Result<Self> {
-        let (batch, act, grad) = (net.options.batch, net.recipe.activations, net.recipe.gradients);
+        let batch = net.options.batch;
+        // The mean over all images of a step.
+        let scale = 1.0 / net.options.step_images().max(1) as f32;
+        let [logits, grad] = net.types.last();
         let (call, op, operands) = match (net.options.distillation, net.teacher) {
             (Some(distillation), Some(teacher)) => {
-                let op = Distillation::new(batch, classes, act, grad)
-                    .with(distillation.temperature, distillation.alpha);
+                let op = Distillation {
+                    scale: scale.into(),
+                    ..Distillation::new(batch, classes, logits, grad)
+                        .with(distillation.temperature, distillation.alpha)
+                };
                 let operands = vec![net.logits, teacher, net.labels, net.loss, dy];
                 (net.program.call(op, &operands)?, Op::Teacher(op), operands)
             }
             _ => {
-                let op = SoftmaxCrossEntropy::new(batch, classes, act, grad);
+                let op = SoftmaxCrossEntropy {
+                    scale: scale.into(),
+                    ..SoftmaxCrossEntropy::new(batch, classes, logits, grad)
+                };
                 let operands = vec![net.logits, net.labels, net.loss, dy];
                 (net.program.call(op, &operands)?, Op::Labels(op), operands)
             }

@@ -5,15 +5,15 @@ use super::scaling::Scaling;
 use super::train::Trainer;
 use super::updates::Updates;
 use crate::error::{Error, Result};
-use crate::kernels::Squares;
+use crate::gpu::StepValues;
+use crate::kernels::{Accumulate, Squares};
 use crate::tensor::{DType, View};
 
 impl Trainer {
     /// Forward, backward and update of the batch that was uploaded, in step `at` of so many.
     pub(super) async fn step(&mut self, rate: f32, at: [usize; 2]) -> Result<()> {
-        let taken = self.steps - self.scaling.skipped;
-        let numbers = [self.steps, taken];
-        let mut values = self.options.optimizer.values(&self.options, rate, numbers)?;
+        let last = self.options.accumulate.saturating_sub(1);
+        let mut values = self.values(rate, last)?;
         let measuring = |every: u32| (self.steps - 1).is_multiple_of(every.max(1));
         let measuring = self
             .recipe
@@ -25,10 +25,7 @@ impl Trainer {
             false => None,
         };
         self.network.run(&values)?;
-        let passes = self.network.passes();
-        for (sum, passes) in self.passes.iter_mut().zip(passes) {
-            *sum = sum.saturating_add(passes);
-        }
+        self.count_passes();
         if self.network.held.is_some() {
             match self.factor().await? {
                 Some(factor) => {
@@ -45,6 +42,35 @@ impl Trainer {
             self.choose(at).await?;
         }
         Ok(())
+    }
+
+    /// Forward and backward of a micro-batch that others of its step follow, the `number`-th from 0.
+    pub(super) fn micro_step(&mut self, rate: f32, number: usize) -> Result<()> {
+        let values = self.values(rate, number)?;
+        self.network.choices.measuring = false;
+        self.network.run_micro(&values)?;
+        self.count_passes();
+        Ok(())
+    }
+
+    /// The values of a step's micro-batch. Draws go by the number of micro-steps, so that no two share one.
+    fn values(&self, rate: f32, micro: usize) -> Result<StepValues> {
+        let before = (self.steps - 1).wrapping_mul(self.options.accumulate as u32);
+        let drawn = before.wrapping_add(micro as u32).wrapping_add(1);
+        let taken = self.steps - self.scaling.skipped;
+        let values = self
+            .options
+            .optimizer
+            .values(&self.options, rate, [drawn, taken])?;
+        let keep = if micro == 0 { 0.0 } else { 1.0 };
+        Ok(values.with(Accumulate::KEEP, keep))
+    }
+
+    fn count_passes(&mut self) {
+        let passes = self.network.passes();
+        for (sum, passes) in self.passes.iter_mut().zip(passes) {
+            *sum = sum.saturating_add(passes);
+        }
     }
 
     /// What gradients that were held are multiplied by; `None` where one of them is not finite and the loss is scaled.
