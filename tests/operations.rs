@@ -16,9 +16,9 @@ use fewbit::format::Format;
 use fewbit::format::random::Draw;
 use fewbit::gpu::{Gpu, Offsets, OperandSpec, PlanRequest, StepValues};
 use fewbit::kernels::{
-    AdamW, Choose, ColumnSums, Convert, ConvertOptions, Copy, Decide, Decode, Distillation, Dropout, Encode,
-    Fmac, FmacMatmul, Improvement, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu, ReluGrad, Sgd,
-    SoftmaxCrossEntropy, Spmm, Squares, Transpose,
+    Accumulate, AdamW, Choose, ColumnSums, Convert, ConvertOptions, Copy, Decide, Decode, Distillation,
+    Dropout, Encode, Fmac, FmacMatmul, Improvement, Matmul, MaxPool, MaxPoolGrad, Patches, PatchesGrad, Relu,
+    ReluGrad, Sgd, SoftmaxCrossEntropy, Spmm, Squares, Transpose,
 };
 use fewbit::op::{Arg, Args, Effort, Op, Table};
 use fewbit::tensor::DType::{Bf16, F32, U32};
@@ -72,6 +72,8 @@ fn wide() -> Vec<Box<dyn Op>> {
     let choose = Choose::new(usize::MAX, 0, 0);
     let mut sgd = Sgd::new(rows, cols, [F32; 3]);
     sgd.v_ld = LD;
+    let mut accumulate = Accumulate::new(rows, cols, F32, F32);
+    accumulate.sum_ld = LD;
     let mut adamw = AdamW::new(rows, cols, [F32; 4]);
     adamw.m_ld = LD;
     let mut softmax = SoftmaxCrossEntropy::new(rows, cols, F32, F32);
@@ -115,6 +117,7 @@ fn wide() -> Vec<Box<dyn Op>> {
         Box::new(decide),
         Box::new(choose),
         Box::new(sgd),
+        Box::new(accumulate),
         Box::new(adamw),
         Box::new(softmax),
         Box::new(distillation),

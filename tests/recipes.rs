@@ -3,18 +3,22 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "recipes/places.rs"]
+mod places;
+#[path = "recipes/source.rs"]
+mod source;
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use common::{gpu, on_gpu, open};
-use fewbit::format::{Format, Rounding};
+use fewbit::format::Format;
 use fewbit::nn::data::Dataset;
 use fewbit::nn::train::{TrainOptions, Trainer};
 use fewbit::nn::{Coding, LossScale, Model, Products, Recipe, digits};
-use fewbit::tensor::DType;
 use fewbit::{Device, Error};
 use libtest_mimic::{Failed, Trial};
+use source::Source;
 
 static DIGITS: LazyLock<Dataset> = LazyLock::new(|| digits::dataset(11, 1_200, 100).expect("digits"));
 
@@ -31,9 +35,18 @@ fn options() -> TrainOptions {
 fn main() {
     let arguments = common::arguments();
     let mut trials = vec![
-        Trial::test("places that no kernel serves are named", illegal),
+        Trial::test("places that no kernel serves are named", places::illegal),
         Trial::test("a layer's products are its own", layers),
+        Trial::test("a layer's tensors are its own", places::stored_layers),
+        Trial::test("logits and gradients have their own types", places::own_types),
+        Trial::test(
+            "second moments decay unless a ratchet is asked for",
+            places::second_moments,
+        ),
+        Trial::test("micro-batches are a larger batch", places::micro_batches),
+        Trial::test("sums of gradients are stored and rounded as said", places::sums),
         Trial::test("fast chooses by what it measures", fast),
+        Trial::test("fast in micro-batches", fast_in_micro_batches),
         Trial::test("steps of f16 are left out and the scale halved", f16),
         Trial::test("gradients are clipped to a norm", clip),
         Trial::test("a gradient that is not finite ends a training", broken),
@@ -63,90 +76,6 @@ fn main() {
 /// How many recipes are drawn.
 const RANDOM: u64 = 30;
 
-/// SplitMix64.
-struct Source(u64);
-
-impl Source {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 33) as usize % end
-    }
-
-    fn of<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len())]
-    }
-
-    fn coding(&mut self) -> Option<Coding> {
-        let name = self.of(&[
-            "none",
-            "none",
-            "f16",
-            "fp8-e5m2",
-            "fp8-e4m3-tensor",
-            "mxfp8-e4m3",
-            "mxfp8-e5m2-up",
-            "mxfp6-e3m2",
-            "mxfp6-e2m3",
-            "mxfp4",
-            "mxint8",
-            "bfp2-16",
-            "bfp3-16-up",
-            "bfp5-16",
-            "bfp8-32",
-            "q8.8",
-        ]);
-        let format: Format = name.parse().ok()?;
-        Some(match self.below(2) {
-            0 => Coding::nearest(format),
-            _ => Coding::stochastic(format),
-        })
-    }
-
-    fn products(&mut self, all_bf16: bool) -> Products {
-        if all_bf16 && self.below(3) == 0 {
-            let rounding = self.of(&[Rounding::Nearest, Rounding::Stochastic]);
-            return Products::fmac(self.of(&[1, 7, 32, usize::MAX]), rounding);
-        }
-        let mut products = Products::default();
-        products.weights = self.coding();
-        products.activations = self.coding();
-        products.gradients = self.coding();
-        products
-    }
-
-    fn recipe(&mut self) -> Recipe {
-        let (weights, activations) = (
-            self.of(&[DType::F32, DType::Bf16]),
-            self.of(&[DType::F32, DType::Bf16]),
-        );
-        let mut recipe = Recipe::new("random", weights).with_activations(activations);
-        recipe = recipe.with_momentum(self.of(&[DType::F32, DType::Bf16]));
-        if weights == DType::Bf16 {
-            match self.below(3) {
-                0 => recipe = recipe.with_master(DType::F32),
-                1 => {
-                    let rounding = self.of(&[Rounding::Nearest, Rounding::Stochastic]);
-                    recipe = recipe.with_compensation(DType::Bf16, rounding);
-                }
-                _ => recipe = recipe.with_rounding(Rounding::Stochastic),
-            }
-        }
-        let all_bf16 = weights == DType::Bf16 && activations == DType::Bf16;
-        recipe = recipe.with_products(self.products(all_bf16));
-        if self.below(2) == 0 {
-            let layer = self.below(3);
-            recipe = recipe.with_layer(layer, self.products(all_bf16));
-        }
-        if self.below(4) == 0 {
-            recipe.loss_scale = Some(LossScale::default());
-        }
-        recipe
-    }
-}
-
 fn steps(trainer: &mut Trainer, count: usize) -> fewbit::Result<()> {
     trainer.epoch_blocking(&DIGITS, |progress| match progress.step < count {
         true => ControlFlow::Continue(()),
@@ -156,49 +85,18 @@ fn steps(trainer: &mut Trainer, count: usize) -> fewbit::Result<()> {
 
 /// Every operation of three steps, and of an evaluation, inside its class. A drawn recipe may saturate; it may not err.
 fn random(device: &Device, number: u64) -> Result<(), Failed> {
-    let recipe = Source(number).recipe();
+    let mut source = Source(number);
+    let (recipe, options) = (source.recipe(), source.options());
     let checked = Device::checked(device.clone());
     let run = || -> fewbit::Result<()> {
-        let mut trainer = Trainer::new(&checked, &recipe, &options())?;
+        let mut trainer = Trainer::new(&checked, &recipe, &options)?;
         steps(&mut trainer, 3)?;
         trainer.accuracy_blocking(&DIGITS).map(drop)
     };
     match run() {
         // Eight bits without a scale overflow.
         Ok(()) | Err(Error::Diverged { .. }) => Ok(()),
-        Err(error) => Err(format!("{recipe:?}: {error}").into()),
-    }
-}
-
-fn illegal() -> Result<(), Failed> {
-    let coding = Coding::nearest("mxfp8-e4m3".parse()?);
-    let mut coded_fmac = Products::fmac(8, Rounding::Nearest);
-    coded_fmac.gradients = Some(coding);
-    let coded = Products::coded(coding, coding, coding);
-    let mut variable = Recipe::fast().ok_or("fast")?;
-    variable.products = coded;
-    let mut distant = Recipe::f32().with_products(Products::fmac(8, Rounding::Nearest));
-    distant.activations = DType::Bf16;
-    for (recipe, word) in [
-        (Recipe::f64().with_products(coded), "weights"),
-        (Recipe::bf16_sr().with_products(coded_fmac), "gradients"),
-        (Recipe::bf16_sr().with_layer(1, coded_fmac), "gradients"),
-        (
-            Recipe::f32().with_products(Products::fmac(8, Rounding::Nearest)),
-            "weights",
-        ),
-        (Recipe::bf16_sr().with_layer(9, Products::default()), "layer 9"),
-        (variable, "mxfp8-e4m3"),
-    ] {
-        match Trainer::new(&Device::cpu(), &recipe, &options()) {
-            Err(error) if error.to_string().contains(word) => {}
-            other => return Err(format!("{word}: {:?}", other.map(drop)).into()),
-        }
-    }
-    let zero = Recipe::bf16_sr().with_products(Products::fmac(0, Rounding::Nearest));
-    match Trainer::new(&Device::cpu(), &zero, &options()) {
-        Err(_) => Ok(()),
-        Ok(_) => Err("a chunk of no products was taken".into()),
+        Err(error) => Err(format!("{recipe:?} {options:?}: {error}").into()),
     }
 }
 
@@ -267,6 +165,27 @@ fn fast() -> Result<(), Failed> {
         return Err(format!("the paper's thresholds: {some:?}, {share}").into());
     }
     Ok(())
+}
+
+/// Where nothing is ever fine, micro-batches under variable precision are those of the coarse codes themselves.
+fn fast_in_micro_batches() -> Result<(), Failed> {
+    let run = |recipe: &Recipe| -> Result<_, Failed> {
+        let mut options = options();
+        options.accumulate = 2;
+        let mut trainer = Trainer::new(&Device::cpu(), recipe, &options)?;
+        steps(&mut trainer, 3)?;
+        Ok(trainer.weights_blocking()?)
+    };
+    let mut never = Recipe::fast().ok_or("fast")?;
+    never.variable.as_mut().ok_or("fast is variable")?.alpha = 10.0.into();
+    let own = Coding::nearest("bfp3-16".parse()?);
+    let gradients = Coding::stochastic("bfp3-16-up".parse()?);
+    let mut coarse = never.clone().with_products(Products::coded(own, own, gradients));
+    coarse.variable = None;
+    match run(&never)? == run(&coarse)? {
+        true => Ok(()),
+        false => Err("other weights than with coarse codes".into()),
+    }
 }
 
 fn f16() -> Result<(), Failed> {

@@ -4,7 +4,8 @@
 // with g times a factor where the slot `step` is filled with step_factor.wgsl,
 // in f32, then stored: f32, or bf16 to nearest or stochastically; w' uses m' and v' before rounding. COPY also
 // stores w' as bf16 to nearest beside an f32 master weight. COMPENSATED adds -c - rate * (..) to bf16 weights, rounded
-// first, and leaves in c what the sum has lost.
+// first, and leaves in c what the sum has lost. Where the second moment is paired, a word of v holds its bf16 and what its
+// sums have lost, and it moves by (1 - beta2) * (g * g - v) less that.
 // Constants: GROUP, G_HALF, W_HALF, M_HALF, V_HALF, STOCHASTIC (some of w, m, v draw: params say which), COPY,
 // COMPENSATED, KEEP (also write w', or what is added to w, m' and v' before rounding).
 
@@ -30,6 +31,7 @@ struct Params {
     w_drawn: u32, // 1: rounded stochastically
     m_drawn: u32,
     v_drawn: u32,
+    v_paired: u32, // 1: v_ld counts pairs, which are words
     g_offset: u32,
     w_offset: u32,
     m_offset: u32,
@@ -82,10 +84,18 @@ fn load_m(row: u32, col: u32) -> f32 {
 
 fn load_v(row: u32, col: u32) -> f32 {
     let at = params.v_offset + row * params.v_ld;
+    if V_HALF && params.v_paired == 1u {
+        return bf16_low(v[at + col]);
+    }
     if V_HALF {
         return half(v[at + col / 2u], col);
     }
     return bitcast<f32>(v[at + col]);
+}
+
+// What the sums of a paired second moment have lost.
+fn load_lost(row: u32, col: u32) -> f32 {
+    return bf16_high(v[params.v_offset + row * params.v_ld + col]);
 }
 
 fn load_c(row: u32, col: u32) -> f32 {
@@ -129,10 +139,15 @@ fn main(
         let gradient = scaled(load_g(row, col));
         let before = load_w(row, col);
         let mean = step.beta1 * load_m(row, col) + (1.0 - step.beta1) * gradient;
-        let square = step.beta2 * load_v(row, col) + (1.0 - step.beta2) * gradient * gradient;
+        let v_before = load_v(row, col);
+        let square = step.beta2 * v_before + (1.0 - step.beta2) * gradient * gradient;
         let moved = mean * step.correction1 / (sqrt(square * step.correction2) + step.epsilon);
         let m_bits = bitcast<u32>(mean);
-        let v_bits = bitcast<u32>(square);
+        var v_bits = bitcast<u32>(square);
+        if V_HALF && params.v_paired == 1u {
+            let change = (1.0 - step.beta2) * (gradient * gradient - v_before);
+            v_bits = bitcast<u32>(change - load_lost(row, col));
+        }
         var start = before;
         if COMPENSATED {
             start = -load_c(row, col);
@@ -184,8 +199,12 @@ fn main(
             m[params.m_offset + row * params.m_ld + col] = m_bits;
         }
         if V_HALF {
-            v_word |= encode(v_bits, params.v_drawn, v_block, lo & 7u) << shift;
-            if last {
+            let code = encode(v_bits, params.v_drawn, v_block, lo & 7u);
+            v_word |= code << shift;
+            if params.v_paired == 1u {
+                let sum = kahan_add(v_before, code);
+                v[params.v_offset + row * params.v_ld + col] = bf16_pack(sum.x, sum.y);
+            } else if last {
                 v[params.v_offset + row * params.v_ld + col / 2u] = v_word;
                 v_word = 0u;
             }

@@ -1,6 +1,6 @@
 // The largest number of every window of an image (`forward`), and the gradient back to where it stood (`backward`), f32
 // or packed bf16, one word of the output per invocation. Everything is u32: numbers are copied, never computed.
-// Constants: GROUP, HALVES (packed bf16).
+// Constants: GROUP, X_HALVES (packed bf16 images), HALVES (packed bf16 results, and dy).
 
 //!use lib/index.wgsl
 
@@ -30,7 +30,7 @@ struct Params {
 
 // The bits of an f32, or those of a bf16 in the upper half.
 fn pixel(row: u32, channel: u32) -> u32 {
-    if HALVES {
+    if X_HALVES {
         let word = x[params.x_offset + row * params.x_ld + channel / 2u];
         return select(word << 16u, word & 0xffff0000u, channel % 2u == 1u);
     }

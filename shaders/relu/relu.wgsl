@@ -1,6 +1,6 @@
 // y = max(x, 0) (`forward`) and dx = dy where y > 0, else +0 (`backward`), f32 or packed bf16, one word per
 // invocation. Everything is u32: a NaN passes as it is, -0 becomes +0, and a NaN in y masks.
-// Constants: GROUP, HALVES (packed bf16), IN_PLACE (x, or dy, is what stands in `dst`).
+// Constants: GROUP, HALVES (packed bf16), MASK_HALVES (of y, which is f32 or bf16 whatever the rest is), IN_PLACE (x, or dy, is what stands in `dst`).
 
 //!use lib/index.wgsl
 
@@ -43,6 +43,29 @@ fn positive(u: u32) -> u32 {
     return select(0u, 0xffffffffu, u > 0u && u <= 0x7f800000u);
 }
 
+// All ones where a number of y, as the bits of an f32 or shifted up from bf16, is above zero.
+fn above(u: u32) -> u32 {
+    return select(0u, 0xffffffffu, u > 0u && u <= 0x7f800000u);
+}
+
+// What a word of dy keeps.
+fn kept(row: u32, col: u32) -> u32 {
+    let start = params.mask_offset + row * params.mask_ld;
+    if MASK_HALVES && !HALVES {
+        let word = mask[start + col / 2u];
+        return above(select(word << 16u, word & 0xffff0000u, (col & 1u) == 1u));
+    }
+    if HALVES && !MASK_HALVES {
+        // The last number of an odd count has none beside it.
+        let at = start + 2u * col;
+        if params.odd == 1u && col + 1u == params.words {
+            return above(mask[at]);
+        }
+        return (above(mask[at]) & 0xffffu) | (above(mask[at + 1u]) & 0xffff0000u);
+    }
+    return positive(mask[start + col]);
+}
+
 fn put(row: u32, col: u32, word: u32) {
     let half = params.odd == 1u && col + 1u == params.words;
     dst[params.dst_offset + row * params.dst_ld + col] = select(word, word & 0xffffu, half);
@@ -82,6 +105,5 @@ fn backward(
         return;
     }
     let col = unit % params.words;
-    let keep = positive(mask[params.mask_offset + row * params.mask_ld + col]);
-    put(row, col, source(row, col) & keep);
+    put(row, col, source(row, col) & kept(row, col));
 }

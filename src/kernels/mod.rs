@@ -2,6 +2,8 @@
 //! device's kernel (`cpu.rs`), its cases (`cases.rs`), and its methods of [`Device`](crate::Device).
 
 #[cfg(feature = "nn")]
+pub(crate) mod accumulate;
+#[cfg(feature = "nn")]
 pub(crate) mod adamw;
 pub(crate) mod ceiling;
 #[cfg(feature = "nn")]
@@ -44,6 +46,8 @@ pub(crate) mod squares;
 #[cfg(feature = "nn")]
 pub(crate) mod transpose;
 
+#[cfg(feature = "nn")]
+pub use accumulate::Accumulate;
 #[cfg(feature = "nn")]
 pub use adamw::AdamW;
 pub use ceiling::{Ceiling, CeilingKind};
@@ -297,6 +301,14 @@ pub static ALL: &[Entry] = &[
         cases: sgd::cases::cases,
         bench: sgd::cases::bench,
         awkward: sgd::cases::awkward,
+    },
+    #[cfg(feature = "nn")]
+    Entry {
+        name: "accumulate",
+        table: &accumulate::gpu::VARIANTS,
+        cases: accumulate::cases::cases,
+        bench: accumulate::cases::bench,
+        awkward: accumulate::cases::awkward,
     },
     #[cfg(feature = "nn")]
     Entry {

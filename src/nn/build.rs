@@ -8,9 +8,10 @@ use super::held::Held;
 use super::layer::{self, Encoded};
 use super::loss;
 use super::model::{Shape, Stage, Work, with_weights};
-use super::network::{MOMENTUM, MemoryUse, Parameter, SECOND, WEIGHTS, ld, loss_type};
+use super::network::{MOMENTUM, MemoryUse, Parameter, SECOND, SUM, WEIGHTS, ld, loss_type};
 use super::optimizer::Optimizer;
 use super::optimizer::{adamw, held, sgd};
+use super::places::{Places, Types};
 use super::precision::Choices;
 use super::products::Products;
 use super::recipe::Recipe;
@@ -19,7 +20,7 @@ use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
 use crate::format::Rounding;
 use crate::format::random::{Draw, stream};
-use crate::kernels::{Choose, ReluGrad};
+use crate::kernels::{Accumulate, Choose, ReluGrad};
 use crate::tensor::{DType, Layout};
 
 /// A program in the making, and what its stages read and write.
@@ -29,6 +30,7 @@ pub(super) struct Build<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) options: &'a TrainOptions,
     pub(super) stages: Vec<Stage>,
+    pub(super) types: Types,
     /// A matrix and a bias for each stage with weights, in order.
     pub(super) parameters: Vec<Parameter>,
     /// What stage i reads, and after it what it makes.
@@ -74,12 +76,11 @@ pub(super) fn tensor(
 pub(super) fn largest(
     program: &mut Program,
     count: &mut u64,
-    dtype: DType,
-    shapes: &[[usize; 2]],
+    shapes: &[(DType, [usize; 2])],
 ) -> Result<Option<TensorId>> {
-    let bytes = |shape: &&[usize; 2]| Layout::dense(dtype, *shape).bytes();
+    let bytes = |(dtype, shape): &&(DType, [usize; 2])| Layout::dense(*dtype, shape).bytes();
     match shapes.iter().max_by_key(bytes) {
-        Some(&shape) => tensor(program, count, dtype, shape).map(Some),
+        Some(&(dtype, shape)) => tensor(program, count, dtype, shape).map(Some),
         None => Ok(None),
     }
 }
@@ -91,23 +92,25 @@ impl<'a> Build<'a> {
         let mut program = Program::new(device);
         let mut memory = MemoryUse::default();
         let parameters = parameters(&mut program, &mut memory, recipe, options.optimizer, &stages)?;
-        let (batch, act) = (options.batch, recipe.activations);
+        let (batch, types) = (options.batch, Types::new(recipe, &stages));
         let count = &mut memory.activations;
         let shape = Shape::input(options.model.input).tensor(batch);
-        let input = tensor(&mut program, count, act, shape)?;
+        let input = tensor(&mut program, count, recipe.activations, shape)?;
         let mut values = vec![input];
-        for stage in &stages {
-            values.push(tensor(&mut program, count, act, stage.to.tensor(batch))?);
+        for (stage, dtype) in stages.iter().zip(&types.values[1..]) {
+            values.push(tensor(&mut program, count, *dtype, stage.to.tensor(batch))?);
         }
-        let patches: Vec<_> = stages.iter().filter_map(|stage| stage.patches(batch)).collect();
-        let patches = largest(&mut program, count, act, &patches)?;
+        let patches = largest(&mut program, count, &patches(&types, &stages, batch))?;
         let labels = tensor(&mut program, count, DType::U32, [1, batch])?;
         let classes = stages.last().map_or(0, |stage| stage.to.numbers());
         let teacher = distill::logits(&mut program, &mut memory, recipe, options, classes)?;
         let count = &mut memory.activations;
         let loss = tensor(&mut program, count, loss_type(recipe), [1, batch])?;
+        let accumulates = options.accumulate > 1;
         let held = held(recipe, options);
-        let gradients = Gradients::new(&mut program, &mut memory, recipe, (batch, held), &stages)?;
+        // Those that are summed take turns: only the sums are looked at.
+        let apart = (batch, held && !accumulates);
+        let gradients = Gradients::new(&mut program, &mut memory, recipe, apart, &stages)?;
         let choices = match recipe.variable {
             Some(_) => {
                 let shape = [1, Choose::STATE * with_weights(&stages)];
@@ -127,6 +130,7 @@ impl<'a> Build<'a> {
             recipe,
             options,
             stages,
+            types,
             parameters,
             input,
             logits: values.last().copied().unwrap_or(input),
@@ -141,13 +145,18 @@ impl<'a> Build<'a> {
             streams: BTreeSet::new(),
             evaluating: false,
             choices,
-            held: held.then(Vec::new),
+            held: (held || accumulates).then(Vec::new),
         })
+    }
+
+    /// The places of a stage's layer.
+    pub(super) fn places(&self, number: usize) -> Places {
+        self.recipe.places_of(self.layer_of(number))
     }
 
     /// How a stage's products are made.
     pub(super) fn products(&self, number: usize) -> Products {
-        let products = self.recipe.products_of(self.layer_of(number));
+        let products = self.places(number).products;
         match self.evaluating {
             true => products.still(),
             false => products,
@@ -229,7 +238,7 @@ impl<'a> Build<'a> {
             return Ok(());
         };
         let logits = last.to;
-        let mut dy = self.gradient(logits)?;
+        let mut dy = self.gradient(self.stages.len(), logits)?;
         loss::push(self, logits.numbers(), dy)?;
         let first = self
             .stages
@@ -239,7 +248,7 @@ impl<'a> Build<'a> {
         for number in (first..self.stages.len()).rev() {
             let stage = self.stages[number];
             if stage.relu {
-                self.mask(dy, self.values[number + 1], stage.to)?;
+                self.mask(number, dy)?;
             }
             // Nothing below the first weights needs a gradient.
             let below = number > first;
@@ -255,36 +264,35 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Where the gradient of something of this shape goes: into the memory that the last one does not lie in.
-    pub(super) fn gradient(&mut self, shape: Shape) -> Result<TensorId> {
+    /// Where the gradient of what stage `at` reads, of this shape, goes: into the memory that the last one does not lie in.
+    pub(super) fn gradient(&mut self, at: usize, shape: Shape) -> Result<TensorId> {
         self.gradients.turn = 1 - self.gradients.turn;
-        self.gradient_in_place(shape)
+        self.gradient_in_place(at, shape)
     }
 
     /// The same in the memory of the last one, which is overwritten.
-    pub(super) fn gradient_in_place(&mut self, shape: Shape) -> Result<TensorId> {
-        let layout = Layout::dense(self.recipe.gradients, &shape.tensor(self.options.batch));
+    pub(super) fn gradient_in_place(&mut self, at: usize, shape: Shape) -> Result<TensorId> {
+        let layout = Layout::dense(self.types.gradients[at], &shape.tensor(self.options.batch));
         self.program
             .view(self.gradients.turns[self.gradients.turn], layout)
     }
 
     /// The memory for patches, as so many rows and columns.
-    pub(super) fn patches(&mut self, shape: [usize; 2]) -> Result<TensorId> {
+    pub(super) fn patches(&mut self, dtype: DType, shape: [usize; 2]) -> Result<TensorId> {
+        let layout = Layout::dense(dtype, &shape);
         match self.patches {
-            Some(memory) => {
-                let layout = Layout::dense(self.recipe.activations, &shape);
-                self.program.view(memory, layout)
-            }
-            None => self.program.zeros(Layout::dense(self.recipe.activations, &shape)),
+            Some(memory) => self.program.view(memory, layout),
+            None => self.program.zeros(layout),
         }
     }
 
-    /// `dy` masked by `y > 0`, in place.
-    pub(super) fn mask(&mut self, dy: TensorId, y: TensorId, shape: Shape) -> Result<()> {
-        let (act, grad) = (self.recipe.activations, self.recipe.gradients);
+    /// The gradient of what a stage makes, masked where that is not above zero, in place.
+    pub(super) fn mask(&mut self, number: usize, dy: TensorId) -> Result<()> {
+        let (y, shape) = (self.values[number + 1], self.stages[number].to);
+        let (act, grad) = (self.types.values[number + 1], self.types.gradients[number + 1]);
         let [rows, cols] = shape.tensor(self.options.batch);
-        // Activations and gradients share a type in every recipe.
         let mask = ReluGrad {
+            y: act,
             dtype: grad,
             rows,
             cols,
@@ -311,6 +319,10 @@ impl<'a> Build<'a> {
     /// The updates of a stage's weights and bias by these gradients.
     pub(super) fn update(&mut self, number: usize, gradients: [TensorId; 2]) -> Result<()> {
         for (id, gradient) in self.parameters_of(number).into_iter().zip(gradients) {
+            let gradient = match self.options.accumulate {
+                0 | 1 => gradient,
+                _ => self.accumulate(id, gradient)?,
+            };
             match &mut self.held {
                 Some(held) => held.push((id, gradient)),
                 None => self.update_one(id, gradient)?,
@@ -319,12 +331,43 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
+    /// Adds a parameter's gradient to the sum of those of the step's micro-batches before.
+    fn accumulate(&mut self, id: usize, gradient: TensorId) -> Result<TensorId> {
+        let Parameter {
+            rows, cols, layer, ..
+        } = self.parameters[id];
+        let places = self.recipe.places_of(layer);
+        let sum = tensor(
+            &mut self.program,
+            &mut self.memory.gradients,
+            places.gradient_sum,
+            [rows, cols],
+        )?;
+        let stream = self.claim_id(SUM, id as u32)?;
+        let op = Accumulate::new(rows, cols, places.weight_gradients, places.gradient_sum);
+        let draw = Draw {
+            stream,
+            generator: self.options.generator,
+            ..Draw::default()
+        };
+        let op = op.with_rounding(places.gradient_sum_rounding, draw);
+        self.program.call(op, &[gradient, sum])?;
+        Ok(sum)
+    }
+
     /// The norms of all gradients, and after them all updates, where they are held back till then.
     pub(super) fn held(&mut self) -> Result<Option<Held>> {
-        match self.held.take() {
-            Some(gradients) => Held::push(self, gradients).map(Some),
-            None => Ok(None),
+        let Some(gradients) = self.held.take() else {
+            return Ok(None);
+        };
+        if held(self.recipe, self.options) {
+            return Held::push(self, gradients).map(Some);
         }
+        // Sums that are only waited for.
+        for (id, gradient) in gradients {
+            self.update_one(id, gradient)?;
+        }
+        Ok(None)
     }
 
     /// What the next steps go by, chosen by what a step that measures has left behind.
@@ -356,6 +399,8 @@ impl<'a> Build<'a> {
             self.claim_id(purpose, id as u32)?;
         }
         let parameter = &self.parameters[id];
+        let places = self.recipe.places_of(parameter.layer);
+        let factor = held(self.recipe, self.options);
         let extents = [parameter.rows, parameter.cols];
         let updated = parameter.master.unwrap_or(parameter.values);
         let mut operands = vec![gradient, updated, parameter.momentum];
@@ -364,16 +409,31 @@ impl<'a> Build<'a> {
         operands.extend(parameter.compensation);
         match self.options.optimizer {
             Optimizer::Sgd => {
-                let op = sgd(self.recipe, self.options, id as u32, extents);
+                let op = sgd(&places, self.options, factor, id as u32, extents);
                 self.program.call(op, &operands)?
             }
             Optimizer::AdamW { .. } => {
-                let op = adamw(self.recipe, self.options, id as u32, extents);
+                let op = adamw(&places, self.options, factor, id as u32, extents);
                 self.program.call(op, &operands)?
             }
         };
         Ok(())
     }
+}
+
+/// The patches of convolutions, and their gradients where those are needed, which lie in their place.
+fn patches(types: &Types, stages: &[Stage], batch: usize) -> Vec<(DType, [usize; 2])> {
+    let first = stages.iter().position(|stage| stage.weights().is_some());
+    let mut all = Vec::new();
+    for (at, stage) in stages.iter().enumerate() {
+        if let Some(shape) = stage.patches(batch) {
+            all.push((types.values[at], shape));
+            if Some(at) != first {
+                all.push((types.gradients[at], shape));
+            }
+        }
+    }
+    all
 }
 
 /// Weights and biases, stage by stage, with what their updates keep.
@@ -387,19 +447,27 @@ fn parameters(
     let mut parameters = Vec::new();
     let weights = stages.iter().filter_map(Stage::weights);
     for (layer, [outputs, inputs]) in weights.enumerate() {
+        let places = recipe.places_of(layer);
         for (bias, rows, cols) in [(false, outputs, inputs), (true, 1, outputs)] {
             let shape = [rows, cols];
-            let master = match recipe.master {
+            let master = match places.master {
                 Some(dtype) => Some(tensor(program, &mut memory.master, dtype, shape)?),
                 None => None,
             };
             let second = match optimizer {
                 Optimizer::Sgd => None,
                 Optimizer::AdamW { .. } => {
-                    Some(tensor(program, &mut memory.optimizer, recipe.momentum, shape)?)
+                    // With its compensation beside it, a pair for each element.
+                    let pair = if places.second_compensation.is_some() {
+                        2
+                    } else {
+                        1
+                    };
+                    let shape = [rows, cols.saturating_mul(pair)];
+                    Some(tensor(program, &mut memory.optimizer, places.second, shape)?)
                 }
             };
-            let compensation = match recipe.compensation {
+            let compensation = match places.compensation {
                 Some(dtype) => Some(tensor(program, &mut memory.optimizer, dtype, shape)?),
                 None => None,
             };
@@ -408,11 +476,11 @@ fn parameters(
                 bias,
                 rows,
                 cols,
-                dtype: recipe.weights,
-                ld: ld(recipe.weights, cols),
-                values: tensor(program, &mut memory.weights, recipe.weights, shape)?,
+                dtype: places.weights,
+                ld: ld(places.weights, cols),
+                values: tensor(program, &mut memory.weights, places.weights, shape)?,
                 master,
-                momentum: tensor(program, &mut memory.optimizer, recipe.momentum, shape)?,
+                momentum: tensor(program, &mut memory.optimizer, places.momentum, shape)?,
                 second,
                 compensation,
             });

@@ -344,7 +344,8 @@ impl Trainer {
             });
         }
         let (batch, dtype) = (self.options.batch, self.recipe.activations);
-        let view = View::new(dtype, batch, classes, network::ld(dtype, classes));
+        let logits = self.recipe.logits;
+        let view = View::new(logits, batch, classes, network::ld(logits, classes));
         let mut values = alloc::reserved(OP, count.saturating_mul(classes))?;
         for first in (0..count).step_by(batch) {
             let numbers: Vec<_> = (first as u32..count.min(first + batch) as u32).collect();

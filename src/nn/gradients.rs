@@ -3,9 +3,11 @@
 use super::build::largest;
 use super::model::{Lying, Shape, Stage, Work};
 use super::network::MemoryUse;
+use super::places::Types;
 use super::recipe::Recipe;
 use crate::device::{Program, TensorId};
 use crate::error::{Error, Result};
+use crate::tensor::DType;
 
 /// One memory serves the gradients of all stages' weights, one those of their biases, and two those of activations:
 /// the one read and the one written. Every stage sees them by its own extents. Where all gradients are looked at before
@@ -24,26 +26,43 @@ impl Gradients {
         program: &mut Program,
         memory: &mut MemoryUse,
         recipe: &Recipe,
-        (batch, held): (usize, bool),
+        (batch, apart): (usize, bool),
         stages: &[Stage],
     ) -> Result<Self> {
-        let weights: Vec<_> = stages.iter().filter_map(Stage::weights).collect();
-        let biases: Vec<_> = weights.iter().map(|&[outputs, _]| [1, outputs]).collect();
+        let types = Types::new(recipe, stages).gradients;
+        let own = |layer| recipe.places_of(layer).weight_gradients;
+        let weights: Vec<_> = stages.iter().filter_map(Stage::weights).enumerate().collect();
+        let biases: Vec<_> = weights
+            .iter()
+            .map(|&(layer, [outputs, _])| (own(layer), [1, outputs]))
+            .collect();
+        let weights: Vec<_> = weights
+            .into_iter()
+            .map(|(layer, shape)| (own(layer), shape))
+            .collect();
         // From the first weights on; what that stage reads has no gradient.
         let first = stages.iter().position(|stage| stage.weights().is_some());
-        let above = &stages[first.unwrap_or(0)..];
-        let mut flows: Vec<_> = above.iter().map(|stage| stage.to.tensor(batch)).collect();
+        let first = first.unwrap_or(0);
+        let above = &stages[first..];
+        let made = above.iter().zip(&types[first + 1..]);
+        let mut flows: Vec<_> = made
+            .map(|(stage, dtype)| (*dtype, stage.to.tensor(batch)))
+            .collect();
         // A convolution's gradient comes by pixels, and changes how it lies from one memory to the other.
-        let by_pixels = above.iter().skip(1).filter_map(|stage| match stage.work {
-            Work::Conv2d(_) => Some(Shape {
-                lying: Lying::Pixels,
-                ..stage.from
-            }),
+        let read = above.iter().zip(&types[first..]).skip(1);
+        let by_pixels = read.filter_map(|(stage, dtype)| match stage.work {
+            Work::Conv2d(_) => {
+                let shape = Shape {
+                    lying: Lying::Pixels,
+                    ..stage.from
+                };
+                Some((*dtype, shape.tensor(batch)))
+            }
             Work::Linear | Work::MaxPool(_) | Work::Relu | Work::Dropout(_) | Work::Reshape => None,
         });
-        flows.extend(by_pixels.map(|shape| shape.tensor(batch)));
-        let mut of = |shapes: &[[usize; 2]]| {
-            let memory = largest(program, &mut memory.gradients, recipe.gradients, shapes)?;
+        flows.extend(by_pixels);
+        let mut of = |shapes: &[(DType, [usize; 2])]| {
+            let memory = largest(program, &mut memory.gradients, shapes)?;
             memory.ok_or_else(|| Error::Value {
                 op: "train",
                 what: "layers",
@@ -51,7 +70,7 @@ impl Gradients {
                 expected: "one or more",
             })
         };
-        let parameters = match held {
+        let parameters = match apart {
             true => weights
                 .iter()
                 .zip(&biases)

@@ -3,7 +3,7 @@
 
 use super::build::{Build, tensor};
 use super::network::Parameter;
-use super::optimizer::Optimizer;
+use super::optimizer::{Optimizer, gradient_type};
 use super::scaling::LossScale;
 use crate::device::{Condition, Program, TensorId};
 use crate::error::Result;
@@ -31,11 +31,10 @@ pub(super) struct Decided {
 impl Held {
     /// Pushes the squares of these parameters' gradients, the decision, and the updates on its condition.
     pub(super) fn push(net: &mut Build<'_>, gradients: Vec<(usize, TensorId)>) -> Result<Self> {
-        let dtype = net.recipe.gradients;
-        let sums = if dtype == DType::F64 {
-            DType::F64
-        } else {
-            DType::F32
+        // Where one place is f64, all are.
+        let sums = match net.recipe.weights {
+            DType::F64 => DType::F64,
+            DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => DType::F32,
         };
         // A matrix and a bias a layer.
         let mut op = Decide::new(net.parameters.len(), 2, sums);
@@ -45,7 +44,7 @@ impl Held {
             Optimizer::Sgd => None,
             Optimizer::AdamW { beta1, beta2, .. } => Some([beta1.into(), beta2.into()]),
         };
-        let words = Squares::new(1, 1, dtype).slot_words() * op.parameters;
+        let words = Squares::new(1, 1, sums).slot_words() * op.parameters;
         let count = &mut net.memory.gradients;
         let squares = tensor(&mut net.program, count, DType::U32, [1, words])?;
         let state = tensor(
@@ -68,7 +67,10 @@ impl Held {
             net.program.feed(name, values, word)?;
         }
         for &(slot, gradient) in &gradients {
-            let Parameter { rows, cols, .. } = net.parameters[slot];
+            let Parameter {
+                rows, cols, layer, ..
+            } = net.parameters[slot];
+            let dtype = gradient_type(&net.recipe.places_of(layer), net.options);
             let op = Squares {
                 slot,
                 ..Squares::new(rows, cols, dtype)

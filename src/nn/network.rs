@@ -10,15 +10,13 @@ use std::ops::Bound;
 use super::build::Build;
 use super::held::Held;
 use super::model::with_weights;
-use super::optimizer::Optimizer;
 use super::precision::Choices;
-use super::products::Accumulator;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::device::{CallId, Device, Program, TensorId};
 use crate::error::{Error, Result};
+use crate::format::bf16;
 use crate::format::random::{Draw, stream};
-use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
 use crate::kernels::Dropout;
 use crate::tensor::{DType, alloc};
@@ -31,6 +29,7 @@ pub(super) const MOMENTUM: u8 = 4;
 pub(super) const AUGMENT: u8 = 5;
 pub(super) const SECOND: u8 = 6;
 pub(super) const DROPOUT: u8 = 7;
+pub(super) const SUM: u8 = 8;
 pub(super) const PRODUCT: u8 = 16;
 pub(super) const ENCODE: u8 = 17;
 
@@ -75,7 +74,7 @@ pub struct MemoryUse {
     pub master: u64,
     /// Momentum or moments, and the compensation of weights.
     pub optimizer: u64,
-    /// Gradients of weights, biases and activations.
+    /// Gradients of weights, biases and activations, and the sums of the former over micro-batches.
     pub gradients: u64,
     /// Inputs, labels, activations, patches and losses of one batch.
     pub activations: u64,
@@ -105,6 +104,8 @@ pub(super) struct Network {
     pub(super) choices: Option<Choices>,
     /// What is decided of gradients that are held back.
     pub(super) held: Option<Held>,
+    /// The last call of a micro-step that others follow.
+    accumulated: Option<CallId>,
     /// Layers with weights.
     pub(super) layers: usize,
 }
@@ -118,7 +119,7 @@ pub(super) fn ld(dtype: DType, cols: usize) -> usize {
 
 /// The type of losses: f64 where everything is.
 pub(super) fn loss_type(recipe: &Recipe) -> DType {
-    match recipe.activations {
+    match recipe.logits {
         DType::F64 => DType::F64,
         DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => DType::F32,
     }
@@ -129,6 +130,7 @@ impl Network {
         let mut build = Build::new(device, recipe, options)?;
         let forward = build.forward()?;
         build.backward()?;
+        let accumulated = (options.accumulate > 1).then(|| build.program.last()).flatten();
         let held = build.held()?;
         build.choose()?;
         let evaluation = build.evaluation()?;
@@ -147,6 +149,7 @@ impl Network {
             memory,
             choices: build.choices,
             held,
+            accumulated,
             layers: with_weights(&build.stages),
         };
         network.initialize(recipe, options.seed)?;
@@ -168,9 +171,10 @@ impl Network {
             };
             let scale = (2.0 / cols as f64).sqrt();
             let values = normals(draw, rows * cols, scale)?;
-            let packed = pack(recipe.weights, rows, cols, |i| values[i])?;
+            let packed = pack(parameter.dtype, rows, cols, |i| values[i])?;
             self.program.write_words(parameter.values, &[&packed])?;
-            if let (Some(dtype), Some(master)) = (recipe.master, parameter.master) {
+            if let (Some(dtype), Some(master)) = (recipe.places_of(parameter.layer).master, parameter.master)
+            {
                 let packed = pack(dtype, rows, cols, |i| values[i])?;
                 self.program.write_words(master, &[&packed])?;
             }
@@ -184,10 +188,24 @@ impl Network {
 
     /// Runs a training step, one that measures or not.
     pub(super) fn run(&mut self, values: &StepValues, measuring: bool) -> Result<()> {
-        let last = match self.evaluation {
+        self.run_to(self.last(), values, measuring)
+    }
+
+    /// Runs what a micro-step that others follow does: everything up to the sums of gradients.
+    pub(super) fn run_micro(&mut self, values: &StepValues) -> Result<()> {
+        let last = self.accumulated.map_or(self.last(), Bound::Included);
+        self.run_to(last, values, false)
+    }
+
+    /// The end of a training step.
+    fn last(&self) -> Bound<CallId> {
+        match self.evaluation {
             Some([last, _]) => Bound::Included(last),
             None => Bound::Unbounded,
-        };
+        }
+    }
+
+    fn run_to(&mut self, last: Bound<CallId>, values: &StepValues, measuring: bool) -> Result<()> {
         match self.choices.as_ref().filter(|_| !measuring) {
             Some(choices) => {
                 for range in choices.usual(last) {
@@ -224,6 +242,9 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     if options.batch == 0 {
         return value("batch", "0".to_string(), "at least 1");
     }
+    if options.accumulate == 0 {
+        return value("micro-batches of a step", "0".to_string(), "at least 1");
+    }
     let rates = [
         ("learning rate", options.learning_rate),
         ("momentum", options.momentum),
@@ -241,88 +262,8 @@ pub(super) fn check(recipe: &Recipe, options: &TrainOptions) -> Result<()> {
     if options.epochs == 0 {
         return value("epochs", "0".to_string(), "at least 1");
     }
-    if recipe.activations != recipe.gradients {
-        let text = format!("{} and {}", recipe.activations, recipe.gradients);
-        return value("types of activations and gradients", text, "one type");
-    }
     options.optimizer.check()?;
-    let stages = options.model.stages()?;
-    let layers = with_weights(&stages);
-    check_products(recipe, layers)?;
-    if recipe.compensation.is_some() && (recipe.master.is_some() || recipe.weights != DType::Bf16) {
-        return value(
-            "compensation",
-            recipe.name.to_string(),
-            "bf16 weights without a master",
-        );
-    }
-    let alike =
-        recipe.compensation.is_some() || recipe.weights != DType::Bf16 || recipe.momentum != DType::Bf16;
-    let alike = alike || recipe.master.is_some() || recipe.rounding == recipe.momentum_rounding;
-    if options.optimizer == Optimizer::Sgd && !alike {
-        return value(
-            "momentum rounding",
-            recipe.momentum_rounding.to_string(),
-            "that of the weights, under plain SGD",
-        );
-    }
-    let updated = recipe.master.unwrap_or(recipe.weights);
-    if recipe.rounding == Rounding::TowardZero || (recipe.master.is_some() && updated != DType::F32) {
-        return value(
-            "recipe",
-            recipe.name.to_string(),
-            "an f32 master; nearest or stochastic rounding",
-        );
-    }
-    Ok(())
-}
-
-/// What products ask of the types that their operands are stored in.
-fn check_products(recipe: &Recipe, layers: usize) -> Result<()> {
-    if let Some((layer, _)) = recipe.layers.range(layers..).next() {
-        return Err(Error::Value {
-            op: "train",
-            what: "recipe",
-            value: format!("{} for layer {layer}", recipe.name),
-            expected: "a layer with weights of the model, from 0",
-        });
-    }
-    let types = [recipe.weights, recipe.activations, recipe.gradients];
-    for products in recipe.layers.values().chain([&recipe.products]) {
-        let codings = products.codings();
-        for ((place, coding), dtype) in codings.into_iter().zip(types) {
-            if let (Some(coding), DType::F64) = (coding, dtype) {
-                return Err(Error::Unsupported {
-                    op: "train",
-                    what: format!(
-                        "{place} of {} in codes of {} from f64",
-                        recipe.name, coding.format
-                    ),
-                    device: "any device (f32 and bf16 are encoded)",
-                });
-            }
-        }
-        let Accumulator::Bf16 { .. } = products.accumulator else {
-            continue;
-        };
-        let coded = codings
-            .iter()
-            .find(|(_, coding)| coding.is_some())
-            .map(|(place, _)| *place);
-        let places = codings.into_iter().map(|(place, _)| place).zip(types);
-        let wide = places.into_iter().find(|&(_, dtype)| dtype != DType::Bf16);
-        if let Some(place) = coded.or(wide.map(|(place, _)| place)) {
-            return Err(Error::Unsupported {
-                op: "train",
-                what: format!(
-                    "{place} of {} that are not plain bf16, under bf16 accumulators",
-                    recipe.name
-                ),
-                device: "any device",
-            });
-        }
-    }
-    Ok(())
+    recipe.check(options.optimizer, &options.model.stages()?)
 }
 
 /// `count` normal numbers of mean 0: Box and Muller's transform of pairs of 32 random bits.

@@ -1,14 +1,16 @@
 //! How weights are updated.
 
 use super::network::{MOMENTUM, SECOND, WEIGHTS, ld};
+use super::places::Places;
 use super::recipe::Recipe;
 use super::train::TrainOptions;
 use crate::error::{Error, Result};
 use crate::format::random::stream;
 use crate::gpu::StepValues;
 use crate::kernels::{AdamW, Dropout, Sgd, SoftmaxCrossEntropy};
+use crate::tensor::DType;
 
-/// The optimizer; its state has the recipe's format of momentum.
+/// The optimizer; its state has the recipe's formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Optimizer {
@@ -16,7 +18,8 @@ pub enum Optimizer {
     #[default]
     Sgd,
     /// AdamW (Loshchilov and Hutter, 2019): decay apart from the moments, the momentum of [`TrainOptions`] is not used.
-    /// A bf16 second moment is rounded stochastically whatever the recipe says: to nearest it would never decay.
+    /// A bf16 second moment is rounded stochastically or compensated: to nearest it would never decay, see
+    /// [`Recipe::allow_ratchet`].
     AdamW {
         /// How much of the first moment stays, in 0..1.
         beta1: f32,
@@ -66,10 +69,15 @@ impl Optimizer {
         }
     }
 
-    /// A step's values: draws go by its number, from 1, and AdamW by how many steps were taken, which is the same where
-    /// none is left out; elsewhere the device has its values.
-    pub(super) fn values(self, options: &TrainOptions, rate: f32, step: u32) -> Result<StepValues> {
-        let values = StepValues::new(options.seed, step)
+    /// A step's values: draws go by the number of micro-steps, AdamW by that of steps, both from 1. Where steps may be left
+    /// out the device has AdamW's values.
+    pub(super) fn values(
+        self,
+        options: &TrainOptions,
+        rate: f32,
+        [drawn, step]: [u32; 2],
+    ) -> Result<StepValues> {
+        let values = StepValues::new(options.seed, drawn)
             .with("learning_rate", rate)
             .with("weight_decay", options.weight_decay)
             .with(Dropout::TRAINING, 1.0)
@@ -97,36 +105,68 @@ pub(super) fn held(recipe: &Recipe, options: &TrainOptions) -> bool {
     recipe.loss_scale.is_some() || options.clip.is_some()
 }
 
-/// The update of parameter number `id`, of so many rows and columns.
-pub(super) fn sgd(recipe: &Recipe, options: &TrainOptions, id: u32, [rows, cols]: [usize; 2]) -> Sgd {
-    let weights = recipe.master.unwrap_or(recipe.weights);
-    Sgd {
-        copy_ld: recipe.master.map(|_| ld(recipe.weights, cols)),
-        compensation_ld: recipe.compensation.map(|dtype| ld(dtype, cols)),
-        y_rounding: recipe.rounding,
-        rounding: recipe.momentum_rounding,
-        generator: options.generator,
-        w_stream: stream(WEIGHTS, id),
-        v_stream: stream(MOMENTUM, id),
-        gradient_factor: held(recipe, options),
-        ..Sgd::new(rows, cols, [recipe.gradients, weights, recipe.momentum])
+/// The gradients that updates read: of one batch, or their sum over micro-batches.
+pub(super) fn gradient_type(places: &Places, options: &TrainOptions) -> DType {
+    match options.accumulate {
+        0 | 1 => places.weight_gradients,
+        _ => places.gradient_sum,
     }
 }
 
-/// The same by AdamW.
-pub(super) fn adamw(recipe: &Recipe, options: &TrainOptions, id: u32, [rows, cols]: [usize; 2]) -> AdamW {
-    let weights = recipe.master.unwrap_or(recipe.weights);
-    let moments = recipe.momentum;
+/// The update of parameter number `id`, of so many rows and columns, in a layer of these places.
+pub(super) fn sgd(
+    places: &Places,
+    options: &TrainOptions,
+    factor: bool,
+    id: u32,
+    [rows, cols]: [usize; 2],
+) -> Sgd {
+    let gradient = gradient_type(places, options);
+    Sgd {
+        copy_ld: places.master.map(|_| ld(places.weights, cols)),
+        compensation_ld: places.compensation.map(|dtype| ld(dtype, cols)),
+        y_rounding: places.rounding,
+        rounding: places.momentum_rounding,
+        generator: options.generator,
+        w_stream: stream(WEIGHTS, id),
+        v_stream: stream(MOMENTUM, id),
+        gradient_factor: factor,
+        ..Sgd::new(rows, cols, [gradient, places.updated(), places.momentum])
+    }
+}
+
+/// The same by AdamW. What rounding of the second moment is right was checked before.
+pub(super) fn adamw(
+    places: &Places,
+    options: &TrainOptions,
+    factor: bool,
+    id: u32,
+    [rows, cols]: [usize; 2],
+) -> AdamW {
+    let gradient = gradient_type(places, options);
+    let op = AdamW::new(
+        rows,
+        cols,
+        [gradient, places.updated(), places.momentum, places.second],
+    );
     AdamW {
-        copy_ld: recipe.master.map(|_| ld(recipe.weights, cols)),
-        compensation_ld: recipe.compensation.map(|dtype| ld(dtype, cols)),
-        w_rounding: recipe.rounding,
-        m_rounding: recipe.momentum_rounding,
+        copy_ld: places.master.map(|_| ld(places.weights, cols)),
+        compensation_ld: places.compensation.map(|dtype| ld(dtype, cols)),
+        w_rounding: places.rounding,
+        m_rounding: places.momentum_rounding,
+        v_rounding: places.second_rounding,
+        allow_nearest_v: true,
+        v_compensated: places.second_compensation.is_some(),
+        // Pairs lie as twice as many columns do.
+        v_ld: match places.second_compensation {
+            Some(dtype) => ld(dtype, 2 * cols) / 2,
+            None => op.v_ld,
+        },
         generator: options.generator,
         w_stream: stream(WEIGHTS, id),
         m_stream: stream(MOMENTUM, id),
         v_stream: stream(SECOND, id),
-        gradient_factor: held(recipe, options),
-        ..AdamW::new(rows, cols, [recipe.gradients, weights, moments, moments])
+        gradient_factor: factor,
+        ..op
     }
 }

@@ -147,7 +147,13 @@ impl Choices {
     pub(super) fn usual(&self, to: Bound<CallId>) -> Vec<(Bound<CallId>, Bound<CallId>)> {
         let mut ranges = Vec::with_capacity(self.measuring.len() + 1);
         let mut start = Bound::Unbounded;
-        for &[first, last] in &self.measuring {
+        let after = |call: CallId| match to {
+            Bound::Included(end) => call > end,
+            Bound::Excluded(end) => call >= end,
+            Bound::Unbounded => false,
+        };
+        // In the order of the calls; the end of a micro-step comes before the last of them.
+        for &[first, last] in self.measuring.iter().take_while(|[first, _]| !after(*first)) {
             ranges.push((start, Bound::Excluded(first)));
             start = Bound::Excluded(last);
         }

@@ -31,6 +31,7 @@ impl Trainer {
         self.network.evaluate()?;
         let logits = self.read(self.network.logits).await?;
         let classes = self.options.model.classes()?;
+        let dtype = self.recipe.logits;
         let view = View::new(dtype, most, classes, network::ld(dtype, classes));
         let places = (0..count).flat_map(|row| (0..classes).map(move |class| (row, class)));
         Ok(places

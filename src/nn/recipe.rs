@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::places::Places;
 use super::precision::Variable;
 use super::products::{Coding, Products};
 use super::scaling::LossScale;
@@ -31,25 +32,44 @@ pub struct Recipe {
     /// A wider copy that updates are added to and that `weights` is rounded from; `None`: updates go straight
     /// into `weights`.
     pub master: Option<DType>,
-    /// Inputs, outputs of every layer, and logits.
+    /// Inputs, and outputs of every layer.
     pub activations: DType,
-    /// Gradients of activations, weights and biases.
+    /// Outputs of the last layer.
+    pub logits: DType,
+    /// Gradients of activations and logits (dY).
     pub gradients: DType,
-    /// The optimizer's momentum.
+    /// Gradients of weights and biases (dW), of one batch.
+    pub weight_gradients: DType,
+    /// Their sum over the micro-batches of a step, where there are more than one: see
+    /// [`TrainOptions::accumulate`](super::train::TrainOptions::accumulate).
+    pub gradient_sum: DType,
+    /// The optimizer's momentum, or AdamW's first moment.
     pub momentum: DType,
+    /// AdamW's second moment.
+    pub second: DType,
     /// How an update is rounded where weights are stored as bf16 without a master: the new weights, or, with
     /// `compensation`, the step that is added to them.
     pub rounding: Rounding,
     /// How momentum (and AdamW's first moment) is rounded where it is stored as bf16. Plain SGD rounds weights and
     /// momentum alike.
     pub momentum_rounding: Rounding,
+    /// How the sum of gradients is rounded where it is stored as bf16.
+    pub gradient_sum_rounding: Rounding,
+    /// How AdamW's second moment is rounded where it is stored as bf16; with `second_compensation`, what is added to it. To
+    /// nearest, without a compensation, it is refused with a beta2 above 1 - 2^-9: see [`Recipe::allow_ratchet`].
+    pub second_rounding: Rounding,
+    /// What is lost in rounding the second moment, kept beside it (Kahan's summation): bf16, for a bf16 second moment.
+    pub second_compensation: Option<DType>,
+    /// Take a bf16 second moment to nearest all the same. It then never decays: the product with beta2 is rounded back,
+    /// whatever the significand, so that it only ratchets up.
+    pub allow_ratchet: bool,
     /// What is lost in rounding the weights, kept beside them and taken off the next step (Kahan's summation, as in
     /// Zamirai et al., 2020): bf16, for bf16 weights without a master.
     pub compensation: Option<DType>,
     /// How products are made, and what of them is encoded.
     pub products: Products,
-    /// Layers with weights, from 0, whose products are made otherwise.
-    pub layers: BTreeMap<usize, Products>,
+    /// Layers with weights, from 0, that differ.
+    pub layers: BTreeMap<usize, Places>,
     /// Loss scaling, for gradients that are encoded with few exponents.
     pub loss_scale: Option<LossScale>,
     /// Operands of products with fewer bits, where those will do.
@@ -57,7 +77,8 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Everything in one format, without a master, rounded to nearest.
+    /// Everything in one format, without a master, rounded to nearest; what only stochastic rounding keeps right, sums of
+    /// gradients and second moments, stochastically.
     #[must_use]
     pub fn new(name: impl Into<String>, dtype: DType) -> Self {
         Self {
@@ -65,11 +86,19 @@ impl Recipe {
             weights: dtype,
             master: None,
             activations: dtype,
+            logits: dtype,
             gradients: dtype,
+            weight_gradients: dtype,
+            gradient_sum: dtype,
             momentum: dtype,
+            second: dtype,
             rounding: Rounding::Nearest,
+            gradient_sum_rounding: Rounding::Stochastic,
             momentum_rounding: Rounding::Nearest,
+            second_rounding: Rounding::Stochastic,
             compensation: None,
+            second_compensation: None,
+            allow_ratchet: false,
             products: Products::default(),
             layers: BTreeMap::new(),
             loss_scale: None,
@@ -92,20 +121,78 @@ impl Recipe {
         }
     }
 
-    /// With activations and their gradients, which share a type, of this format.
+    /// With activations, logits and all gradients of this format.
     #[must_use]
     pub fn with_activations(self, dtype: DType) -> Self {
         Self {
             activations: dtype,
+            logits: dtype,
             gradients: dtype,
+            weight_gradients: dtype,
             ..self
         }
     }
 
-    /// With momentum of this format.
+    /// With logits of this format.
+    #[must_use]
+    pub fn with_logits(self, logits: DType) -> Self {
+        Self { logits, ..self }
+    }
+
+    /// With gradients of activations of this format.
+    #[must_use]
+    pub fn with_gradients(self, gradients: DType) -> Self {
+        Self { gradients, ..self }
+    }
+
+    /// With gradients of weights of this format.
+    #[must_use]
+    pub fn with_weight_gradients(self, weight_gradients: DType) -> Self {
+        Self {
+            weight_gradients,
+            ..self
+        }
+    }
+
+    /// With sums of gradients over micro-batches of this format, rounded like this.
+    #[must_use]
+    pub fn with_gradient_sum(self, gradient_sum: DType, rounding: Rounding) -> Self {
+        Self {
+            gradient_sum,
+            gradient_sum_rounding: rounding,
+            ..self
+        }
+    }
+
+    /// With momentum, or both of AdamW's moments, of this format.
     #[must_use]
     pub fn with_momentum(self, momentum: DType) -> Self {
-        Self { momentum, ..self }
+        Self {
+            momentum,
+            second: momentum,
+            ..self
+        }
+    }
+
+    /// With a second moment of this format, rounded like this.
+    #[must_use]
+    pub fn with_second(self, second: DType, rounding: Rounding) -> Self {
+        Self {
+            second,
+            second_rounding: rounding,
+            ..self
+        }
+    }
+
+    /// With a bf16 second moment and a compensation of it, what is added to it being rounded like this.
+    #[must_use]
+    pub fn with_second_compensation(self, rounding: Rounding) -> Self {
+        Self {
+            second: DType::Bf16,
+            second_rounding: rounding,
+            second_compensation: Some(DType::Bf16),
+            ..self
+        }
     }
 
     /// With updates and momentum rounded like this.
@@ -137,15 +224,18 @@ impl Recipe {
 
     /// With the products of one layer made like this; layers with weights are counted from 0.
     #[must_use]
-    pub fn with_layer(mut self, layer: usize, products: Products) -> Self {
-        self.layers.insert(layer, products);
-        self
+    pub fn with_layer(self, layer: usize, products: Products) -> Self {
+        let places = Places {
+            products,
+            ..self.places_of(layer)
+        };
+        self.with_places(layer, places)
     }
 
     /// How a layer's products are made.
     #[must_use]
     pub fn products_of(&self, layer: usize) -> Products {
-        self.layers.get(&layer).copied().unwrap_or(self.products)
+        self.places_of(layer).products
     }
 
     /// Everything f64: the CPU device and the reference only.
@@ -167,6 +257,7 @@ impl Recipe {
         Self::new("bf16-mixed", DType::Bf16)
             .with_master(DType::F32)
             .with_momentum(DType::F32)
+            .with_gradient_sum(DType::F32, Rounding::Nearest)
     }
 
     /// bf16 throughout, updates rounded stochastically: no f32 copy of anything but single sums.
@@ -311,8 +402,9 @@ impl Recipe {
     /// Whether some part of it is f64, which GPUs' shading language lacks.
     #[must_use]
     pub fn uses_f64(&self) -> bool {
-        let parts = [self.weights, self.activations, self.gradients, self.momentum];
-        parts.contains(&DType::F64) || self.master == Some(DType::F64)
+        // One place that is f64 makes all of them so, or the recipe is refused.
+        let places = self.layers.values().copied().chain([self.places()]);
+        self.logits == DType::F64 || places.into_iter().any(|places| places.uses(DType::F64))
     }
 }
 

@@ -6,7 +6,8 @@ use super::train::Trainer;
 use super::updates::Updates;
 use crate::device::TensorId;
 use crate::error::{Error, Result};
-use crate::kernels::Choose;
+use crate::gpu::StepValues;
+use crate::kernels::{Accumulate, Choose};
 
 /// What was read last of what the device decides.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +63,8 @@ impl Network {
 impl Trainer {
     /// Forward, backward and update of the batch that was uploaded, in step `at` of so many: nothing is read.
     pub(super) async fn step(&mut self, rate: f32, at: [usize; 2]) -> Result<()> {
-        let mut values = self.options.optimizer.values(&self.options, rate, self.steps)?;
+        let last = self.options.accumulate.saturating_sub(1);
+        let mut values = self.values(rate, last)?;
         let mut measuring = false;
         if let Some(variable) = self.recipe.variable {
             measuring = (self.steps - 1).is_multiple_of(variable.every.max(1));
@@ -77,6 +79,24 @@ impl Trainer {
             Some(before) => self.watch(before, rate).await,
             None => Ok(()),
         }
+    }
+
+    /// Forward and backward of a micro-batch that others of its step follow, the `number`-th from 0.
+    pub(super) fn micro_step(&mut self, rate: f32, number: usize) -> Result<()> {
+        let values = self.values(rate, number)?;
+        self.network.run_micro(&values)
+    }
+
+    /// The values of a step's micro-batch. Draws go by the number of micro-steps, so that no two share one.
+    fn values(&self, rate: f32, micro: usize) -> Result<StepValues> {
+        let before = (self.steps - 1).wrapping_mul(self.options.accumulate as u32);
+        let drawn = before.wrapping_add(micro as u32).wrapping_add(1);
+        let values = self
+            .options
+            .optimizer
+            .values(&self.options, rate, [drawn, self.steps])?;
+        let keep = if micro == 0 { 0.0 } else { 1.0 };
+        Ok(values.with(Accumulate::KEEP, keep))
     }
 
     /// What the device has decided, word for word.

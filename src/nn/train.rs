@@ -24,9 +24,13 @@ use crate::tensor::{DType, HostBuffer, View, alloc};
 pub struct TrainOptions {
     /// The network.
     pub model: Model,
-    /// Images of one step. The images left over at the end of an epoch, fewer than a batch, sit it out; the
+    /// Images of one micro-batch: of one step, unless it accumulates. The images left over at the end of an epoch, fewer than a step's, sit it out; the
     /// shuffle leaves out others in the next.
     pub batch: usize,
+    /// Micro-batches of one step: their gradients are summed in the recipe's
+    /// [`gradient_sum`](Recipe::gradient_sum), and the weights updated once after the last. The loss is the mean over all
+    /// of them, so that a step is in effect one of a batch as many times the size.
+    pub accumulate: usize,
     /// Epochs of the whole training, which some schedules end with. More may be run: the rate stays where it ended.
     pub epochs: usize,
     /// The learning rate that the schedule starts from.
@@ -65,6 +69,7 @@ impl Default for TrainOptions {
         Self {
             model: Model::mlp(&[784, 2800, 2670, 10]),
             batch: 128,
+            accumulate: 1,
             epochs: 2,
             learning_rate: 0.05,
             schedule: Schedule::Constant,
@@ -83,6 +88,14 @@ impl Default for TrainOptions {
     }
 }
 
+impl TrainOptions {
+    /// Images of one step: those of all its micro-batches.
+    #[must_use]
+    pub fn step_images(&self) -> usize {
+        self.batch.saturating_mul(self.accumulate)
+    }
+}
+
 /// How far an epoch is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
@@ -92,7 +105,7 @@ pub struct Progress {
     pub step: usize,
     /// Steps it has.
     pub steps: usize,
-    /// The mean loss of the last batch, where it was read (see [`TrainOptions::report_every`]).
+    /// The mean loss of the last step's images, where it was read (see [`TrainOptions::report_every`]).
     pub loss: Option<f64>,
 }
 
@@ -195,7 +208,7 @@ impl Trainer {
                 got: 4 * words.len() as u64,
             });
         }
-        if let (Some(id), Some(dtype)) = (parameter.master, self.recipe.master) {
+        if let (Some(id), Some(dtype)) = (parameter.master, self.recipe.places_of(parameter.layer).master) {
             let wide = network::pack(dtype, rows, cols, |i| from.load(words, i / cols, i % cols))?;
             self.network.program.write_words(id, &[&wide])?;
         }
@@ -216,7 +229,8 @@ impl Trainer {
         mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<()> {
         self.check(data)?;
-        let (split, batch) = (data.train(), self.options.batch);
+        let (split, micro) = (data.train(), self.options.batch);
+        let batch = self.options.step_images();
         if split.len() < batch {
             return Err(Error::Value {
                 op: OP,
@@ -255,18 +269,29 @@ impl Trainer {
                 .schedule
                 .factor(at, self.epochs, self.options.warm_up);
             let rate = (f64::from(self.options.learning_rate) * factor) as f32;
-            self.upload(split, data, images, self.options.augment)?;
-            self.upload_teacher(split, images)?;
             self.steps += 1;
-            self.step(rate, at).await?;
             let step = step + 1;
-            self.position = step;
-            self.last = [self.epochs + 1, step];
             let read = step % self.options.report_every.max(1) == 0 || step == steps;
+            let mut sum = 0.0;
+            for (number, images) in images.chunks_exact(micro).enumerate() {
+                self.upload(split, data, images, self.options.augment)?;
+                self.upload_teacher(split, images)?;
+                match number + 1 < self.options.accumulate {
+                    true => self.micro_step(rate, number)?,
+                    false => {
+                        self.step(rate, at).await?;
+                        self.position = step;
+                        self.last = [self.epochs + 1, step];
+                    }
+                }
+                if read {
+                    sum += self.loss().await?;
+                }
+            }
             let loss = match read {
                 true => {
                     self.look().await?;
-                    Some(self.finite("the loss", self.loss().await?)?)
+                    Some(self.finite("the loss", sum / self.options.accumulate as f64)?)
                 }
                 false => None,
             };
@@ -295,7 +320,7 @@ impl Trainer {
         self.check(data)?;
         let split = data.test();
         let classes = data.classes();
-        let dtype = self.recipe.activations;
+        let dtype = self.recipe.logits;
         let order = numbers(split.len())?;
         let mut right = 0usize;
         for images in order.chunks(self.options.batch) {
@@ -362,7 +387,7 @@ impl Trainer {
         self.network.program.tensor(id)?.read_part(0).await
     }
 
-    /// The mean loss of the batch that was run last.
+    /// The mean loss of the micro-batch that was run last.
     async fn loss(&self) -> Result<f64> {
         let losses = self.read(self.network.loss).await?;
         let dtype = network::loss_type(&self.recipe);

@@ -42,10 +42,21 @@ pub(crate) fn compensate(
     (rounding, draw): (Rounding, Draw),
 ) {
     let before = w_view.load(w, row, col);
-    let random = draw.bits((row * w_view.cols + col) as u64);
-    let y = exact(bf16::encode((moved as f32).to_bits(), rounding, random));
+    let index = (row * w_view.cols + col) as u64;
+    let [sum, lost] = compensated(before, moved, index, (rounding, draw));
+    w_view.store_bits(w, row, col, sum.into());
+    c_view.store_bits(c, row, col, lost.into());
+}
+
+/// The codes of the sum of a bf16 value and what `moved`, u - c, is rounded to, and of what the sum has lost.
+pub(crate) fn compensated(
+    before: f64,
+    moved: f64,
+    index: u64,
+    (rounding, draw): (Rounding, Draw),
+) -> [u16; 2] {
+    let y = exact(bf16::encode((moved as f32).to_bits(), rounding, draw.bits(index)));
     let sum = nearest(before + y);
     let added = exact(nearest(exact(sum) - before));
-    w_view.store_bits(w, row, col, sum.into());
-    c_view.store_bits(c, row, col, nearest(added - y).into());
+    [sum, nearest(added - y)]
 }

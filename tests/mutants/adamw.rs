@@ -42,7 +42,7 @@ pub(super) const SHADERS: &[Shader] = &[
                 "(sqrt(square * step.correction2) + step.epsilon)",
                 "sqrt(square * step.correction2 + step.epsilon)",
             ),
-            Formula.of("step.beta2 * load_v(row, col)", "step.beta1 * load_v(row, col)"),
+            Formula.of("step.beta2 * v_before", "step.beta1 * v_before"),
             Carry.of("select(0u, 1u, lo < local)", "0u"),
             Carry.of("params.base_hi +", "0u +"),
             Carry.of("params.base_lo + local", "local"),
@@ -65,6 +65,14 @@ pub(super) const SHADERS: &[Shader] = &[
             Formula.of("start = -load_c(row, col)", "start = load_c(row, col)"),
             Formula.of("bitcast<u32>(start -", "bitcast<u32>(before -"),
             Rounding.of("kahan_add(before, code)", "kahan_add(start, code)"),
+            Rounding.of("kahan_add(v_before, code)", "kahan_add(square, code)"),
+            Formula.of("change - load_lost(row, col)", "change + load_lost(row, col)"),
+            Formula.of(
+                "(gradient * gradient - v_before)",
+                "(gradient * gradient + v_before)",
+            ),
+            Index.of("bf16_pack(sum.x, sum.y)", "bf16_pack(sum.y, sum.x)"),
+            Index.of("bf16_low(v[at + col])", "bf16_low(v[at + col / 2u])"),
             Index.of("beside_word |= sum.y << shift", "beside_word |= sum.y"),
             Stride.of(
                 "half(beside[params.beside_offset + row * params.beside_ld",

@@ -6,6 +6,7 @@ use super::{Shader, shader};
 pub(super) const SHADERS: &[Shader] = &[shader(
     "max_pool/max_pool.wgsl",
     &[
+        Index.of("if X_HALVES {", "if HALVES {"),
         Tie.of("key > best", "key >= best"),
         Tie.of("if magnitude == 0u {", "if magnitude == 1u {"),
         Nan.of("magnitude > 0x7f800000u", "magnitude >= 0x7f800000u"),

@@ -1,5 +1,6 @@
 //! The mutants of every shader, a file for each kernel's folder and one for `lib`.
 
+mod accumulate;
 mod adamw;
 mod ceiling;
 mod choose;
@@ -166,6 +167,7 @@ impl Shader {
 /// Every shader with mutants.
 pub(crate) fn shaders() -> Vec<Shader> {
     [
+        accumulate::SHADERS,
         adamw::SHADERS,
         ceiling::SHADERS,
         choose::SHADERS,

@@ -2,20 +2,18 @@
 //!
 //! Both are one tree of keys and values, so one parser serves.
 
+mod places;
 mod products;
 
 use std::path::Path;
 
 use fewbit::format::Rounding;
 use fewbit::nn::{LossScale, Recipe, Variable};
-use fewbit::tensor::DType;
 use serde_json::{Map, Value, json};
 
 use super::Stop;
-use products::{products, products_tree};
+use places::{KEYS, Place, named as named_format, places, places_tree};
 
-/// Formats by name.
-const FORMATS: [DType; 3] = [DType::F64, DType::F32, DType::Bf16];
 const ROUNDINGS: [Rounding; 3] = [Rounding::Nearest, Rounding::Stochastic, Rounding::TowardZero];
 /// What stands for a place that is not there.
 const NONE: &str = "none";
@@ -52,21 +50,17 @@ pub(crate) fn read_toml(path: &Path) -> Result<Value, Stop> {
 
 /// The recipe of a tree; `name` is what it is called if it does not say.
 pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
-    const KEYS: [&str; 12] = [
+    const OWN: [&str; 7] = [
         "name",
         "like",
-        "weights",
-        "master",
-        "activations",
-        "gradients",
-        "momentum",
-        "compensation",
-        "products",
+        "logits",
+        "allow-ratchet",
         "layers",
         "loss-scale",
         "variable",
     ];
-    let keys = keys(tree, "the recipe", &KEYS)?;
+    let known: Vec<_> = OWN.into_iter().chain(KEYS).collect();
+    let keys = keys(tree, "the recipe", &known)?;
     let mut recipe = match keys.get("like") {
         Some(like) => named(text(like, "like")?)?,
         None => Recipe::f32(),
@@ -83,34 +77,21 @@ pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
             recipe.name
         ));
     }
-    let place = |key: &str| keys.get(key).map(|value| Place::parse(value, key)).transpose();
-    if let Some(place) = place("weights")? {
-        recipe.weights = place.there("weights")?;
-        recipe.rounding = place.rounding.unwrap_or(recipe.rounding);
+    let common = places(keys, "", recipe.places())?;
+    recipe = recipe.throughout(common);
+    if keys.contains_key("activations") {
+        // Logits that are not named follow.
+        recipe.logits = common.activations;
     }
-    if let Some(place) = place("master")? {
-        place.unrounded("master")?;
-        recipe.master = place.format;
+    if let Some(value) = keys.get("logits") {
+        let place = Place::parse(value, "logits".into())?;
+        place.unrounded()?;
+        recipe.logits = place.there()?;
     }
-    for (key, to) in [
-        ("activations", &mut recipe.activations),
-        ("gradients", &mut recipe.gradients),
-    ] {
-        if let Some(place) = place(key)? {
-            place.unrounded(key)?;
-            *to = place.there(key)?;
-        }
-    }
-    if let Some(place) = place("momentum")? {
-        recipe.momentum = place.there("momentum")?;
-        recipe.momentum_rounding = place.rounding.unwrap_or(recipe.momentum_rounding);
-    }
-    if let Some(place) = place("compensation")? {
-        place.unrounded("compensation")?;
-        recipe.compensation = place.format;
-    }
-    if let Some(own) = keys.get("products") {
-        recipe.products = products(own, "products", recipe.products)?;
+    if let Some(value) = keys.get("allow-ratchet") {
+        recipe.allow_ratchet = value
+            .as_bool()
+            .ok_or_else(|| format!("allow-ratchet: this is neither true nor false: {value}"))?;
     }
     if let Some(own) = keys.get("loss-scale") {
         recipe.loss_scale = loss_scale(own)?;
@@ -129,8 +110,9 @@ pub(crate) fn parse(tree: &Value, name: &str) -> Result<Recipe, String> {
         let layer = number
             .parse()
             .map_err(|_| format!("{key}: layers with weights are numbered, from 0"))?;
-        let of = products(own, &key, recipe.products_of(layer))?;
-        recipe.layers.insert(layer, of);
+        let table = self::keys(own, &key, &KEYS)?;
+        let of = places(table, &format!("{key}."), recipe.places_of(layer))?;
+        recipe = recipe.with_places(layer, of);
     }
     Ok(recipe)
 }
@@ -190,26 +172,14 @@ fn rounding(value: &Value, key: &str) -> Result<Rounding, String> {
 
 /// The tree of a recipe, which [`parse`] reads.
 pub(crate) fn tree(recipe: &Recipe) -> Value {
-    let format = |format: Option<DType>| format.map_or(NONE.to_string(), |format| format.to_string());
-    let rounded = |format: DType, rounding: Rounding| {
-        json!({
-            "format": format.to_string(),
-            "rounding": rounding.to_string(),
-        })
-    };
-    json!({
+    let mut tree = places_tree(&recipe.places());
+    let layers = recipe.layers.iter();
+    let more = json!({
         "name": recipe.name,
-        "weights": rounded(recipe.weights, recipe.rounding),
-        "master": format(recipe.master),
-        "activations": format(Some(recipe.activations)),
-        "gradients": format(Some(recipe.gradients)),
-        "momentum": rounded(recipe.momentum, recipe.momentum_rounding),
-        "compensation": format(recipe.compensation),
-        "products": products_tree(&recipe.products),
-        "layers": recipe
-            .layers
-            .iter()
-            .map(|(layer, products)| (layer.to_string(), products_tree(products)))
+        "logits": named_format(Some(recipe.logits)),
+        "allow-ratchet": recipe.allow_ratchet,
+        "layers": layers
+            .map(|(layer, places)| (layer.to_string(), Value::Object(places_tree(places))))
             .collect::<Map<_, _>>(),
         "loss-scale": recipe.loss_scale.map_or(json!(NONE), |scale| json!({
             "exponent": scale.exponent,
@@ -221,60 +191,11 @@ pub(crate) fn tree(recipe: &Recipe) -> Value {
             "beta": variable.beta.get(),
             "every": variable.every,
         })),
-    })
-}
-
-/// What stands in a place: a format's name, or a table of a format and a rounding.
-struct Place {
-    /// `None`: nothing.
-    format: Option<DType>,
-    rounding: Option<Rounding>,
-}
-
-impl Place {
-    fn parse(value: &Value, key: &str) -> Result<Self, String> {
-        let format = |value: &Value| -> Result<Option<DType>, String> {
-            let name = text(value, key)?;
-            if name == NONE {
-                return Ok(None);
-            }
-            let found = FORMATS.into_iter().find(|format| format.to_string() == name);
-            found.map(Some).ok_or_else(|| {
-                let known: Vec<_> = FORMATS.iter().map(ToString::to_string).collect();
-                format!(
-                    "{key}: no kernel serves the format {name:?} there; there are {} and, where it may be left out, {NONE}",
-                    known.join(", ")
-                )
-            })
-        };
-        if value.is_string() {
-            return Ok(Self {
-                format: format(value)?,
-                rounding: None,
-            });
-        }
-        let table = keys(value, key, &["format", "rounding"])?;
-        let Some(own) = table.get("format") else {
-            return Err(format!("{key}: it names no format"));
-        };
-        let rounding = table.get("rounding").map(|value| rounding(value, key));
-        let rounding = rounding.transpose()?;
-        Ok(Self {
-            format: format(own)?,
-            rounding,
-        })
+    });
+    if let Value::Object(more) = more {
+        tree.extend(more);
     }
-
-    fn there(&self, key: &str) -> Result<DType, String> {
-        self.format.ok_or_else(|| format!("{key}: it cannot be left out"))
-    }
-
-    fn unrounded(&self, key: &str) -> Result<(), String> {
-        match self.rounding {
-            None | Some(Rounding::Nearest) => Ok(()),
-            Some(other) => Err(format!("{key}: no kernel rounds {other} there")),
-        }
-    }
+    Value::Object(tree)
 }
 
 /// A table without other keys than these.
@@ -333,9 +254,44 @@ mod tests {
     }
 
     #[test]
+    fn places_are_read_and_follow() {
+        let own = of(
+            "like = \"bf16-sr\"\nlogits = \"f32\"\nweight-gradients = \"f32\"\n\
+                      gradient-sum = { format = \"bf16\", rounding = \"nearest\" }\n\
+                      second-moment = { format = \"bf16\", rounding = \"nearest\" }\nallow-ratchet = true\n\
+                      [layers.1]\nweights = \"f32\"\nmomentum = \"f32\"\nsecond-compensation = \"none\"",
+        )
+        .unwrap();
+        let (f32, bf16) = (fewbit::tensor::DType::F32, fewbit::tensor::DType::Bf16);
+        assert_eq!(
+            (own.logits, own.weight_gradients, own.gradients),
+            (f32, f32, bf16)
+        );
+        assert_eq!(
+            (own.gradient_sum, own.gradient_sum_rounding),
+            (bf16, Rounding::Nearest)
+        );
+        assert_eq!(
+            (own.second_rounding, own.allow_ratchet),
+            (Rounding::Nearest, true)
+        );
+        let one = own.places_of(1);
+        assert_eq!((one.weights, one.momentum, one.second), (f32, f32, f32));
+        assert_eq!((one.activations, one.second_rounding), (bf16, Rounding::Nearest));
+        assert_eq!(own.places_of(0), own.places());
+        assert_eq!(parse(&tree(&own), "x").unwrap(), own);
+        let follows = of("activations = \"bf16\"\ngradients = \"bf16\"\nmomentum = \"bf16\"").unwrap();
+        assert_eq!(
+            [follows.logits, follows.weight_gradients, follows.second],
+            [bf16; 3]
+        );
+        assert_eq!(follows.gradient_sum, f32);
+    }
+
+    #[test]
     fn products_and_layers_are_read() {
         let own = of("like = \"bfp-5\"\n[products]\ngradients = { format = \"bfp5-16-up\", rounding = \"stochastic\" }\n\
-                      [layers.0]\nweights = \"none\"\naccumulator = { format = \"bf16\", chunk = 8, rounding = \"stochastic\" }")
+                      [layers.0.products]\nweights = \"none\"\naccumulator = { format = \"bf16\", chunk = 8, rounding = \"stochastic\" }")
         .unwrap();
         let up = Coding::stochastic("bfp5-16-up".parse().unwrap());
         assert_eq!(own.products.gradients, Some(up));
@@ -387,6 +343,22 @@ mod tests {
             ("[variable]\nalpha = \"much\"", &["alpha", "much"]),
             ("layers = 3", &["layers", "3"]),
             ("[layers.first]\nweights = \"int8\"", &["layers.first", "from 0"]),
+            (
+                "[layers.0]\nweights = \"mxfp8-e4m3\"",
+                &["layers.0.weights", "mxfp8-e4m3"],
+            ),
+            ("[layers.0]\nlogits = \"f32\"", &["layers.0", "logits"]),
+            (
+                "[layers.0.products]\nweights = \"bfp9-16\"",
+                &["layers.0.products.weights"],
+            ),
+            ("logits = \"mxfp4\"", &["logits", "mxfp4"]),
+            (
+                "weight-gradients = { format = \"bf16\", rounding = \"stochastic\" }",
+                &["weight-gradients", "stochastic"],
+            ),
+            ("second-moment = \"none\"", &["second-moment", "left out"]),
+            ("allow-ratchet = \"yes\"", &["allow-ratchet", "yes"]),
             ("name = \"../x\"", &["name", "../x"]),
             ("name = \"\"", &["name"]),
             ("name = ", &["line 1"]),

@@ -22,9 +22,12 @@ pub(crate) struct TrainArgs {
     /// Passes over the training images.
     #[arg(long, default_value_t = 2, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) epochs: u32,
-    /// Images of one step.
+    /// Images of one step, or of each micro-batch of it.
     #[arg(long, default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) batch: u32,
+    /// Micro-batches of one step, whose gradients are summed before the weights are updated.
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) accumulate: u32,
     /// The learning rate of the first epoch.
     #[arg(long, default_value_t = 0.1, allow_hyphen_values = true, value_parser = rate)]
     pub(super) learning_rate: f32,
@@ -181,7 +184,7 @@ impl TrainArgs {
         self.augment != AugmentName::None
     }
 
-    /// Images of one step.
+    /// Images that the network takes at once.
     pub(crate) fn batch(&self) -> usize {
         self.batch as usize
     }
@@ -191,6 +194,7 @@ impl TrainArgs {
         let mut options = TrainOptions::default();
         options.model = model;
         options.batch = self.batch as usize;
+        options.accumulate = self.accumulate as usize;
         options.learning_rate = self.learning_rate;
         options.epochs = self.epochs as usize;
         options.schedule = match self.schedule {
@@ -235,6 +239,7 @@ impl TrainArgs {
         let number = |value: f32| value.to_string().parse::<f64>().map_or(Value::Null, Value::from);
         json!({
             "batch": self.batch,
+            "accumulate": self.accumulate,
             "epochs": self.epochs,
             "learning_rate": number(self.learning_rate),
             "schedule": format!("{:?}", self.schedule).to_lowercase(),

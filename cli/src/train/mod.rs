@@ -55,10 +55,14 @@ fn recipes(args: &TrainArgs, learns: bool, device: &Device, output: &Output) -> 
 /// What is trained, in a line.
 fn network(args: &TrainArgs, model: &Model, weights: usize) -> String {
     format!(
-        "Network: {} ({:.2} M weights), batch {}, {} epochs, learning rate {}{}, {}",
+        "Network: {} ({:.2} M weights), batch {}{}, {} epochs, learning rate {}{}, {}",
         model.name,
         weights as f64 / 1e6,
         args.batch,
+        match args.accumulate {
+            1 => String::new(),
+            count => format!(" times {count}"),
+        },
         args.epochs,
         args.learning_rate,
         match args.schedule {

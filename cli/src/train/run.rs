@@ -45,7 +45,7 @@ impl Job<'_> {
         options.distillation = self.teaching.map(|teaching| teaching.distillation);
         if run.is_some() {
             // Twice an epoch: reading all weights takes time that is none of training's.
-            let steps = self.data.set.train().len() / options.batch.max(1);
+            let steps = self.data.set.train().len() / options.step_images().max(1);
             options.watch_every = (steps / 2).max(1);
         }
         let mut trainer = Trainer::new(self.device, recipe, &options)?;
@@ -99,7 +99,7 @@ impl Job<'_> {
     }
 
     fn bar(&self, recipe: &Recipe, trainer: &Trainer) -> ProgressBar {
-        let steps = (self.data.set.train().len() / self.options.batch) as u64;
+        let steps = (self.data.set.train().len() / self.options.step_images()) as u64;
         let bar = self.output.bar(steps * self.options.epochs as u64, &recipe.name);
         bar.set_position(u64::from(trainer.steps()));
         bar.reset_eta();
@@ -151,7 +151,7 @@ impl Job<'_> {
         let before = trainer.steps();
         let mut done = before;
         let right = history.epochs.last().map(|epoch| epoch.accuracy);
-        let batch = self.options.batch as f64;
+        let batch = self.options.step_images() as f64;
         let outcome = trainer.epoch_blocking(&self.data.set, |progress| {
             bar.inc(1);
             done += 1;

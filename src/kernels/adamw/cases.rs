@@ -38,6 +38,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         cases.push(case(effort, AdamW { keep_f32, ..op }, false));
     }
     cases.extend(with_factor());
+    cases.extend(with_pairs());
     // A piece whose indices carry.
     for first_block in [FAR, FAR_ODD] {
         let op = values(AdamW::new(5, 5, [DType::Bf16; 4]));
@@ -75,6 +76,41 @@ fn with_factor() -> Vec<Case> {
             let mut op = values(op);
             op.gradient_factor = true;
             op.step.set("gradient_factor", 0.3);
+            let kept = AdamW {
+                keep_f32: true,
+                ..op.clone()
+            };
+            cases.extend([case(effort, op, false), case(effort, kept, any)]);
+        }
+    }
+    cases
+}
+
+/// A compensated bf16 second moment: beside f32 and bf16 weights, to nearest and drawn, with any bits.
+fn with_pairs() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, cols, effort) in [
+        (3, 5, Effort::Quick),
+        (7, 19usize, Effort::Quick),
+        (513, 776, Effort::Full),
+    ] {
+        let f32s = AdamW {
+            v_rounding: Nearest,
+            v_ld: cols + 3,
+            copy_ld: Some((cols + 5).next_multiple_of(2)),
+            ..AdamW::new(rows, cols, [DType::Bf16, DType::F32, DType::F32, DType::Bf16])
+        };
+        let bf16s = AdamW {
+            w_rounding: Stochastic,
+            m_rounding: Stochastic,
+            compensation_ld: Some((cols + 3).next_multiple_of(2)),
+            ..AdamW::new(rows, cols, [DType::Bf16; 4])
+        };
+        for (op, any) in [(f32s, true), (bf16s, false)] {
+            let op = values(AdamW {
+                v_compensated: true,
+                ..op
+            });
             let kept = AdamW {
                 keep_f32: true,
                 ..op.clone()
@@ -204,7 +240,10 @@ fn case(effort: Effort, op: AdamW, any: bool) -> Case {
             operand(op.g, op.g_ld, false),
             operand(op.w, op.w_ld, false),
             operand(op.m, op.m_ld, false),
-            operand(op.v, op.v_ld, true),
+            match op.v_compensated {
+                true => pairs(&op, &mut operand),
+                false => operand(op.v, op.v_ld, true),
+            },
         ];
         if let Some(ld) = op.compensation_ld {
             operands.push(operand(DType::Bf16, ld, false));
@@ -213,6 +252,16 @@ fn case(effort: Effort, op: AdamW, any: bool) -> Case {
         operands.resize(operands.len() + more, Vec::new());
         operands
     })
+}
+
+/// Moments and their compensations, which are smaller, side by side.
+fn pairs(op: &AdamW, operand: &mut dyn FnMut(DType, usize, bool) -> Vec<u32>) -> Vec<u32> {
+    let [moments, lost] = [true, false].map(|is_square| operand(DType::F32, op.v_ld, is_square));
+    let pair = |(moment, lost): (u32, u32)| {
+        let lost = f32::from_bits(lost) / 512.0;
+        moment >> 16 | lost.to_bits() & 0xffff_0000
+    };
+    moments.into_iter().zip(lost).map(pair).collect()
 }
 
 /// What is measured at size `n`.

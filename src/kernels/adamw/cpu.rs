@@ -4,7 +4,7 @@ use super::{AdamW, Operands, Rates};
 use crate::cpu::chunks::{Cut, row, row_mut};
 use crate::cpu::random::{HALVES, fill};
 use crate::cpu::{Cpu, Kernel, Lanes};
-use crate::format::Rounding;
+use crate::format::{Rounding, bf16};
 use crate::gpu::StepValues;
 use crate::kernels::shared::updates::{WIDTH, compensate, load, put_f64, store, value_f64};
 use crate::tensor::{DType, View};
@@ -20,7 +20,7 @@ pub(super) fn adamw(cpu: &Cpu, op: &AdamW, step: &StepValues, rates: &Rates, ope
     let g = cut.read(operands.g, op.g, op.g_ld);
     let w = cut.write(operands.w, op.w, op.w_ld);
     let m = cut.write(operands.m, op.m, op.m_ld);
-    let v = cut.write(operands.v, op.v, op.v_ld);
+    let v = cut.write(operands.v, op.v_stored(), op.v_ld);
     let copy = cut.write(operands.copy, DType::Bf16, copy_ld);
     let c = cut.write(operands.c, DType::Bf16, c_ld);
     let w_kept = cut.write(operands.w_kept, DType::F32, op.cols);
@@ -36,7 +36,7 @@ pub(super) fn adamw(cpu: &Cpu, op: &AdamW, step: &StepValues, rates: &Rates, ope
                     g: row(g, r, op.g, op.g_ld),
                     w: row_mut(w, r, op.w, op.w_ld),
                     m: row_mut(m, r, op.m, op.m_ld),
-                    v: row_mut(v, r, op.v, op.v_ld),
+                    v: row_mut(v, r, op.v_stored(), op.v_ld),
                     copy: row_mut(copy, r, DType::Bf16, copy_ld),
                     c: row_mut(c, r, DType::Bf16, c_ld),
                     w_kept: row_mut(w_kept, r, DType::F32, op.cols),
@@ -141,6 +141,15 @@ impl Kernel for Run<'_> {
     }
 }
 
+/// Loads moments and their compensations, a word for each two.
+#[inline(always)]
+fn load_pairs(words: &[u32], at: usize, count: usize, [values, lost]: [&mut [f32; WIDTH]; 2]) {
+    let pairs = words[at..at + count].iter();
+    for ((value, lost), &pair) in values.iter_mut().zip(lost).zip(pairs) {
+        (*value, *lost) = (f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000));
+    }
+}
+
 /// Updates `count` elements from the even element `at` on; `random` holds half-words for w, m and v where they are
 /// rounded stochastically.
 #[inline(always)]
@@ -156,7 +165,11 @@ fn update(
     load(op.g, operands.g, at, count, &mut g);
     load(op.w, operands.w, at, count, &mut w);
     load(op.m, operands.m, at, count, &mut m);
-    load(op.v, operands.v, at, count, &mut v);
+    let mut lost = [0f32; WIDTH];
+    match op.v_compensated {
+        true => load_pairs(operands.v, at, count, [&mut v, &mut lost]),
+        false => load(op.v, operands.v, at, count, &mut v),
+    }
     if let Some(factor) = rates.factor {
         g = g.map(|g| factor * g);
     }
@@ -182,7 +195,10 @@ fn update(
         let square = beta2 * v[i] + (1.0 - beta2) * g[i] * g[i];
         let moved = mean * correction1 / ((square * correction2).sqrt() + epsilon);
         m_bits[i] = mean.to_bits();
-        v_bits[i] = square.to_bits();
+        v_bits[i] = match op.v_compensated {
+            true => ((1.0 - beta2) * (g[i] * g[i] - v[i]) - lost[i]).to_bits(),
+            false => square.to_bits(),
+        };
         w_bits[i] = (start[i] - rate * (moved + decay * w[i])).to_bits();
     }
     if op.keep_f32 {
@@ -192,7 +208,16 @@ fn update(
     }
     let [w_random, m_random, v_random] = random;
     store(op.m, operands.m, at, &m_bits[..count], m_random);
-    store(op.v, operands.v, at, &v_bits[..count], v_random);
+    match op.v_compensated {
+        true => {
+            let lost = compensate(&v, &mut v_bits, v_random);
+            // The sums are bf16 values, and what they lost is rounded to one.
+            for ((pair, sum), lost) in operands.v[at..at + count].iter_mut().zip(v_bits).zip(lost) {
+                *pair = sum >> 16 | u32::from(bf16::round_nearest(lost)) << 16;
+            }
+        }
+        false => store(op.v, operands.v, at, &v_bits[..count], v_random),
+    }
     if op.compensation_ld.is_some() {
         let c_bits = compensate(&w, &mut w_bits, w_random);
         store(DType::Bf16, operands.c, at, &c_bits[..count], None);

@@ -60,6 +60,7 @@ fn dispatches(op: &AdamW, gpu: &Gpu) -> Result<Vec<Dispatch>> {
             .set("w_drawn", w_drawn)
             .set("m_drawn", m_drawn)
             .set("v_drawn", v_drawn)
+            .set("v_paired", u32::from(op.v_compensated))
             .bind("g", piece.of("g", &g))
             .bind("w", piece.of("w", &w))
             .bind("m", piece.of("m", &m))

@@ -8,8 +8,14 @@ use crate::tensor::{DType, View};
 
 impl AdamW {
     /// The exact results of one element, weight, first and second moment, and how far f32 may be from them.
-    /// What is `from` at first is `w`, or `-c`.
-    fn within([g, w, m, v]: [f64; 4], from: f64, rates: &Rates, arithmetic: &Arithmetic) -> [Within; 3] {
+    /// What is `from` at first is `w`, or `-c`; what a compensated second moment has `lost` makes of the third what it
+    /// moves by.
+    fn within(
+        [g, w, m, v]: [f64; 4],
+        (from, lost): (f64, Option<f64>),
+        rates: &Rates,
+        arithmetic: &Arithmetic,
+    ) -> [Within; 3] {
         let near = |value| Near::of(value, arithmetic);
         let scalar = |value: f32| near(f64::from(value));
         let [gradient, before] = [g, w].map(near);
@@ -25,6 +31,12 @@ impl AdamW {
         let is_positive = v >= 0.0 && (0.0..=1.0).contains(&rates.beta2) && rates.correction2 >= 0.0;
         let root = second.times(scalar(rates.correction2)).sqrt(is_positive);
         let moved = first.times(scalar(rates.correction1));
+        // What a compensated moment moves by.
+        let change = one.minus(beta2).times(gradient.times(gradient).minus(near(v)));
+        let second = match lost {
+            Some(lost) => change.minus(near(lost)),
+            None => second,
+        };
         let step = moved.over(root.plus(scalar(rates.epsilon)));
         let decayed = step.plus(scalar(rates.weight_decay).times(before));
         let after = near(from).minus(scalar(rates.learning_rate).times(decayed));
@@ -42,14 +54,20 @@ impl AdamW {
         let views = [("g", self.g()), ("w", self.w()), ("m", self.m()), ("v", self.v())];
         let inputs = views.map(|(name, view)| (view, judge.before(name)));
         let from = self.compensation().map(|view| (view, judge.before("c")));
+        let (pairs, second) = (self.v_pairs(), judge.before("v"));
         let element = |at: usize| {
             let (row, col) = (at / self.cols, at % self.cols);
-            let inputs = inputs.map(|(view, words)| view.load(words, row, col));
+            let mut inputs = inputs.map(|(view, words)| view.load(words, row, col));
+            let mut lost = None;
+            if let Some(pairs) = pairs {
+                inputs[3] = pairs.load(second, row, 2 * col);
+                lost = Some(pairs.load(second, row, 2 * col + 1));
+            }
             let from = match from {
                 Some((view, words)) => -view.load(words, row, col),
                 None => inputs[1],
             };
-            Self::within(inputs, from, &rates, arithmetic)
+            Self::within(inputs, (from, lost), &rates, arithmetic)
         };
         // Once for all the outputs that are held to them.
         let bounds: Vec<_> = (0..self.rows * self.cols).map(element).collect();
@@ -67,7 +85,13 @@ impl AdamW {
         let outputs = [
             ("w", "w_kept", self.w(), self.w_rounding, w),
             ("m", "m_kept", self.m(), self.m_rounding, m),
-            ("v", "v_kept", self.v(), self.v_rounding, v),
+            (
+                "v",
+                "v_kept",
+                self.v_pairs().unwrap_or(self.v()),
+                self.v_rounding,
+                v,
+            ),
         ];
         let mut judge = judge;
         for (result, (name, before, view, rounding, draw)) in outputs.into_iter().enumerate() {
@@ -75,6 +99,10 @@ impl AdamW {
             let kept = kept(before, self.kept(), &rounded);
             judge = match self.compensation() {
                 Some(c) if result == 0 => kahan::judge(judge, [view, c], self.kept(), at(0), &rounded),
+                _ if result == 2 && self.v_compensated => {
+                    let kept = (before, self.kept());
+                    kahan::judge_pairs(judge, Output::new(name, view), kept, at(2), &rounded)
+                }
                 _ => judge.composite(Output::new(name, view), at(result), kept),
             };
             if let Some(view) = self.kept() {

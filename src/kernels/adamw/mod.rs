@@ -15,7 +15,7 @@
 //! - `sqrt(p)` by the further one of sqrt(p + P) (1 + 5 * 2^-23) and sqrt(max(p - P, 0)) (1 - 5 * 2^-23), + eta.
 //!
 //! With compensated weights the same holds of what they move by, with -c for the first w; what follows is derived in
-//! `src/kernels/shared/kahan.rs`.
+//! `src/kernels/shared/kahan.rs`, for a compensated second moment too.
 //!
 //! Nothing is promised where a finite value may overflow on the way, and where a divisor may be below 2^-126 or above
 //! 2^126. In f64 the CPU device does the reference's own operations, bit for bit.
@@ -72,7 +72,7 @@ pub struct AdamW {
     pub m_ld: usize,
     /// Type of the second moment: `F32`, `Bf16` or `F64`.
     pub v: DType,
-    /// Elements from one row of `v` to the next: at least `cols`, even for bf16.
+    /// Elements from one row of `v` to the next: at least `cols`, even for bf16; pairs with `v_compensated`.
     pub v_ld: usize,
     /// Also store the new weights as bf16 to nearest, with this leading dimension; `w` is then the f32 master.
     pub copy_ld: Option<usize>,
@@ -90,6 +90,12 @@ pub struct AdamW {
     /// decays. `beta2 v` is less than half a step below `v`, whatever the significand, and is rounded back: the moment
     /// can only ever grow.
     pub allow_nearest_v: bool,
+    /// Keep what updates of a bf16 second moment lose beside it (Kahan): `v` then holds pairs of bf16, the moment and its
+    /// compensation `l`, zero at first, as rows of `2 cols` elements would. `y = rb((1 - beta2) (g g - v) - l)`,
+    /// `s = rb(v + y)`, `l = rb(rb(s - v) - y)`, `v = s`; the weights take `beta2 v + (1 - beta2) g g` as ever. Then
+    /// `v_rounding` is that of `y`, to nearest without a ratchet, and `v_kept` holds what `y` was rounded from. A `beta2`
+    /// below 2^-6 may leave a moment below 0.
+    pub v_compensated: bool,
     /// The generator of stochastic rounding.
     pub generator: Generator,
     /// The weights' stream.
@@ -156,6 +162,7 @@ impl AdamW {
             m_rounding: Rounding::Nearest,
             v_rounding: Rounding::Stochastic,
             allow_nearest_v: false,
+            v_compensated: false,
             generator: Generator::Threefry,
             w_stream: 0,
             m_stream: 1,
@@ -232,8 +239,22 @@ impl AdamW {
         View::new(self.m, self.rows, self.cols, self.m_ld)
     }
 
+    /// What a word or a half of `v` holds: with a compensation a word holds both.
+    fn v_stored(&self) -> DType {
+        match self.v_compensated {
+            true => DType::U32,
+            false => self.v,
+        }
+    }
+
     fn v(&self) -> View {
-        View::new(self.v, self.rows, self.cols, self.v_ld)
+        View::new(self.v_stored(), self.rows, self.cols, self.v_ld)
+    }
+
+    /// Moments and compensations side by side.
+    fn v_pairs(&self) -> Option<View> {
+        let view = View::new(DType::Bf16, self.rows, 2 * self.cols, 2 * self.v_ld);
+        self.v_compensated.then_some(view)
     }
 
     fn copy(&self) -> Option<View> {
@@ -309,10 +330,11 @@ impl Op for AdamW {
             (None, Some(_)) => " compensated",
             (None, None) => "",
         };
+        let pairs = if self.v_compensated { " paired" } else { "" };
         let factor = if self.gradient_factor { " factor" } else { "" };
         let kept = if self.keep_f32 { " kept" } else { "" };
         format!(
-            "{}x{} g {} w {} m {} v {}{beside}{factor}{kept}",
+            "{}x{} g {} w {} m {} v {}{pairs}{beside}{factor}{kept}",
             self.rows,
             self.cols,
             self.g,
@@ -355,12 +377,21 @@ impl Op for AdamW {
                 got: self.w,
             });
         }
-        if self.v == DType::Bf16 && self.v_rounding == Rounding::Nearest && !self.allow_nearest_v {
+        if self.v_compensated && self.v != DType::Bf16 {
+            return Err(Error::DType {
+                op: OP,
+                operand: "v",
+                expected: "bf16, whose updates are compensated",
+                got: self.v,
+            });
+        }
+        let ratchet = self.v == DType::Bf16 && self.v_rounding == Rounding::Nearest && !self.v_compensated;
+        if ratchet && !self.allow_nearest_v {
             return Err(Error::Value {
                 op: OP,
                 what: "rounding of a bf16 second moment",
                 value: self.v_rounding.to_string(),
-                expected: "stochastic: to nearest it never decays with beta2 > 1 - 2^-9 (or set allow_nearest_v)",
+                expected: "stochastic, or a compensation: to nearest it never decays with beta2 > 1 - 2^-9 (or set allow_nearest_v)",
             });
         }
         self.check_streams()
@@ -382,7 +413,8 @@ impl Op for AdamW {
         let bits = self.g.bits()
             + 2 * (self.w.bits() + self.m.bits() + self.v.bits())
             + beside(self.copy_ld)
-            + 2 * beside(self.compensation_ld);
+            + 2 * beside(self.compensation_ld)
+            + if self.v_compensated { 2 * 16 } else { 0 };
         let rounded = [
             (self.w, self.w_rounding),
             (self.m, self.m_rounding),

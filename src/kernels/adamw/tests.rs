@@ -7,17 +7,24 @@ use crate::format::{Rounding, bf16};
 use crate::op::{Arg, Args, Op};
 use crate::tensor::DType::{Bf16, F32};
 
-const COLS: usize = 2048;
 const STEPS: u32 = 1000;
 
-/// The second moments, at first those of one gradient of 1, after a thousand steps without gradients.
-fn without_gradients(op: &AdamW) -> Vec<f64> {
+/// Second moments of these codes after `steps` steps with such gradients, by the CPU device.
+fn moments(op: &AdamW, codes: &[u16], gradient: f32, steps: u32) -> Vec<f64> {
     let cpu = Cpu::detect();
-    let one = u32::from(bf16::from_f32(1.0 - 0.999));
-    let gradients = vec![0; COLS];
-    let (mut w, mut m) = (vec![0; COLS], vec![0; COLS]);
-    let mut v = vec![one | one << 16; COLS / 2];
-    for number in 0..STEPS {
+    let cols = codes.len();
+    let gradients = vec![gradient.to_bits(); cols];
+    let (mut w, mut m) = (vec![0; cols], vec![0; cols]);
+    let mut v: Vec<u32> = match op.v_compensated {
+        true => codes.iter().map(|code| u32::from(*code)).collect(),
+        false => codes
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|[low, high]| u32::from(*low) | u32::from(*high) << 16)
+            .collect(),
+    };
+    for number in 0..steps {
         let operands = vec![
             Arg::Read(&gradients),
             Arg::Write(&mut w),
@@ -28,28 +35,66 @@ fn without_gradients(op: &AdamW) -> Vec<f64> {
         step.number = number;
         op.cpu(&cpu, Args::new(operands, step)).unwrap();
     }
-    bf16::halves(&v)
-        .iter()
-        .map(|half| f64::from(bf16::widen(*half)))
+    let halves = bf16::halves(&v).iter().map(|half| f64::from(bf16::widen(*half)));
+    match op.v_compensated {
+        true => halves.step_by(2).collect(),
+        false => halves.collect(),
+    }
+}
+
+/// Every significand, at three exponents.
+fn significands() -> Vec<u16> {
+    [1.0f32, 9.765_625e-4, 1e10]
+        .into_iter()
+        .map(|start| bf16::from_f32(start) & 0xff80)
+        .flat_map(|first| first..first + 128)
         .collect()
+}
+
+/// The mean over `codes` of what is left of them after steps without gradients.
+fn left(op: &AdamW, codes: &[u16]) -> f64 {
+    let after = moments(op, codes, 0.0, STEPS);
+    let shares = after
+        .iter()
+        .zip(codes)
+        .map(|(after, code)| after / f64::from(bf16::widen(*code)));
+    shares.sum::<f64>() / codes.len() as f64
 }
 
 #[test]
 fn a_bf16_second_moment_to_nearest_only_ratchets_up() {
-    let mut op = AdamW::new(1, COLS, [F32, F32, F32, Bf16]);
-    let start = f64::from(bf16::widen(bf16::from_f32(1.0 - 0.999)));
+    let codes = significands();
+    let mut op = AdamW::new(1, codes.len(), [F32, F32, F32, Bf16]);
     op.v_rounding = Rounding::Nearest;
     assert!(matches!(op.check(), Err(Error::Value { .. })));
     op.allow_nearest_v = true;
-    assert!(without_gradients(&op).iter().all(|v| *v == start));
+    assert!(op.check().is_ok());
+    let start: Vec<_> = codes.iter().map(|code| f64::from(bf16::widen(*code))).collect();
+    assert_eq!(moments(&op, &codes, 0.0, STEPS), start);
+    // Up it goes all the same.
+    let grown = moments(&op, &codes, 1e7, 1);
+    assert!(grown.iter().zip(&start).all(|(grown, start)| grown > start));
+}
 
-    let mut op = AdamW::new(1, COLS, [F32, F32, F32, Bf16]);
-    op.step.seed = 5;
-    let after = without_gradients(&op);
-    let mean = after.iter().sum::<f64>() / COLS as f64 / start;
-    // One element's deviation is below 0.06 of the start, the mean's below 0.0014.
+#[test]
+fn a_bf16_second_moment_decays_stochastically_and_compensated() {
+    let codes: Vec<_> = significands().into_iter().cycle().take(1536).collect();
     let exact = f64::from(0.999f32).powi(STEPS as i32);
+    let mut drawn = AdamW::new(1, codes.len(), [F32, F32, F32, Bf16]);
+    drawn.step.seed = 5;
+    // One element's deviation is below 0.06 of the start, the mean's below 0.0016.
+    let mean = left(&drawn, &codes);
     assert!((mean - exact).abs() < 0.006, "{mean} for {exact}");
+    for (rounding, bound) in [(Rounding::Nearest, 0.002), (Rounding::Stochastic, 0.002)] {
+        let paired = AdamW {
+            v_compensated: true,
+            v_rounding: rounding,
+            ..drawn.clone()
+        };
+        assert!(paired.check().is_ok(), "no ratchet, so no refusal");
+        let mean = left(&paired, &codes);
+        assert!((mean - exact).abs() < bound, "{rounding}: {mean} for {exact}");
+    }
 }
 
 #[test]
@@ -78,6 +123,15 @@ fn compensation_is_of_bf16_weights() {
     op.compensation_ld = Some(2);
     assert!(matches!(op.check(), Err(Error::DType { operand: "w", .. })));
     op.w = Bf16;
+    assert!(op.check().is_ok());
+}
+
+#[test]
+fn pairs_are_of_bf16_second_moments() {
+    let mut op = AdamW::new(2, 2, [F32; 4]);
+    op.v_compensated = true;
+    assert!(matches!(op.check(), Err(Error::DType { operand: "v", .. })));
+    op.v = Bf16;
     assert!(op.check().is_ok());
 }
 

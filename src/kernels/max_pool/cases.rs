@@ -29,11 +29,17 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             for few in [false, true] {
                 cases.push(case(effort, pool, few));
                 let grad = MaxPoolGrad {
-                    pool,
                     dx_ld: pool.x_ld + 2 * shape.3,
+                    ..MaxPoolGrad::new(pool)
                 };
                 cases.push(case(effort, grad, few));
             }
+        }
+    }
+    for (from, to) in [(DType::F32, DType::Bf16), (DType::Bf16, DType::F32)] {
+        for (shape, _) in SHAPES.into_iter().filter(|(_, effort)| *effort == Effort::Quick) {
+            let grad = MaxPoolGrad::new(pool(shape, from)).with_gradients(to);
+            cases.push(case(Effort::Quick, grad, true));
         }
     }
     cases

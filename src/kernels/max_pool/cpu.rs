@@ -92,15 +92,15 @@ impl<T: Bits> Kernel for Pool<'_, T> {
 }
 
 /// The gradient of one image. `at` has room for a pixel of each channel.
-struct Unpool<'a, T> {
+struct Unpool<'a, X, T> {
     op: &'a MaxPoolGrad,
-    x: &'a [T],
+    x: &'a [X],
     dy: &'a [T],
     dx: &'a mut [T],
     at: &'a mut [u32],
 }
 
-impl<T: Bits> Kernel for Unpool<'_, T> {
+impl<X: Bits, T: Bits> Kernel for Unpool<'_, X, T> {
     type Output = ();
 
     #[inline(always)]
@@ -171,27 +171,41 @@ pub(crate) fn max_pool_grad(cpu: &Cpu, op: &MaxPoolGrad, x: &[u32], dy: &[u32], 
     let words = pool.x().row_words() * pixels;
     let images = dx.chunks_mut((to.row_words() * pixels) as usize).take(pool.batch);
     cpu.items(images.collect(), |i, dx| {
-        let (x, dy) = (image(x, i, words), image(dy, i, pool.y().row_words()));
+        let (x, dy) = (image(x, i, words), image(dy, i, op.dy().row_words()));
         let at = &mut vec![0; pool.channels];
-        match pool.dtype {
-            DType::F64 => cpu.run(Unpool {
+        match (pool.dtype, op.dtype) {
+            (DType::F64, _) | (_, DType::F64) => cpu.run(Unpool {
                 op,
                 x: wides(x),
                 dy: wides(dy),
                 dx: wides_mut(dx),
                 at,
             }),
-            DType::Bf16 | DType::U16 => cpu.run(Unpool {
+            (DType::Bf16 | DType::U16, DType::Bf16 | DType::U16) => cpu.run(Unpool {
                 op,
                 x: halves(x),
                 dy: halves(dy),
                 dx: halves_mut(dx),
                 at,
             }),
-            DType::F32 | DType::U32 => cpu.run(Unpool { op, x, dy, dx, at }),
+            (DType::F32 | DType::U32, DType::Bf16 | DType::U16) => cpu.run(Unpool {
+                op,
+                x,
+                dy: halves(dy),
+                dx: halves_mut(dx),
+                at,
+            }),
+            (DType::Bf16 | DType::U16, DType::F32 | DType::U32) => cpu.run(Unpool {
+                op,
+                x: halves(x),
+                dy,
+                dx,
+                at,
+            }),
+            (DType::F32 | DType::U32, DType::F32 | DType::U32) => cpu.run(Unpool { op, x, dy, dx, at }),
         }
         for row in dx.chunks_mut(to.row_words() as usize).take(pool.pixels()) {
-            clear_spare(pool.dtype, to.cols, row);
+            clear_spare(op.dtype, to.cols, row);
         }
     });
 }

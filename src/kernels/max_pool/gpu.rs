@@ -13,7 +13,7 @@ static MAX_POOL: Shader = Shader::new(
 
 pub(in crate::kernels) static FORWARD: Variants<MaxPool> = Variants(&[Variant {
     name: "word",
-    serves: |op, gpu, _| serves(op, gpu),
+    serves: |op, gpu, _| serves(op, op.dtype, gpu),
     rank: |_, _| 0,
     dispatches: |op, gpu, _| dispatches(gpu, "forward", op, None, ("y", op.y())),
     permutations: || permutations("forward"),
@@ -21,21 +21,22 @@ pub(in crate::kernels) static FORWARD: Variants<MaxPool> = Variants(&[Variant {
 
 pub(in crate::kernels) static BACKWARD: Variants<MaxPoolGrad> = Variants(&[Variant {
     name: "word",
-    serves: |op, gpu, _| serves(&op.pool, gpu),
+    serves: |op, gpu, _| serves(&op.pool, op.dtype, gpu),
     rank: |_, _| 0,
-    dispatches: |op, gpu, _| dispatches(gpu, "backward", &op.pool, Some("dy"), ("dx", op.dx())),
+    dispatches: |op, gpu, _| dispatches(gpu, "backward", &op.pool, Some(op.dy()), ("dx", op.dx())),
     permutations: || permutations("backward"),
 }]);
 
-fn serves(op: &MaxPool, gpu: &Gpu) -> bool {
-    op.dtype != DType::F64 && turns(op) <= gpu.turn_cap()
+/// With results of a type.
+fn serves(op: &MaxPool, dtype: DType, gpu: &Gpu) -> bool {
+    dtype != DType::F64 && turns(op, dtype) <= gpu.turn_cap()
 }
 
 /// Of the loops over a window, for each number of a word.
-fn turns(op: &MaxPool) -> u64 {
+fn turns(op: &MaxPool, dtype: DType) -> u64 {
     let [rows, cols] = op.window.map(|len| len as u64);
     let each = looped(rows, looped(cols, 0));
-    each.saturating_mul(if op.dtype == DType::Bf16 { 2 } else { 1 })
+    each.saturating_mul(if dtype == DType::Bf16 { 2 } else { 1 })
 }
 
 /// Images at a time; `dy` is what the gradient reads.
@@ -43,18 +44,18 @@ fn dispatches(
     gpu: &Gpu,
     entry: &'static str,
     op: &MaxPool,
-    dy: Option<&'static str>,
+    dy: Option<View>,
     (name, dst): (&'static str, View),
 ) -> Result<Vec<Dispatch>> {
     if op.is_empty() {
         return Ok(Vec::new());
     }
-    let pipeline = gpu.pipeline(&permutation(entry, op.dtype))?;
-    let (x, y) = (op.x(), op.y());
+    let pipeline = gpu.pipeline(&permutation(entry, [op.dtype, dst.dtype]))?;
+    let (x, y) = (op.x(), dy.unwrap_or(op.y()));
     let pixels = op.pixels() as u64;
     let area = (op.window[0] * op.window[1]) as u64;
     let rows = dst.rows as u64 / op.batch as u64;
-    let words = rows * op.dtype.words(dst.cols as u64);
+    let words = rows * dst.dtype.words(dst.cols as u64);
     let widest = [pixels * x.row_words(), y.row_words(), rows * dst.row_words()];
     let widest = widest.into_iter().max().unwrap_or(1);
     let work = words * (area + 1);
@@ -66,7 +67,7 @@ fn dispatches(
     let dispatch = |images: std::ops::Range<u64>| {
         let count = images.end - images.start;
         let src = match dy {
-            Some(name) => Words::of(name, part(&y, &images)),
+            Some(_) => Words::of("dy", part(&y, &images)),
             None => Words::absent(),
         };
         Dispatch::new(&pipeline)
@@ -88,21 +89,26 @@ fn dispatches(
             .bind("dst", Words::of(name, part(&dst, &images)))
             .linear_groups(gpu, (count * words).div_ceil(GROUP.into()))
             .work(count * work)
-            .turns(turns(op))
+            .turns(turns(op, dst.dtype))
     };
     let images = split_rows(gpu, op.batch as u64, work, widest * 4, 1);
     Ok(images.into_iter().map(dispatch).collect())
 }
 
-fn permutation(entry: &'static str, dtype: DType) -> Permutation {
+/// Of images of a type and of results of one.
+fn permutation(entry: &'static str, [from, to]: [DType; 2]) -> Permutation {
     Permutation::new(&MAX_POOL)
         .entry(entry)
         .constant("GROUP", GROUP)
-        .constant("HALVES", dtype == DType::Bf16)
+        .constant("X_HALVES", from == DType::Bf16)
+        .constant("HALVES", to == DType::Bf16)
 }
 
 fn permutations(entry: &'static str) -> Vec<Permutation> {
-    [DType::F32, DType::Bf16]
-        .map(|dtype| permutation(entry, dtype))
-        .into()
+    let (f32, bf16) = (DType::F32, DType::Bf16);
+    let mut types = vec![[f32, f32], [bf16, bf16]];
+    if entry == "backward" {
+        types.extend([[f32, bf16], [bf16, f32]]);
+    }
+    types.into_iter().map(|types| permutation(entry, types)).collect()
 }

@@ -60,8 +60,10 @@ pub struct MaxPool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct MaxPoolGrad {
-    /// The forward pass, whose `y_ld` is that of `dy`.
+    /// The forward pass, whose `dtype` is that of `x` and whose `y_ld` is that of `dy`.
     pub pool: MaxPool,
+    /// Type of `dy` and `dx`: `F32`, `Bf16`, or `F64` where all are.
+    pub dtype: DType,
     /// Elements from one pixel of `dx` to the next: at least the channels, even for bf16.
     pub dx_ld: usize,
 }
@@ -185,12 +187,37 @@ impl MaxPoolGrad {
     pub fn new(pool: MaxPool) -> Self {
         Self {
             pool,
+            dtype: pool.dtype,
             dx_ld: pool.x_ld,
         }
     }
 
+    /// With gradients of a type of their own, whose rows are as far apart as those of tensors.
+    #[must_use]
+    pub fn with_gradients(self, dtype: DType) -> Self {
+        let pool = MaxPool {
+            y_ld: dtype.row_ld(self.pool.outputs()),
+            ..self.pool
+        };
+        Self {
+            pool,
+            dtype,
+            dx_ld: dtype.row_ld(pool.channels),
+        }
+    }
+
+    fn dy(&self) -> View {
+        View {
+            dtype: self.dtype,
+            ..self.pool.y()
+        }
+    }
+
     fn dx(&self) -> View {
-        self.pool.of_pixels(self.dx_ld)
+        View {
+            dtype: self.dtype,
+            ..self.pool.of_pixels(self.dx_ld)
+        }
     }
 }
 
@@ -245,25 +272,30 @@ impl Op for MaxPoolGrad {
     }
 
     fn describe(&self) -> String {
-        self.pool.describe()
+        let text = self.pool.describe();
+        match self.dtype == self.pool.dtype {
+            true => text,
+            false => format!("{text} to {}", self.dtype),
+        }
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
         vec![
             OperandSpec::read("x", self.pool.x().words()),
-            OperandSpec::read("dy", self.pool.y().words()),
+            OperandSpec::read("dy", self.dy().words()),
             OperandSpec::write("dx", self.dx().words()),
         ]
     }
 
     fn check(&self) -> Result<()> {
-        let (x, dy) = (self.pool.x(), self.pool.y());
+        check_floats("max_pool_grad", &[("x", self.pool.dtype), ("dy", self.dtype)])?;
+        let (x, dy) = (self.pool.x(), self.dy());
         self.pool
             .check("max_pool_grad", &[("x", x), ("dy", dy), ("dx", self.dx())])
     }
 
     fn work(&self) -> Work {
-        work(&[self.pool.x(), self.pool.y(), self.dx()])
+        work(&[self.pool.x(), self.dy(), self.dx()])
     }
 
     fn table(&self) -> &'static dyn Table {
@@ -271,7 +303,7 @@ impl Op for MaxPoolGrad {
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
-        crate::op::no_f64_on_gpu("max_pool_grad", &[("x", self.pool.dtype)])
+        crate::op::no_f64_on_gpu("max_pool_grad", &[("x", self.pool.dtype), ("dy", self.dtype)])
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -17,13 +17,13 @@ pub(crate) fn max_pool_grad(op: &MaxPoolGrad, x: &[u32], dy: &[u32], dx: &mut [u
     let (pool, to) = (&op.pool, op.dx());
     for row in 0..to.rows {
         for channel in 0..to.cols {
-            match pool.dtype {
+            match op.dtype {
                 DType::F64 => to.store_f64(dx, row, channel, 0.0),
                 DType::F32 | DType::Bf16 | DType::U32 | DType::U16 => to.store_bits(dx, row, channel, 0),
             }
         }
     }
-    let from = pool.y();
+    let from = op.dy();
     for image in 0..pool.batch {
         for output in 0..pool.outputs() {
             let row = largest(pool, x, image, output);

@@ -36,6 +36,7 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
                 };
                 cases.push(case(effort, relu));
                 let grad = ReluGrad {
+                    y: dtype,
                     dtype,
                     rows,
                     cols,
@@ -53,6 +54,27 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         cases.push(halves(Relu { in_place, ..relu }));
         let grad = ReluGrad::contiguous(DType::Bf16, 1000);
         cases.push(halves(ReluGrad { in_place, ..grad }));
+    }
+    for (dtype, y) in [(DType::F32, DType::Bf16), (DType::Bf16, DType::F32)] {
+        for in_place in [false, true] {
+            for (rows, cols, ld) in [(1, 1, 2), (3, 5, 6), (31, 8, 8), (67, 33, 40)] {
+                let grad = ReluGrad {
+                    y_ld: ld + 2,
+                    dy_ld: ld + 4,
+                    dx_ld: ld,
+                    in_place,
+                    ..ReluGrad::new(rows, cols, dtype).by(y)
+                };
+                cases.push(halves(grad));
+            }
+            let grad = ReluGrad {
+                in_place,
+                ..ReluGrad::contiguous(dtype, 4099)
+            };
+            // As short as it may be, f32 even without the one beside the last.
+            let y_ld = if y == DType::F32 { 4099 } else { 4100 };
+            cases.push(halves(ReluGrad { y, y_ld, ..grad }));
+        }
     }
     cases
 }
@@ -100,6 +122,7 @@ pub(crate) fn awkward(n: usize) -> Vec<BenchCase> {
 
 fn grad(rows: usize, cols: usize, ld: usize) -> ReluGrad {
     ReluGrad {
+        y: DType::Bf16,
         dtype: DType::Bf16,
         rows,
         cols,

@@ -12,8 +12,9 @@ use crate::tensor::{DType, View};
 trait Bits: Copy {
     /// The number unless it is negative (or -0).
     fn rectified(self) -> Self;
-    /// The number where `y` is positive, else 0.
-    fn where_positive(self, y: Self) -> Self;
+    const ZERO: Self;
+    /// Whether it is above zero, and no NaN.
+    fn is_positive(self) -> bool;
 }
 
 macro_rules! bits {
@@ -28,13 +29,12 @@ macro_rules! bits {
                 }
             }
 
+            const ZERO: Self = 0;
+
             #[inline(always)]
-            fn where_positive(self, y: Self) -> Self {
+            fn is_positive(self) -> bool {
                 // From 1 to +Inf.
-                match y.wrapping_sub(1) < $infinity {
-                    true => self,
-                    false => 0,
-                }
+                self.wrapping_sub(1) < $infinity
             }
         }
     };
@@ -54,9 +54,11 @@ impl Bits for Wide {
         split(joined(self).rectified())
     }
 
+    const ZERO: Self = [0; 2];
+
     #[inline(always)]
-    fn where_positive(self, y: Self) -> Self {
-        split(joined(self).where_positive(joined(y)))
+    fn is_positive(self) -> bool {
+        joined(self).is_positive()
     }
 }
 
@@ -80,13 +82,22 @@ impl<T: Bits> Kernel for Rectify<'_, T> {
 }
 
 /// One run of elements; without `dy` the output's own.
-struct Mask<'a, T> {
-    y: &'a [T],
+struct Mask<'a, Y, T> {
+    y: &'a [Y],
     dy: Option<&'a [T]>,
     dx: &'a mut [T],
 }
 
-impl<T: Bits> Kernel for Mask<'_, T> {
+/// The number where `y` is positive, else 0.
+#[inline(always)]
+fn where_positive<Y: Bits, T: Bits>(dy: T, y: Y) -> T {
+    match y.is_positive() {
+        true => dy,
+        false => T::ZERO,
+    }
+}
+
+impl<Y: Bits, T: Bits> Kernel for Mask<'_, Y, T> {
     type Output = ();
 
     #[inline(always)]
@@ -95,12 +106,12 @@ impl<T: Bits> Kernel for Mask<'_, T> {
         match dy {
             None => {
                 for (dx, &y) in dx.iter_mut().zip(y) {
-                    *dx = dx.where_positive(y);
+                    *dx = where_positive(*dx, y);
                 }
             }
             Some(dy) => {
                 for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
-                    *dx = dy.where_positive(y);
+                    *dx = where_positive(dy, y);
                 }
             }
         }
@@ -149,7 +160,7 @@ pub(crate) fn relu_grad(cpu: &Cpu, op: &ReluGrad, y: &[u32], dy: Option<&[u32]>,
     let (mask, from, to) = (op.y(), op.dy(), op.dx());
     let contiguous = [mask, from, to].iter().all(View::is_contiguous);
     let cut = Cut::new(contiguous, op.rows, op.cols);
-    let masks = cut.read(y, op.dtype, mask.ld);
+    let masks = cut.read(y, op.y, mask.ld);
     let sources = cut.read(dy.unwrap_or(&[]), op.dtype, from.ld);
     let outputs = cut.write(dx, op.dtype, to.ld);
     let items: Vec<_> = masks.zip(sources).zip(outputs).collect();
@@ -158,18 +169,24 @@ pub(crate) fn relu_grad(cpu: &Cpu, op: &ReluGrad, y: &[u32], dy: Option<&[u32]>,
             let y = run(y, &mask, r, cols);
             let dy = (!op.in_place).then(|| run(dy, &from, r, cols));
             let dx = run_mut(dx, &to, r, cols);
-            match op.dtype {
-                DType::F64 => cpu.run(Mask {
+            match (op.y, op.dtype) {
+                (DType::F64, _) | (_, DType::F64) => cpu.run(Mask {
                     y: wides(y),
                     dy: dy.map(wides),
                     dx: wides_mut(dx),
                 }),
-                DType::Bf16 | DType::U16 => cpu.run(Mask {
+                (DType::Bf16 | DType::U16, DType::Bf16 | DType::U16) => cpu.run(Mask {
                     y: halves(y),
                     dy: dy.map(halves),
                     dx: halves_mut(dx),
                 }),
-                DType::F32 | DType::U32 => cpu.run(Mask { y, dy, dx }),
+                (DType::F32 | DType::U32, DType::Bf16 | DType::U16) => cpu.run(Mask {
+                    y,
+                    dy: dy.map(halves),
+                    dx: halves_mut(dx),
+                }),
+                (DType::Bf16 | DType::U16, DType::F32 | DType::U32) => cpu.run(Mask { y: halves(y), dy, dx }),
+                (DType::F32 | DType::U32, DType::F32 | DType::U32) => cpu.run(Mask { y, dy, dx }),
             }
             clear_spare(op.dtype, cols, dx);
         }

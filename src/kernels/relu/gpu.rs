@@ -41,11 +41,16 @@ fn dispatches(
     dst: Named,
 ) -> Result<Vec<Dispatch>> {
     let dtype = dst.1.dtype;
-    let pipeline = gpu.pipeline(&permutation(entry, dtype, src.is_none()))?;
+    let masked = mask.map_or(dtype, |(_, view)| view.dtype);
+    let pipeline = gpu.pipeline(&permutation(entry, [dtype, masked], src.is_none()))?;
     let present = [mask, src, Some(dst)].into_iter().flatten();
     let views: Vec<_> = present.map(|(_, view)| view).collect();
-    // One word read for each input, one written.
-    let moved = 2 + u64::from(mask.is_some());
+    // A word read for each input, of the mask two where it is wider, one written.
+    let moved = match mask {
+        Some(_) if masked.bits() > dtype.bits() => 4,
+        Some(_) => 3,
+        None => 2,
+    };
     let ld = |operand: Option<Named>| operand.map_or(0, |(_, view)| view.row_words());
     let dispatch = |piece: &Piece| {
         let of =
@@ -67,15 +72,22 @@ fn dispatches(
     Ok(pieces(gpu, &views).iter().map(dispatch).collect())
 }
 
-fn permutation(entry: &'static str, dtype: DType, in_place: bool) -> Permutation {
+/// Of results of a type, and of a mask of one.
+fn permutation(entry: &'static str, [dtype, mask]: [DType; 2], in_place: bool) -> Permutation {
     Permutation::new(&RELU)
         .entry(entry)
         .constant("GROUP", GROUP)
         .constant("HALVES", dtype == DType::Bf16)
+        .constant("MASK_HALVES", mask == DType::Bf16)
         .constant("IN_PLACE", in_place)
 }
 
 fn permutations(entry: &'static str) -> Vec<Permutation> {
-    let of = |dtype| [false, true].map(|in_place| permutation(entry, dtype, in_place));
-    [DType::F32, DType::Bf16].into_iter().flat_map(of).collect()
+    let (f32, bf16) = (DType::F32, DType::Bf16);
+    let mut types = vec![[f32, f32], [bf16, bf16]];
+    if entry == "backward" {
+        types.extend([[f32, bf16], [bf16, f32]]);
+    }
+    let of = |types| [false, true].map(|in_place| permutation(entry, types, in_place));
+    types.into_iter().flat_map(of).collect()
 }

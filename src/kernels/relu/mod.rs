@@ -47,7 +47,9 @@ pub struct Relu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ReluGrad {
-    /// Type of all operands: `F32`, `Bf16` or `F64`.
+    /// Type of `y`: `F32`, `Bf16`, or `F64` where all are.
+    pub y: DType,
+    /// Type of `dy` and `dx`: `F32`, `Bf16` or `F64`.
     pub dtype: DType,
     /// Rows.
     pub rows: usize,
@@ -108,6 +110,7 @@ impl ReluGrad {
     pub fn new(rows: usize, cols: usize, dtype: DType) -> Self {
         let ld = dtype.row_ld(cols);
         Self {
+            y: dtype,
             dtype,
             rows,
             cols,
@@ -123,6 +126,7 @@ impl ReluGrad {
     pub fn contiguous(dtype: DType, len: usize) -> Self {
         let ld = len.next_multiple_of(2);
         Self {
+            y: dtype,
             dtype,
             rows: 1,
             cols: len,
@@ -133,8 +137,18 @@ impl ReluGrad {
         }
     }
 
+    /// By a `y` of another type, whose rows are as far apart as those of tensors.
+    #[must_use]
+    pub fn by(self, y: DType) -> Self {
+        Self {
+            y,
+            y_ld: y.row_ld(self.cols),
+            ..self
+        }
+    }
+
     fn y(&self) -> View {
-        View::new(self.dtype, self.rows, self.cols, self.y_ld)
+        View::new(self.y, self.rows, self.cols, self.y_ld)
     }
 
     fn dy(&self) -> View {
@@ -212,7 +226,11 @@ impl Op for ReluGrad {
     }
 
     fn describe(&self) -> String {
-        describe(self.rows, self.cols, self.dtype, self.in_place)
+        let text = describe(self.rows, self.cols, self.dtype, self.in_place);
+        match self.y == self.dtype {
+            true => text,
+            false => format!("{text} by {}", self.y),
+        }
     }
 
     fn operands(&self) -> Vec<OperandSpec> {
@@ -228,6 +246,7 @@ impl Op for ReluGrad {
     }
 
     fn check(&self) -> Result<()> {
+        check_floats("relu_grad", &[("y", self.y), ("dy", self.dtype)])?;
         check(
             "relu_grad",
             &[("y", self.y()), ("dy", self.dy()), ("dx", self.dx())],
@@ -235,7 +254,12 @@ impl Op for ReluGrad {
     }
 
     fn work(&self) -> Work {
-        work(self.rows, self.cols, self.dtype, 3.0)
+        let mask = work(self.rows, self.cols, self.y, 1.0);
+        let moved = work(self.rows, self.cols, self.dtype, 2.0);
+        Work {
+            bytes: mask.bytes + moved.bytes,
+            ..moved
+        }
     }
 
     fn table(&self) -> &'static dyn Table {
@@ -243,7 +267,7 @@ impl Op for ReluGrad {
     }
 
     fn check_gpu(&self, _gpu: &Gpu) -> Result<()> {
-        crate::op::no_f64_on_gpu("relu_grad", &[("y", self.dtype)])
+        crate::op::no_f64_on_gpu("relu_grad", &[("y", self.y), ("dy", self.dtype)])
     }
 
     fn cpu(&self, cpu: &Cpu, args: Args<'_>) -> Result<()> {

@@ -35,22 +35,55 @@ pub(crate) fn judge<'j>(
     rounded: &dyn Fn(u32, u64) -> u32,
 ) -> Judge<'j> {
     let arithmetic = judge.arithmetic();
-    let (before, found, bits) = (judge.before("w"), judge.after("w"), judge.after("w_kept"));
-    let kept = kept.filter(|view| bits.len() as u64 >= view.words());
+    let (before, found) = (judge.before("w"), judge.after("w"));
+    let y = kept_y(judge.after("w_kept"), kept, rounded);
     let sum = |row, col| {
         let before = w.load(before, row, col);
-        match kept {
-            Some(view) => {
-                let index = (row * w.cols + col) as u64;
-                let y = f32::from_bits(rounded(view.load_bits(bits, row, col), index));
-                known(before, y.into(), arithmetic)
-            }
+        match y(row, col) {
+            Some(y) => known(before, y, arithmetic),
             None => unknown(before, &moved(row, col), w.load(found, row, col), arithmetic),
         }
     };
     judge
         .composite(Output::new("w", w), |row, col| sum(row, col)[0], None)
         .composite(Output::new("c", c), |row, col| sum(row, col)[1], None)
+}
+
+/// The same of values that lie with their compensations in one operand, side by side; `kept` is the operand that may hold
+/// u - c.
+pub(crate) fn judge_pairs<'j>(
+    judge: Judge<'j>,
+    pairs: Output,
+    kept: (&'static str, Option<View>),
+    moved: impl Fn(usize, usize) -> Within,
+    rounded: &dyn Fn(u32, u64) -> u32,
+) -> Judge<'j> {
+    let arithmetic = judge.arithmetic();
+    let (before, found) = (judge.before(pairs.operand), judge.after(pairs.operand));
+    let y = kept_y(judge.after(kept.0), kept.1, rounded);
+    let sum = |row, col: usize| {
+        let value = |words| pairs.view.load(words, row, 2 * col);
+        match y(row, col) {
+            Some(y) => known(value(before), y, arithmetic),
+            None => unknown(value(before), &moved(row, col), value(found), arithmetic),
+        }
+    };
+    judge.composite(pairs, |row, col| sum(row, col / 2)[col % 2], None)
+}
+
+/// `y` of every element where a test build has kept what it was rounded from.
+fn kept_y(
+    bits: &[u32],
+    kept: Option<View>,
+    rounded: &dyn Fn(u32, u64) -> u32,
+) -> impl Fn(usize, usize) -> Option<f64> {
+    let kept = kept.filter(|view| bits.len() as u64 >= view.words());
+    move |row, col| {
+        kept.map(|view| {
+            let index = (row * view.cols + col) as u64;
+            f64::from(f32::from_bits(rounded(view.load_bits(bits, row, col), index)))
+        })
+    }
 }
 
 fn round(value: f32) -> f32 {

@@ -30,9 +30,10 @@ fn patches(net: &Build<'_>, number: usize, conv: Conv, lying: Lying, dtype: DTyp
 fn gather(net: &mut Build<'_>, number: usize, conv: Conv) -> Result<(TensorId, usize)> {
     let stage = net.stages[number];
     let shape = stage.patches(net.options.batch).unwrap_or_default();
-    let memory = net.patches(shape)?;
+    let dtype = net.types.values[number];
+    let memory = net.patches(dtype, shape)?;
     if net.patches_of != Some(number) {
-        let patches = patches(net, number, conv, stage.from.lying, net.recipe.activations);
+        let patches = patches(net, number, conv, stage.from.lying, dtype);
         net.program.call(patches, &[net.values[number], memory])?;
         net.patches_of = Some(number);
     }
@@ -57,24 +58,27 @@ pub(in crate::nn) fn backward(
     let gradients = weight_gradients(net, number, memory, dy, rows)?;
     let mut dx = dy;
     if below {
+        let (stage, dtype) = (net.stages[number], net.types.gradients[number]);
+        // The patches were read for the last time.
+        let memory = net.patches(dtype, stage.patches(net.options.batch).unwrap_or_default())?;
         input_gradient(net, number, dy, memory, rows)?;
         net.patches_of = None;
-        let from = net.stages[number].from;
+        let from = stage.from;
         let pixels = Shape {
             lying: Lying::Pixels,
             ..from
         };
-        let sums = PatchesGrad::new(patches(net, number, conv, Lying::Pixels, net.recipe.gradients));
+        let sums = PatchesGrad::new(patches(net, number, conv, Lying::Pixels, dtype));
         dx = match from.lies(Lying::Pixels) {
-            true => net.gradient(from)?,
+            true => net.gradient(number, from)?,
             // dY was read for the last time: what lies by pixels goes into its place, and from there to the other.
-            false => net.gradient_in_place(pixels)?,
+            false => net.gradient_in_place(number, pixels)?,
         };
         net.program.call(sums, &[memory, dx])?;
         if !from.lies(Lying::Pixels) {
             let by_pixels = dx;
-            dx = net.gradient(from)?;
-            let copy = reshape::copy(net.options.batch, from, net.recipe.gradients);
+            dx = net.gradient(number, from)?;
+            let copy = reshape::copy(net.options.batch, from, dtype);
             net.program.call(copy, &[by_pixels, dx])?;
         }
     }

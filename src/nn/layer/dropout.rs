@@ -23,7 +23,7 @@ fn dropout(net: &Build<'_>, number: usize, p: Scalar, dtype: DType) -> Dropout {
 }
 
 pub(in crate::nn) fn forward(net: &mut Build<'_>, number: usize, p: Scalar) -> Result<CallId> {
-    let dropout = dropout(net, number, p, net.recipe.activations);
+    let dropout = dropout(net, number, p, net.types.values[number]);
     if !net.evaluating {
         net.claim_id(DROPOUT, net.stages[number].layer as u32)?;
     }
@@ -40,7 +40,7 @@ pub(in crate::nn) fn backward(
 ) -> Result<TensorId> {
     let dropout = Dropout {
         in_place: true,
-        ..dropout(net, number, p, net.recipe.gradients)
+        ..dropout(net, number, p, net.types.gradients[number])
     };
     net.program.call(dropout, &[dy])?;
     Ok(dy)

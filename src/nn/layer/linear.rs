@@ -20,7 +20,7 @@ pub(in crate::nn) fn backward(
     let gradients = weight_gradients(net, number, net.values[number], dy, batch)?;
     let mut dx = dy;
     if below {
-        dx = net.gradient(net.stages[number].from)?;
+        dx = net.gradient(number, net.stages[number].from)?;
         input_gradient(net, number, dy, dx, batch)?;
     }
     net.update(number, gradients)?;

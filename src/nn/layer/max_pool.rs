@@ -11,7 +11,7 @@ fn pool(net: &Build<'_>, number: usize, window: [usize; 2], dtype: DType) -> Max
 }
 
 pub(in crate::nn) fn forward(net: &mut Build<'_>, number: usize, window: [usize; 2]) -> Result<CallId> {
-    let pool = pool(net, number, window, net.recipe.activations);
+    let pool = pool(net, number, window, net.types.values[number]);
     net.program
         .call(pool, &[net.values[number], net.values[number + 1]])
 }
@@ -23,8 +23,9 @@ pub(in crate::nn) fn backward(
     window: [usize; 2],
     dy: TensorId,
 ) -> Result<TensorId> {
-    let dx = net.gradient(net.stages[number].from)?;
-    let grad = MaxPoolGrad::new(pool(net, number, window, net.recipe.gradients));
+    let dx = net.gradient(number, net.stages[number].from)?;
+    let pool = pool(net, number, window, net.types.values[number]);
+    let grad = MaxPoolGrad::new(pool).with_gradients(net.types.gradients[number]);
     net.program.call(grad, &[net.values[number], dy, dx])?;
     Ok(dx)
 }

@@ -30,17 +30,18 @@ fn product(net: &mut Build<'_>, number: usize, x: TensorId, rows: usize) -> Resu
     }
     let [w, b] = net.parameters_of(number).map(|id| net.parameters[id].values);
     let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
-    let (act, weights) = (net.recipe.activations, net.recipe.weights);
+    let (from, made) = (net.types.values[number], net.types.values[number + 1]);
+    let weights = net.places(number).weights;
     let factors = [
-        Factor::new(Place::Activations, x, [rows, inputs], Along::Columns),
-        Factor::new(Place::Weights, w, [outputs, inputs], Along::Columns),
+        Factor::new(Place::Activations, (x, from), [rows, inputs], Along::Columns),
+        Factor::new(Place::Weights, (w, weights), [outputs, inputs], Along::Columns),
     ];
     let product = Matmul::new(rows, outputs, inputs).bias(weights);
     let product = match net.stages[number].relu {
         true => product.relu(),
         false => product,
     };
-    net.multiply(number, 0, product, act, factors, &[net.values[number + 1], b])
+    net.multiply(number, 0, product, made, factors, &[net.values[number + 1], b])
 }
 
 /// `dW = dy^T x` and `db`, the column sums of dy.
@@ -51,9 +52,10 @@ fn weight_gradients(
     dy: TensorId,
     rows: usize,
 ) -> Result<[TensorId; 2]> {
-    let grad = net.recipe.gradients;
+    let (from, flow) = (net.types.values[number], net.types.gradients[number + 1]);
+    let own = net.places(number).weight_gradients;
     let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
-    let layout = |rows, cols| Layout::dense(grad, &[rows, cols]);
+    let layout = |rows, cols| Layout::dense(own, &[rows, cols]);
     let [dw, db] = net.gradients.of_layer(net.layer_of(number));
     let dw = net.program.view(dw, layout(outputs, inputs))?;
     let db = net.program.view(db, layout(1, outputs))?;
@@ -63,16 +65,16 @@ fn weight_gradients(
         }
         Accumulator::Wide => {
             let factors = [
-                Factor::new(Place::Gradients, dy, [rows, outputs], Along::Rows),
-                Factor::new(Place::Activations, x, [rows, inputs], Along::Rows),
+                Factor::new(Place::Gradients, (dy, flow), [rows, outputs], Along::Rows),
+                Factor::new(Place::Activations, (x, from), [rows, inputs], Along::Rows),
             ];
             net.measure(number, x, dy, rows)?;
             let product = Matmul::new(outputs, inputs, rows);
-            net.multiply(number, 2, product, grad, factors, &[dw])?;
+            net.multiply(number, 2, product, own, factors, &[dw])?;
         }
     }
     net.program
-        .call(ColumnSums::new(rows, outputs, grad, grad), &[dy, db])?;
+        .call(ColumnSums::new(rows, outputs, flow, own), &[dy, db])?;
     Ok([dw, db])
 }
 
@@ -82,13 +84,14 @@ fn input_gradient(net: &mut Build<'_>, number: usize, dy: TensorId, dx: TensorId
     if let Accumulator::Bf16 { chunk, rounding } = net.products(number).accumulator {
         return fmac::input_gradient(net, number, [dy, w, dx], rows, (chunk, rounding));
     }
-    let grad = net.recipe.gradients;
+    let (flow, made) = (net.types.gradients[number + 1], net.types.gradients[number]);
+    let weights = net.places(number).weights;
     let [outputs, inputs] = net.stages[number].weights().unwrap_or_default();
     let factors = [
-        Factor::new(Place::Gradients, dy, [rows, outputs], Along::Columns),
-        Factor::new(Place::Weights, w, [outputs, inputs], Along::Rows),
+        Factor::new(Place::Gradients, (dy, flow), [rows, outputs], Along::Columns),
+        Factor::new(Place::Weights, (w, weights), [outputs, inputs], Along::Rows),
     ];
     let product = Matmul::new(rows, inputs, outputs);
-    net.multiply(number, 1, product, grad, factors, &[dx])?;
+    net.multiply(number, 1, product, made, factors, &[dx])?;
     Ok(())
 }

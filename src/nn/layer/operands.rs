@@ -3,6 +3,7 @@
 use super::super::build::Build;
 use super::super::model::Stage;
 use super::super::network::{ENCODE, ld};
+use super::super::places::{Places, Types};
 use super::super::precision::{Measure, Place, Product};
 use super::super::products::{Coding, Products};
 use super::super::recipe::Recipe;
@@ -27,26 +28,25 @@ pub(super) enum Along {
 pub(super) struct Factor {
     place: Place,
     source: TensorId,
+    dtype: DType,
     /// As stored.
     shape: [usize; 2],
     along: Along,
 }
 
 impl Factor {
-    pub(super) const fn new(place: Place, source: TensorId, shape: [usize; 2], along: Along) -> Self {
+    pub(super) const fn new(
+        place: Place,
+        (source, dtype): (TensorId, DType),
+        shape: [usize; 2],
+        along: Along,
+    ) -> Self {
         Self {
             place,
             source,
+            dtype,
             shape,
             along,
-        }
-    }
-
-    fn dtype(&self, recipe: &Recipe) -> DType {
-        match self.place {
-            Place::Weights => recipe.weights,
-            Place::Activations => recipe.activations,
-            Place::Gradients => recipe.gradients,
         }
     }
 
@@ -109,10 +109,16 @@ impl Encoded {
         stages: &[Stage],
     ) -> Result<Self> {
         let mut needed = Needed::default();
-        let (act, grad, weights) = (recipe.activations, recipe.gradients, recipe.weights);
-        let with_weights = stages.iter().filter(|stage| stage.weights().is_some());
-        for (layer, stage) in with_weights.enumerate() {
-            let products = recipe.products_of(layer);
+        let types = Types::new(recipe, stages);
+        let with_weights = stages
+            .iter()
+            .enumerate()
+            .filter(|(_, stage)| stage.weights().is_some());
+        for (layer, (at, stage)) in with_weights.enumerate() {
+            let (act, grad) = (types.values[at], types.gradients[at + 1]);
+            let Places {
+                weights, products, ..
+            } = recipe.places_of(layer);
             let [outputs, inputs] = stage.weights().unwrap_or_default();
             let rows = stage.patches(batch).map_or(batch, |[rows, _]| rows);
             needed.add(0, products.activations, [rows, inputs], None);
@@ -207,7 +213,7 @@ impl Build<'_> {
         let mut operands = Vec::new();
         let mut elements = [Elements::Plain(out); 2];
         for (side, factor) in factors.into_iter().enumerate() {
-            let dtype = factor.dtype(self.recipe);
+            let dtype = factor.dtype;
             elements[side] = match encodings[side] {
                 Some(encoding) => {
                     operands.extend(self.encode(side, factor, dtype, encoding)?);
@@ -238,12 +244,14 @@ impl Build<'_> {
         };
         let layer = self.layer_of(number);
         let products = self.products(number);
+        let (from, flow) = (self.types.values[number], self.types.gradients[number + 1]);
+        let weights = self.places(number).weights;
         let [outputs, inputs] = self.stages[number].weights().unwrap_or_default();
         let w = self.parameters[self.parameters_of(number)[0]].values;
         let factors = [
-            Factor::new(Place::Weights, w, [outputs, inputs], Along::Columns),
-            Factor::new(Place::Activations, x, [rows, inputs], Along::Columns),
-            Factor::new(Place::Gradients, dy, [rows, outputs], Along::Columns),
+            Factor::new(Place::Weights, (w, weights), [outputs, inputs], Along::Columns),
+            Factor::new(Place::Activations, (x, from), [rows, inputs], Along::Columns),
+            Factor::new(Place::Gradients, (dy, flow), [rows, outputs], Along::Columns),
         ];
         for factor in factors {
             let Some(fine) = factor.coding(&products) else {
@@ -254,7 +262,7 @@ impl Build<'_> {
             self.memory.operands += layout.bytes();
             let sums = self.program.zeros(layout)?;
             let coarse = variable.coarse(fine)?;
-            let measure = Improvement::new(rows, cols, coarse.format, fine.format, factor.dtype(self.recipe));
+            let measure = Improvement::new(rows, cols, coarse.format, fine.format, factor.dtype);
             let call = self.program.call(measure, &[factor.source, sums])?;
             let (place, pairs) = (factor.place, rows);
             if let Some(choices) = &mut self.choices {

@@ -18,7 +18,8 @@ pub(super) fn copy(batch: usize, to: Shape, dtype: DType) -> Patches {
 }
 
 pub(in crate::nn) fn forward(net: &mut Build<'_>, number: usize) -> Result<CallId> {
-    let copy = copy(net.options.batch, net.stages[number].to, net.recipe.activations);
+    let dtype = net.types.values[number];
+    let copy = copy(net.options.batch, net.stages[number].to, dtype);
     net.program
         .call(copy, &[net.values[number], net.values[number + 1]])
 }
@@ -26,8 +27,8 @@ pub(in crate::nn) fn forward(net: &mut Build<'_>, number: usize) -> Result<CallI
 /// The same numbers lying as they did.
 pub(in crate::nn) fn backward(net: &mut Build<'_>, number: usize, dy: TensorId) -> Result<TensorId> {
     let from = net.stages[number].from;
-    let dx = net.gradient(from)?;
-    let copy = copy(net.options.batch, from, net.recipe.gradients);
+    let dx = net.gradient(number, from)?;
+    let copy = copy(net.options.batch, from, net.types.gradients[number]);
     net.program.call(copy, &[dy, dx])?;
     Ok(dx)
 }
