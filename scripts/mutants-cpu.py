@@ -59,7 +59,7 @@ MUTANTS = [
      "(k + 1).is_multiple_of(op.chunk)"),
     ("fmac_matmul", "fmac/cpu.rs", "half_word(block, op.k as u32)", "half_word(block, (op.k as u32).wrapping_sub(1))"),
     ("choose", "choose/cpu.rs", "a << 16 > threshold * b", "a << 16 >= threshold * b"),
-    ("choose", "choose/cpu.rs", "(low | 0x80_0000) << 8", "(low | 0x40_0000) << 8"),
+    ("choose", "choose/cpu.rs", "bits >> 23 & 0xff", "bits >> 23 & 0x7f"),
     ("decide", "decide/cpu.rs", "was <= Decide::LEAST", "was < Decide::LEAST"),
     ("decide", "decide/cpu.rs", "total.sqrt() / scale", "total.sqrt() * scale"),
     ("max_pool", "max_pool/cpu.rs", "x.key() > best.key()", "x.key() >= best.key()"),

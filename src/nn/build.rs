@@ -384,13 +384,16 @@ impl<'a> Build<'a> {
             };
             self.program.call(op, &[measure.sums, choices.state])?;
         }
-        choices.measuring.extend(
-            self.program
-                .nth(before)
-                .zip(self.program.last())
-                .map(<[_; 2]>::from),
-        );
+        self.measured(before);
         Ok(())
+    }
+
+    /// The calls since there were so many are for steps that measure.
+    pub(super) fn measured(&mut self, before: usize) {
+        let calls = self.program.nth(before).zip(self.program.last());
+        if let (Some(choices), Some((first, last))) = (&mut self.choices, calls) {
+            choices.measuring.push([first, last]);
+        }
     }
 
     /// The update of one parameter.

@@ -20,6 +20,7 @@ pub(super) const SHADERS: &[Shader] = &[shader(
             "let b = cut(total.zw, down + 1u);",
         ),
         Edge.of("0u, down > 31u)", "0u, down > 15u)"),
+        Edge.of("0u, down > 31u)", "0u, false)"),
         Edge.of("8192.0) * 65536.0", "81.0) * 65536.0"),
         Nan.of("top < 255u &&", "top < 256u &&"),
         Nan.of("(a | b) > 0u &&", "true &&"),

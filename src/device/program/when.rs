@@ -64,8 +64,8 @@ pub(super) struct Fed {
 
 impl Program {
     /// Calls appended from now on run only where the condition holds when they are reached; `None`: always. On a GPU
-    /// the device looks itself: nothing is read back, however the word came to be. A checked device compares those that
-    /// run.
+    /// the device looks itself: nothing is read back, however the word came to be; the work of a call counts for the cap
+    /// on a submit's whether it runs or not. A checked device compares those that run.
     ///
     /// ```
     /// # fn main() -> fewbit::Result<()> {

@@ -31,6 +31,9 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
             (0, Values::Both([0.0, 1.0]), -0.5, 0.0),
             (1, Values::Both([1000.0, 1.0]), 5000.0, 0.0),
             (2, Values::Both([10_000.0, 1.0]), 1e9, 0.0),
+            // Too small to count, and just not.
+            (0, Values::Below(1.0), 0.5, 0.0),
+            (1, Values::Below(16_384.0), 0.5, 0.0),
             // A quarter of a step of the threshold below it.
             (0, Values::Equal, 0.5 - 1.0 / 262_144.0, 0.0),
         ];
@@ -59,6 +62,8 @@ enum Values {
     Equal,
     /// These throughout.
     Both([f32; 2]),
+    /// A pair on the threshold of a half, and below it pairs of this and nothing.
+    Below(f32),
     /// Zeros, and these bits in the last pair alone.
     Last(u32),
 }
@@ -84,6 +89,8 @@ fn case(effort: Effort, op: Choose, values: Values) -> Case {
                     let whole = (next() * 64.0).round().min(1e6);
                     [whole, 2.0 * whole].map(f32::to_bits)
                 }
+                Values::Below(_) if pair == 0 => [2f32.powi(33), 2f32.powi(34)].map(f32::to_bits),
+                Values::Below(small) => [small.to_bits(), 0],
                 Values::Both(both) => both.map(f32::to_bits),
                 Values::Last(bits) if pair + 1 == op.pairs => [bits, 2 * (bits & 1)],
                 Values::Last(_) => [0, 0],

@@ -253,6 +253,7 @@ impl Build<'_> {
             Factor::new(Place::Activations, (x, from), [rows, inputs], Along::Columns),
             Factor::new(Place::Gradients, (dy, flow), [rows, outputs], Along::Columns),
         ];
+        let before = self.program.len();
         for factor in factors {
             let Some(fine) = factor.coding(&products) else {
                 continue;
@@ -263,10 +264,9 @@ impl Build<'_> {
             let sums = self.program.zeros(layout)?;
             let coarse = variable.coarse(fine)?;
             let measure = Improvement::new(rows, cols, coarse.format, fine.format, factor.dtype);
-            let call = self.program.call(measure, &[factor.source, sums])?;
+            self.program.call(measure, &[factor.source, sums])?;
             let (place, pairs) = (factor.place, rows);
             if let Some(choices) = &mut self.choices {
-                choices.measuring.push([call, call]);
                 choices.measures.push(Measure {
                     layer,
                     place,
@@ -275,6 +275,7 @@ impl Build<'_> {
                 });
             }
         }
+        self.measured(before);
         Ok(())
     }
 
