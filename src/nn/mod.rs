@@ -16,6 +16,7 @@ mod network;
 mod optimizer;
 mod precision;
 mod predict;
+mod probe;
 mod products;
 mod recipe;
 mod scaling;
