@@ -50,8 +50,8 @@ fn options_are_refused_before_a_folder_is_begun() {
         (&["--data", "tiny.csv", "--holdout", "1"], &["784", "2 numbers"]),
         (&["--seeds", "1,2,1"], &["1 twice"]),
         (
-            &["--init", init, "--layers", "7"],
-            &["layers.1.weight", "[10, 16]"],
+            &["--init", init, "--layers", "10"],
+            &["layers.2.weight", "no tensor"],
         ),
     ] {
         let args = [&["--formats", "f32", "--out", "out"], args].concat();
