@@ -65,6 +65,9 @@ cat "$out/peers.md"
 if [ -n "$train" ]; then
     cargo build --release -p fewbit-cli
     built=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-    "$python" benches/peers/train.py --fewbit "$built/release/fewbit" --json "$out/train.json" || failed=1
+    for model in mlp lenet-5; do
+        "$python" benches/peers/train.py --fewbit "$built/release/fewbit" --model "$model" --json "$out/train-$model.json" ||
+            failed=1
+    done
 fi
 exit "$failed"

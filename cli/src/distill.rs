@@ -46,7 +46,6 @@ pub(crate) struct DistillArgs {
 
 /// What students learn from.
 pub(crate) struct Teaching {
-    pub(crate) distillation: Distillation,
     pub(crate) teacher: Teacher,
     /// What tells it from others.
     pub(crate) identity: Value,
@@ -71,10 +70,25 @@ fn failed(path: &Path, why: &dyn std::fmt::Display) -> Stop {
 }
 
 impl DistillArgs {
+    /// How much is learned from the teachers, and how soft.
+    ///
+    /// # Errors
+    /// Images that are varied.
+    pub(crate) fn distillation(&self) -> Result<Distillation, Stop> {
+        if self.train.varies() {
+            let why = "--augment does not go with teachers: their logits are those of images as they are";
+            return Err(Stop::Input(why.into()));
+        }
+        Ok(Distillation {
+            temperature: self.temperature,
+            alpha: self.alpha,
+        })
+    }
+
     /// What the students of this shape learn from on these images.
     ///
     /// # Errors
-    /// Images that are varied; a teacher that cannot be read, or of other images or classes; weights that are not one
+    /// A teacher that cannot be read, or of other images or classes; weights that are not one
     /// for each; more labels than images; interrupted.
     pub(crate) fn teaching(
         &self,
@@ -83,10 +97,6 @@ impl DistillArgs {
         data: &Data,
         output: &Output,
     ) -> Result<Teaching, Stop> {
-        if self.train.varies() {
-            let why = "--augment does not go with teachers: their logits are those of images as they are";
-            return Err(Stop::Input(why.into()));
-        }
         let (split, classes) = (data.set.train(), model.classes()?);
         let images = split.len();
         let labelled = self.labelled.unwrap_or(images);
@@ -122,10 +132,6 @@ impl DistillArgs {
         // As it was asked for: not the f64 that the f32 is.
         let number = |value: f32| value.to_string().parse::<f64>().map_or(Value::Null, Value::from);
         Ok(Teaching {
-            distillation: Distillation {
-                temperature: self.temperature,
-                alpha: self.alpha,
-            },
             teacher: Teacher::new(logits).with_labels(has_label),
             identity: json!({
                 "teachers": fingerprints,

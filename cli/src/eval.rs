@@ -77,6 +77,10 @@ pub(crate) fn network(
     Ok(trainer)
 }
 
+fn megabytes(bytes: u64) -> String {
+    format!("{:.3}", bytes as f64 / 1e6)
+}
+
 pub(crate) fn eval(common: &Common, args: &EvalArgs, output: &mut Output) -> std::result::Result<(), Stop> {
     let stored = StoredModel::read(&args.model)?;
     let device = device::open(common, output)?;
@@ -97,37 +101,47 @@ pub(crate) fn eval(common: &Common, args: &EvalArgs, output: &mut Output) -> std
     let accuracy = 100.0 * many.accuracy_blocking(&data.set)?;
     let throughput = batch as f64 / time(&mut many, test, pixels)?;
     let bytes = many.memory().weights;
+    let held = many.forward_bytes();
     drop(many);
-    let latency = time(&mut network(&device, &stored, 1)?, test, pixels)?;
+    let mut one = network(&device, &stored, 1)?;
+    let latency = time(&mut one, test, pixels)?;
+    let held_by_one = one.forward_bytes();
     let name = args.model.display().to_string();
     let row = Row::new("eval", &stored.recipe.name, &name, true)
         .with("model", stored.model.name.clone())
         .with("images", test.len())
         .with("accuracy_percent", accuracy)
         .with("weights_bytes", bytes)
+        .with("forward_bytes_batch_1", held_by_one)
         .with("latency_seconds", latency)
         .with("batch", batch)
+        .with("forward_bytes", held)
         .with("images_per_second", throughput);
     output.row(row);
     let line = vec![
         stored.model.name.clone(),
         stored.recipe.name.clone(),
         format!("{accuracy:.2}"),
-        format!("{:.3}", bytes as f64 / 1e6),
+        megabytes(bytes),
+        megabytes(held_by_one),
         seconds(latency),
+        megabytes(held),
         format!("{throughput:.0}"),
     ];
+    let all = format!("All, batch {batch} (MB)");
     let header = [
         "Model",
         "Format",
         "Accuracy (%)",
         "Weights (MB)",
+        "All, batch 1 (MB)",
         "Latency, batch 1",
+        &all,
         "Images/s",
     ];
     output.table(&header, &header[2..], &[line]);
     output.line(&format!(
-        "MB are 10^6 bytes. Images/s: in batches of {batch}. Times are medians, from bytes of pixels to logits on the host."
+        "MB are 10^6 bytes. All: every buffer that a forward pass reads or writes, weights among them. Images/s: in batches of {batch}. Times are medians, from bytes of pixels to logits on the host."
     ));
     Ok(())
 }

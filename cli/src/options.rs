@@ -142,6 +142,24 @@ mod tests {
     }
 
     #[test]
+    fn help_names_every_recipe_and_model() {
+        use clap::CommandFactory as _;
+        let mut cli = Cli::command();
+        for name in ["train", "distill"] {
+            let command = cli.find_subcommand_mut(name).map(clap::Command::render_help);
+            let help = command.map(|help| help.to_string()).unwrap_or_default();
+            let words: Vec<_> = help
+                .split(|c: char| c.is_whitespace() || ",;:".contains(c))
+                .collect();
+            let recipes = fewbit::nn::Recipe::known().map(|recipe| recipe.name);
+            let models = fewbit::nn::Model::known().map(|model| model.name);
+            for known in recipes.chain(models) {
+                assert!(words.contains(&known.as_str()), "{name} --help lacks {known}");
+            }
+        }
+    }
+
+    #[test]
     fn values_are_read_or_named() {
         assert_eq!(rate("0"), Ok(0.0));
         for bad in ["-0.1", "nan", "inf", "1e99", "x", ""] {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fewbit::io::safetensors::{self, Dtype, NamedTensor};
 use fewbit::nn::data::fingerprint;
 use fewbit::nn::train::Trainer;
-use fewbit::nn::{Model, Recipe, Stored};
+use fewbit::nn::{Model, Parameter, Recipe, Stored};
 use fewbit::tensor::DType;
 use serde_json::{Value, json};
 
@@ -160,10 +160,26 @@ impl Weights {
     /// A tensor that is missing, of another shape or not of floats, or one that the network has no place for; nothing is
     /// set then.
     pub(crate) fn apply(&self, trainer: &mut Trainer) -> Result<(), Stop> {
-        let fail = |why: String| failed(&self.path, &why);
         let parameters = trainer.parameters().to_vec();
+        for (parameter, values) in parameters.iter().zip(self.values(&parameters)?) {
+            trainer.set_parameter(parameter, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Whether they are those of such a network.
+    ///
+    /// # Errors
+    /// See [`Weights::apply`].
+    pub(crate) fn check(&self, parameters: &[Parameter]) -> Result<(), Stop> {
+        self.values(parameters).map(drop)
+    }
+
+    /// The values of each parameter.
+    fn values(&self, parameters: &[Parameter]) -> Result<Vec<Vec<f64>>, Stop> {
+        let fail = |why: String| failed(&self.path, &why);
         let mut all = Vec::new();
-        for parameter in &parameters {
+        for parameter in parameters {
             let name = parameter.name();
             let found = self.tensors.iter().find(|tensor| tensor.name == name);
             let tensor =
@@ -191,10 +207,7 @@ impl Weights {
                 other.name
             )));
         }
-        for (parameter, values) in parameters.iter().zip(&all) {
-            trainer.set_parameter(parameter, values)?;
-        }
-        Ok(())
+        Ok(all)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A chain of operations made ready once and run many times: a training step, a model's forward pass.
 
+mod bytes;
 mod calls;
 mod run;
 mod when;

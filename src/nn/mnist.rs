@@ -87,6 +87,14 @@ fn read_rank(path: &Path, need: usize) -> Result<Idx, MnistError> {
     Ok(idx)
 }
 
+/// Whether there is a file, or something that cannot be looked at: reading it says why.
+fn is_there(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(found) => found.is_file(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 /// Reads MNIST, or any set in its four files: ten classes, grey images of one size. Each file is looked for as
 /// `train-images-idx3-ubyte`, then with `.gz`, then as `train-images.idx3-ubyte` without and with `.gz`; so for
 /// `train-labels` (idx1), `t10k-images` and `t10k-labels`.
@@ -106,13 +114,15 @@ pub fn load(dir: impl AsRef<Path>) -> Result<Dataset, MnistError> {
         let error = std::io::Error::new(std::io::ErrorKind::NotADirectory, "this is no folder");
         return Err(folder(error));
     }
+    // Nor is one that may not be looked into.
+    std::fs::read_dir(dir).map_err(folder)?;
     let mut missing = Vec::new();
     let mut find = |stem: &str, kind: &str| -> PathBuf {
         let names = names(stem, kind);
         match names
             .iter()
             .map(|name| dir.join(name))
-            .find(|path| path.is_file())
+            .find(|path| is_there(path))
         {
             Some(path) => path,
             None => {

@@ -18,6 +18,7 @@ mod optimizer;
 mod places;
 mod precision;
 mod predict;
+mod probe;
 mod products;
 mod recipe;
 mod scaling;

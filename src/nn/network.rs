@@ -127,6 +127,13 @@ pub(super) fn loss_type(recipe: &Recipe) -> DType {
 
 impl Network {
     pub(super) fn new(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
+        let mut network = Self::built(device, recipe, options)?;
+        network.initialize(recipe, options.seed)?;
+        Ok(network)
+    }
+
+    /// The network before its weights are drawn: all zeros.
+    pub(super) fn built(device: &Device, recipe: &Recipe, options: &TrainOptions) -> Result<Self> {
         let mut build = Build::new(device, recipe, options)?;
         let forward = build.forward()?;
         build.backward()?;
@@ -136,7 +143,7 @@ impl Network {
         let evaluation = build.evaluation()?;
         let mut memory = build.memory;
         memory.total = build.program.bytes();
-        let mut network = Self {
+        Ok(Self {
             program: build.program,
             parameters: build.parameters,
             input: build.input,
@@ -151,9 +158,7 @@ impl Network {
             held,
             accumulated,
             layers: with_weights(&build.stages),
-        };
-        network.initialize(recipe, options.seed)?;
-        Ok(network)
+        })
     }
 
     /// He's initialization: normal with variance 2 / inputs; biases 0, momentum 0.
@@ -220,11 +225,22 @@ impl Network {
     /// Runs the forward pass only, drawing nothing.
     pub(super) fn evaluate(&mut self) -> Result<()> {
         let values = StepValues::default().with(Dropout::TRAINING, 0.0);
-        let range = match self.evaluation {
-            Some([training, last]) => (Bound::Excluded(training), Bound::Included(last)),
-            None => (Bound::Unbounded, Bound::Included(self.forward)),
-        };
-        self.program.run_range(range, &values)
+        let [from, to] = self.evaluated();
+        self.program.run_range((from, to), &values)
+    }
+
+    /// The bounds of an evaluation's calls.
+    fn evaluated(&self) -> [Bound<CallId>; 2] {
+        match self.evaluation {
+            Some([training, last]) => [Bound::Excluded(training), Bound::Included(last)],
+            None => [Bound::Unbounded, Bound::Included(self.forward)],
+        }
+    }
+
+    /// Bytes of the buffers that an evaluation reads and writes.
+    pub(super) fn forward_bytes(&self) -> u64 {
+        let [from, to] = self.evaluated();
+        self.program.bytes_of((from, to))
     }
 }
 

@@ -9,6 +9,7 @@ use super::images::{batch, shift};
 use super::model::Model;
 use super::network::{self, MemoryUse, Network, Parameter};
 use super::optimizer::Optimizer;
+use super::probe::{fits, steps};
 use super::recipe::Recipe;
 use super::schedule::Schedule;
 use super::step::Seen;
@@ -228,35 +229,18 @@ impl Trainer {
         data: &Dataset,
         mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.check(data)?;
+        fits(&self.options, data)?;
         let (split, micro) = (data.train(), self.options.batch);
         let batch = self.options.step_images();
-        if split.len() < batch {
-            return Err(Error::Value {
-                op: OP,
-                what: "batch",
-                value: format!("{batch} ({} images to train on)", split.len()),
-                expected: "at most as many as there are images",
-            });
-        }
+        let [steps, all] = steps(&self.options, split)?;
         self.check_teacher(split)?;
         let order = shuffled(split.len(), self.options.seed, self.epochs as u32)?;
-        let steps = split.len() / batch;
         if self.position >= steps {
             return Err(Error::Value {
                 op: OP,
                 what: "position in the epoch",
                 value: format!("{} steps (of {steps})", self.position),
                 expected: "less than an epoch of these images",
-            });
-        }
-        let all = steps.saturating_mul(self.options.epochs);
-        if self.options.warm_up > all {
-            return Err(Error::Value {
-                op: OP,
-                what: "warm-up",
-                value: format!("{} steps (of {all})", self.options.warm_up),
-                expected: "at most all steps of the training",
             });
         }
         if self.position == 0 {
@@ -317,7 +301,7 @@ impl Trainer {
     /// A data set of other extents than the network's, [`Error::Diverged`] where a logit is not finite, device lost,
     /// or out of memory.
     pub async fn accuracy(&mut self, data: &Dataset) -> Result<f64> {
-        self.check(data)?;
+        fits(&self.options, data)?;
         let split = data.test();
         let classes = data.classes();
         let dtype = self.recipe.logits;
@@ -396,24 +380,6 @@ impl Trainer {
             .map(|row| View::vector(dtype, batch).load(losses.words(), 0, row))
             .sum();
         Ok(sum / batch as f64)
-    }
-
-    fn check(&self, data: &Dataset) -> Result<()> {
-        let model = &self.options.model;
-        let (pixels, classes) = (model.pixels(), model.classes()?);
-        if (pixels, classes) != (data.pixels(), data.classes()) {
-            return Err(Error::Shape {
-                op: OP,
-                operand: "the network",
-                expected: format!(
-                    "{} numbers of an image first, and {} classes last",
-                    data.pixels(),
-                    data.classes()
-                ),
-                got: vec![pixels, classes],
-            });
-        }
-        Ok(())
     }
 
     /// Writes the named images as the batch: pixels scaled to 0..=1; rows past them are blank and count for

@@ -6,6 +6,9 @@ use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::ticks::TICKS;
+pub(crate) use super::ticks::Ticks;
+
 /// One chart. Values on logarithmic axes are positive.
 pub(crate) struct Chart {
     pub(crate) title: String,
@@ -22,21 +25,6 @@ pub(crate) struct Chart {
 pub(crate) struct Axis {
     pub(crate) label: &'static str,
     pub(crate) ticks: Ticks,
-}
-
-/// Where an axis has numbers, and how they read.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Ticks {
-    /// 1, 2 and 5 of each power of ten.
-    Decimal,
-    /// Powers of two.
-    Size,
-    /// Powers of four, in KiB, MiB and GiB.
-    Bytes,
-    /// 1, 2 and 5 of each power of ten, in percent.
-    Percent,
-    /// Even steps on a linear axis.
-    Linear,
 }
 
 pub(crate) struct Series {
@@ -75,82 +63,8 @@ const COLOURS: [RGBColor; 10] = [
     RGBColor(230, 159, 0),
     RGBColor(60, 60, 60),
     RGBColor(140, 86, 200),
-    RGBColor(150, 150, 30),
+    RGBColor(160, 200, 40),
 ];
-
-impl Ticks {
-    pub(super) fn text(self, value: f64) -> String {
-        match self {
-            Self::Decimal | Self::Linear => number(value),
-            Self::Size => format!("{value:.0}"),
-            Self::Percent => format!("{} %", number(100.0 * value)),
-            Self::Bytes => bytes(value),
-        }
-    }
-
-    /// The places of the ticks within a range, thinned until there are at most `most`.
-    fn places(self, [low, high]: [f64; 2], most: usize) -> Vec<f64> {
-        if self == Self::Linear {
-            return even([low, high], most);
-        }
-        let within = |value: &f64| (low * 0.999..=high * 1.001).contains(value);
-        let powers = |base: f64, steps: &[f64]| -> Vec<f64> {
-            let (first, last) = (low.log(base).floor() as i32 - 1, high.log(base).ceil() as i32 + 1);
-            (first..=last)
-                .flat_map(|power| steps.iter().map(move |step| step * base.powi(power)))
-                .filter(within)
-                .collect()
-        };
-        let finer_first: &[(f64, &[f64])] = match self {
-            Self::Decimal | Self::Percent => &[(10.0, &[1.0, 2.0, 5.0]), (10.0, &[1.0, 3.0]), (10.0, &[1.0])],
-            Self::Size => &[(2.0, &[1.0])],
-            Self::Bytes => &[(2.0, &[1.0]), (4.0, &[1.0]), (16.0, &[1.0])],
-            Self::Linear => &[],
-        };
-        let mut places = Vec::new();
-        for (base, steps) in finer_first {
-            places = powers(*base, steps);
-            if places.len() <= most {
-                break;
-            }
-        }
-        places
-    }
-}
-
-/// At most so many places in steps of 1, 2 or 5 of a power of ten.
-fn even([low, high]: [f64; 2], most: usize) -> Vec<f64> {
-    let least = (high - low) / most.max(1) as f64;
-    let power = 10f64.powf(least.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-    let step = steps
-        .into_iter()
-        .find(|step| *step >= least)
-        .unwrap_or(10.0 * power);
-    let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
-    // Whole numbers times the step: a sum of steps would drift.
-    (first..=last).map(|place| place as f64 * step).collect()
-}
-
-pub(super) fn bytes(value: f64) -> String {
-    match value {
-        v if v >= (1u64 << 30) as f64 => format!("{} GiB", number(v / (1u64 << 30) as f64)),
-        v if v >= (1u64 << 20) as f64 => format!("{} MiB", number(v / (1u64 << 20) as f64)),
-        v if v >= 1024.0 => format!("{} KiB", number(v / 1024.0)),
-        v => format!("{v:.0} B"),
-    }
-}
-
-/// Three digits, no trailing zeros.
-fn number(value: f64) -> String {
-    let digits = (2 - value.abs().max(1e-12).log10().floor() as i32).clamp(0, 9) as usize;
-    let text = format!("{value:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_string()
-    } else {
-        text
-    }
-}
 
 /// An axis with the ticks of [`Ticks`].
 struct Scale {
@@ -165,7 +79,7 @@ impl Ranged for Scale {
     fn map(&self, value: &f64, (low, high): (i32, i32)) -> i32 {
         let [first, last] = self.range;
         let share = match self.ticks {
-            Ticks::Linear => (value - first) / (last - first),
+            Ticks::Linear | Ticks::Whole => (value - first) / (last - first),
             _ => (value.max(first * 1e-6) / first).ln() / (last / first).ln(),
         };
         low + (share * f64::from(high - low)).round() as i32
@@ -203,7 +117,11 @@ fn linear_range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
             (low.min(value), high.max(value))
         });
-    let room = (0.05 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+    // Of one value alone there is something to both sides.
+    let room = match high > low {
+        true => 0.05 * (high - low),
+        false => (0.05 * high.abs()).max(1e-9),
+    };
     (low <= high).then_some([low - room, high + room])
 }
 
@@ -212,6 +130,11 @@ impl Axis {
     fn range(&self, values: impl Iterator<Item = f64>, room: f64) -> Option<[f64; 2]> {
         match self.ticks {
             Ticks::Linear => linear_range(values),
+            // A whole number to both sides of one alone.
+            Ticks::Whole => linear_range(values).map(|[low, high]| match high - low < 1.0 {
+                true => [low.floor() - 0.2, high.ceil() + 0.2],
+                false => [low, high],
+            }),
             _ => range(values, room),
         }
     }
@@ -266,10 +189,10 @@ impl Chart {
             .configure_mesh()
             .x_desc(self.x.label)
             .y_desc(self.y.label)
-            .x_labels(12)
-            .y_labels(12)
-            .x_label_formatter(&|value| self.x.ticks.text(*value))
-            .y_label_formatter(&|value| self.y.ticks.text(*value))
+            .x_labels(TICKS)
+            .y_labels(TICKS)
+            .x_label_formatter(&|value| self.x.ticks.text_within(*value, x))
+            .y_label_formatter(&|value| self.y.ticks.text_within(*value, y))
             .max_light_lines(0)
             .bold_line_style(RGBColor(225, 225, 225))
             .axis_desc_style((FONT, 15))
@@ -280,11 +203,20 @@ impl Chart {
             chart.draw_series(DashedLineSeries::new(line, 2, 4, GREY.stroke_width(1)))?;
             // Neighbours stand one below the other.
             let height = y[1] / (y[1] / y[0]).powf(0.02 + 0.045 * (index % 4) as f64);
+            // Where there is more room.
+            let scale = Scale {
+                range: x,
+                ticks: self.x.ticks,
+            };
+            let (side, label) = match scale.map(at, (0, 100)) < 50 {
+                true => (HPos::Left, format!(" {label}")),
+                false => (HPos::Right, format!("{label} ")),
+            };
             let style = (FONT, SMALL)
                 .into_font()
                 .color(&GREY)
-                .pos(Pos::new(HPos::Right, VPos::Top));
-            let text = Text::new(format!("{label} "), (*at, height), style);
+                .pos(Pos::new(side, VPos::Top));
+            let text = Text::new(label, (*at, height), style);
             chart.draw_series(std::iter::once(text))?;
         }
         for series in &self.series {
@@ -376,7 +308,8 @@ struct Mark {
 
 impl Mark {
     fn polygon(self) -> Polygon<(i32, i32)> {
-        let corners: &[(i32, i32)] = match self.shape % 5 {
+        // With as many series as colours twice over, another shape goes with a colour.
+        let corners: &[(i32, i32)] = match (self.shape + self.shape / COLOURS.len()) % 5 {
             0 => &[(-4, -4), (4, -4), (4, 4), (-4, 4)],
             1 => &[(0, -5), (5, 4), (-5, 4)],
             2 => &[(0, -6), (6, 0), (0, 6), (-6, 0)],
@@ -401,30 +334,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_few_and_read_well() {
-        let texts = |ticks: Ticks, range, most| -> Vec<String> {
-            let places = ticks.places(range, most);
-            places.into_iter().map(|value| ticks.text(value)).collect()
+    fn one_epoch_has_whole_numbers_to_both_sides() {
+        let one = Axis {
+            label: "epoch",
+            ticks: Ticks::Whole,
         };
-        assert_eq!(texts(Ticks::Decimal, [0.9, 12.0], 12), ["1", "2", "5", "10"]);
+        let range = one.range(std::iter::once(1.0), 1.0);
         assert_eq!(
-            texts(Ticks::Decimal, [0.01, 1e4], 8),
-            ["0.01", "0.1", "1", "10", "100", "1000", "10000"]
+            range.map(texts_of),
+            Some(vec!["0".into(), "1".into(), "2".into()])
         );
-        assert_eq!(
-            texts(Ticks::Percent, [0.0009, 0.011], 12),
-            ["0.1 %", "0.2 %", "0.5 %", "1 %"]
-        );
-        assert_eq!(
-            texts(Ticks::Bytes, [4096.0, 70_000.0], 3),
-            ["4 KiB", "16 KiB", "64 KiB"]
-        );
-        assert_eq!(
-            texts(Ticks::Linear, [0.93, 4.07], 12),
-            ["1", "1.5", "2", "2.5", "3", "3.5", "4"]
-        );
-        assert_eq!(texts(Ticks::Linear, [97.2, 98.9], 4), ["97.5", "98", "98.5"]);
-        assert_eq!(bytes(1.5 * 1024.0 * 1024.0), "1.5 MiB");
+    }
+
+    fn texts_of(range: [f64; 2]) -> Vec<String> {
+        let places = Ticks::Whole.places(range, TICKS);
+        places.into_iter().map(|value| Ticks::Whole.text(value)).collect()
     }
 
     #[test]

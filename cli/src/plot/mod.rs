@@ -3,6 +3,7 @@
 
 pub(crate) mod chart;
 mod curve;
+mod ticks;
 pub(crate) mod training;
 
 use std::path::Path;
@@ -254,7 +255,7 @@ fn roofline(points: &[Point]) -> Chart {
         let rate = best(&[&point.measured], Resource::Memory);
         let end = high.min(top.max(rate * low) / rate);
         series.push(Series {
-            name: format!("memory, {}: {:.0} GB/s", chart::bytes(point.bytes), rate / 1e9),
+            name: format!("memory, {}: {:.0} GB/s", ticks::bytes(point.bytes), rate / 1e9),
             points: vec![(low, low * rate / 1e9), (end, end * rate / 1e9)],
             style: Style::Level,
             colour: 5 + colour,
@@ -415,7 +416,7 @@ fn caches() -> Vec<(f64, String)> {
         let (level, kind, size) = (read("level")?, read("type")?, read("size")?);
         let kibibytes: u32 = size.trim().strip_suffix('K')?.parse().ok()?;
         let size = f64::from(kibibytes) * 1024.0;
-        let name = format!("L{} {}", level.trim(), chart::bytes(size));
+        let name = format!("L{} {}", level.trim(), ticks::bytes(size));
         (kind.trim() != "Instruction").then_some((size, name))
     };
     (0..8).filter_map(cache).collect()

@@ -50,7 +50,7 @@ pub(crate) fn charts(title: &str, subtitle: &str, runs: &[Run]) -> Result<[Optio
         subtitle: subtitle.to_string(),
         x: Axis {
             label: "epoch",
-            ticks: Ticks::Linear,
+            ticks: Ticks::Whole,
         },
         y: Axis { label, ticks },
         series,

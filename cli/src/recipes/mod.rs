@@ -34,9 +34,30 @@ pub(crate) fn find(name: &str) -> Result<Recipe, Stop> {
 
 fn named(name: &str) -> Result<Recipe, String> {
     Recipe::named(name).ok_or_else(|| {
-        let known: Vec<_> = Recipe::known().map(|recipe| recipe.name).collect();
-        format!("no format is called {name:?}; there are: {}", known.join(", "))
+        format!(
+            "no format is called {name:?}; there are: {}, and files that end in .toml",
+            names()
+        )
     })
+}
+
+/// Recipes that are named with a number.
+const FAMILIES: &str = "bfp-2 to bfp-8; bf16-fmac-C and bf16-pure-C, whose accumulators are rounded after every C products \
+                        (k: once)";
+
+/// The names of all recipes.
+fn names() -> String {
+    let known: Vec<_> = Recipe::known().map(|recipe| recipe.name).collect();
+    format!("{}; {FAMILIES}", known.join(", "))
+}
+
+/// The help of an option that takes recipes.
+pub(crate) fn help() -> String {
+    format!(
+        "Recipes to train by, each by its name or as a TOML file (examples/recipe.toml): {}. By default f64, f32, bf16-mixed \
+         and bf16-sr (without f64 on a GPU, whose shading language has none), and f32 for fewbit distill",
+        names()
+    )
 }
 
 /// A TOML file as a tree.

@@ -62,6 +62,15 @@ struct Sets {
     mask: Vec<bool>,
 }
 
+/// How its teachers are trained.
+pub(super) fn options(lab: &Lab<'_>) -> Result<TrainOptions, Stop> {
+    Ok(teacher_options(lab, lab.known("mlp-small")?))
+}
+
+fn teacher_options(lab: &Lab<'_>, model: Model) -> TrainOptions {
+    lab.options(model, rates::TEACHER, Augment::Shift1)
+}
+
 pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
     let teacher = lab.known("mlp-small")?;
     let student = lab.model(Model::mlp(&[784, 30, 10]));
@@ -130,7 +139,7 @@ fn setting(
     for seed in lab.seeds.clone() {
         let mut logits = Vec::new();
         for number in 0..TEACHERS {
-            let mut options = lab.options(teacher.clone(), rates::TEACHER, Augment::Shift1);
+            let mut options = teacher_options(lab, teacher.clone());
             // Seeds of students are small: no teacher starts from one's.
             options.seed = seed.wrapping_mul(TEACHERS).wrapping_add(number) ^ (1 << 32);
             let job = Job {

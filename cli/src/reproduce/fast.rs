@@ -2,7 +2,7 @@
 //! products with 2 mantissa bits, with 4, and with as many as are needed.
 
 use fewbit::nn::Recipe;
-use fewbit::nn::train::{Augment, Trainer};
+use fewbit::nn::train::{Augment, TrainOptions, Trainer};
 
 use super::super::Stop;
 use super::super::seeds::Mean;
@@ -13,9 +13,14 @@ use super::rates;
 /// Points that variable precision may lose to f32.
 const MOST: f64 = 0.5;
 
-pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+/// How its networks are trained.
+pub(super) fn options(lab: &Lab<'_>) -> Result<TrainOptions, Stop> {
     let model = lab.known("mlp-small")?;
-    let options = lab.options(model, rates::SMALL, Augment::Shift1);
+    Ok(lab.options(model, rates::SMALL, Augment::Shift1))
+}
+
+pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+    let options = options(lab)?;
     lab.network(&options)?;
     let named =
         |name: &str| Recipe::named(name).ok_or_else(|| Stop::Input(format!("there is no recipe {name}")));

@@ -4,7 +4,7 @@
 use fewbit::format::random::{Draw, stream};
 use fewbit::format::{Rounding, bf16};
 use fewbit::kernels::FmacMatmul;
-use fewbit::nn::train::Augment;
+use fewbit::nn::train::{Augment, TrainOptions};
 use fewbit::nn::{Recipe, Stored};
 use fewbit::tensor::{DType, View};
 
@@ -30,9 +30,14 @@ const ROUNDINGS: [(&str, Rounding); 2] = [
     ("stochastic", Rounding::Stochastic),
 ];
 
-pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+/// How its networks are trained.
+pub(super) fn options(lab: &Lab<'_>) -> Result<TrainOptions, Stop> {
     let model = lab.known("mlp-small")?;
-    let options = lab.options(model, rates::FMAC, Augment::Shift1);
+    Ok(lab.options(model, rates::FMAC, Augment::Shift1))
+}
+
+pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+    let options = options(lab)?;
     lab.network(&options)?;
     let mut first: Option<Stored> = None;
     let mut bases = Vec::new();
@@ -236,7 +241,8 @@ fn charts(lab: &Lab<'_>, bases: &[Of], chunks: &[Chunk], depth: usize) -> Result
     for (colour, base) in (2..).zip(bases) {
         if let Some(right) = mean(base) {
             accuracy.push(Series {
-                name: base.name.clone(),
+                // Lines may lie on each other.
+                name: format!("{}: {} %", base.name, base.accuracy()),
                 points: vec![(1.0, right), (depth as f64, right)],
                 style: Style::Level,
                 colour,

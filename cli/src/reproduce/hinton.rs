@@ -2,7 +2,7 @@
 //! teaches a smaller one without regularization; and one that never sees a three.
 
 use fewbit::nn::data::{Dataset, Split};
-use fewbit::nn::train::{Augment, Trainer};
+use fewbit::nn::train::{Augment, TrainOptions, Trainer};
 use fewbit::nn::{Distillation, Layer, Logits, Model, Recipe, Teacher};
 
 use super::super::Stop;
@@ -40,7 +40,8 @@ struct Unseen {
     errors: [usize; 2],
 }
 
-pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+/// How its teacher and its student are trained.
+pub(super) fn options(lab: &Lab<'_>) -> [TrainOptions; 2] {
     let dropout = || Layer::Dropout { p: 0.5 };
     let teacher = [
         Layer::Linear { outputs: 1200 },
@@ -54,8 +55,14 @@ pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
     let named = Model::new("784-1200-1200-10 with dropout", [1, 1, 784]);
     let teacher = lab.model(teacher.into_iter().fold(named, Model::with));
     let student = lab.model(Model::mlp(&[784, 800, 800, 10]));
-    let teacher = lab.options(teacher, rates::HINTON_TEACHER, Augment::Shift1);
-    let student = lab.options(student, rates::HINTON_STUDENT, Augment::None);
+    [
+        lab.options(teacher, rates::HINTON_TEACHER, Augment::Shift1),
+        lab.options(student, rates::HINTON_STUDENT, Augment::None),
+    ]
+}
+
+pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+    let [teacher, student] = options(lab);
     lab.network(&teacher)?;
     lab.network(&student)?;
     let mut all = Vec::new();

@@ -44,7 +44,7 @@ pub(super) struct Job<'a> {
 /// What a training came to.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    /// The mean loss that was read in each epoch, and percent of the test images right after it.
+    /// The mean of the losses that were read in each epoch (on CPU devices of all steps), and percent of the test images right after it.
     pub(super) epochs: Vec<(f64, f64)>,
     /// Without the tests.
     pub(super) seconds: f64,
@@ -181,6 +181,10 @@ impl Lab<'_> {
         options.learning_rate = rate.rate;
         options.epochs = if self.quick { 1 } else { rate.epochs };
         options.schedule = Schedule::Cosine;
+        if self.device.as_gpu().is_none() {
+            // There the loss is read without waiting for anything.
+            options.report_every = 1;
+        }
         options.augment = augment;
         options
     }
@@ -338,15 +342,12 @@ impl Lab<'_> {
                 });
             }
         }
-        let axis = |label| Axis {
-            label,
-            ticks: Ticks::Linear,
-        };
+        let axis = |label, ticks| Axis { label, ticks };
         let chart = Chart {
             title: title.into(),
             subtitle: String::new(),
-            x: axis("epoch"),
-            y: axis("right (%)"),
+            x: axis("epoch", Ticks::Whole),
+            y: axis("right (%)", Ticks::Linear),
             series,
             marks: Vec::new(),
         };

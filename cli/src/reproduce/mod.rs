@@ -11,6 +11,7 @@ mod range;
 mod rates;
 mod revisiting_bf16;
 mod table1;
+mod tune;
 
 use std::path::PathBuf;
 
@@ -41,11 +42,16 @@ pub(crate) struct ReproduceArgs {
     )]
     seeds: Vec<u64>,
     /// Write the charts there (SVG).
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "tune")]
     out: Option<PathBuf>,
     /// A few images, one epoch and tiny networks: shows that it runs, and nothing else.
     #[arg(long)]
     quick: bool,
+    /// Not the claim, but its networks in f32 at every learning rate of the grid, on 5,000 of the images to train on: which
+    /// rate is best, and which is stored. Least squares has the paper's rate, and students of distillation choose theirs
+    /// each time.
+    #[arg(long)]
+    tune: bool,
 }
 
 /// The claims by name.
@@ -93,6 +99,23 @@ impl Name {
         }
     }
 
+    /// What is trained at a stored rate.
+    fn trainings(self, lab: &Lab<'_>) -> Result<Vec<tune::Training>, Stop> {
+        let (what, options) = match self {
+            Self::Table1 => ("the perceptron", table1::options(lab)?),
+            Self::Range => ("mlp-small", range::options(lab)?),
+            Self::RevisitingBf16 => ("lenet-5", revisiting_bf16::options(lab)?),
+            Self::Fmac => ("mlp-small", fmac::options(lab)?),
+            Self::Fast => ("mlp-small", fast::options(lab)?),
+            Self::Distillation => ("teacher", distillation::options(lab)?),
+            Self::Hinton => {
+                let [teacher, student] = hinton::options(lab);
+                return Ok(vec![("teacher", teacher), ("student", student)]);
+            }
+        };
+        Ok(vec![(what, options)])
+    }
+
     /// The seeds where none are asked for.
     fn seeds(self) -> &'static [u64] {
         match self {
@@ -122,6 +145,10 @@ pub(crate) fn run(common: &Common, args: &ReproduceArgs, output: &mut Output) ->
         charts,
         output,
     };
+    if args.tune {
+        let trainings = args.name.trainings(&lab)?;
+        return tune::run(&mut lab, trainings);
+    }
     match args.name {
         Name::Table1 => table1::run(&mut lab),
         Name::Range => range::run(&mut lab),

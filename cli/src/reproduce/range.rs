@@ -30,9 +30,14 @@ fn missing(name: &str) -> Stop {
     Stop::Input(format!("there is no recipe {name}"))
 }
 
-pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+/// How its networks are trained.
+pub(super) fn options(lab: &Lab<'_>) -> Result<TrainOptions, Stop> {
     let model = lab.known("mlp-small")?;
-    let options = lab.options(model, rates::SMALL, Augment::Shift1);
+    Ok(lab.options(model, rates::SMALL, Augment::Shift1))
+}
+
+pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+    let options = options(lab)?;
     lab.network(&options)?;
     let f16 = Recipe::f16_mixed().ok_or_else(|| missing("f16-mixed"))?;
     let mut plain = f16.clone();
@@ -227,24 +232,22 @@ fn chart(lab: &Lab<'_>, all: &[Of], bits: &[(u32, Of)]) -> Result<(), Stop> {
     for (colour, of) in (1..).zip(all) {
         if let Some(right) = mean(of) {
             series.push(Series {
-                name: of.name.clone(),
+                // Lines may lie on each other.
+                name: format!("{}: {} %", of.name, of.accuracy()),
                 points: vec![(1.0, right), (7.0, right)],
                 style: Style::Level,
                 colour,
             });
         }
     }
-    let axis = |label| Axis {
-        label,
-        ticks: Ticks::Linear,
-    };
+    let axis = |label, ticks| Axis { label, ticks };
     lab.chart(
         "range.svg",
         Chart {
             title: "Accuracy against mantissa bits".into(),
             subtitle: String::new(),
-            x: axis("bits beside the sign"),
-            y: axis("right (%)"),
+            x: axis("bits beside the sign", Ticks::Whole),
+            y: axis("right (%)", Ticks::Linear),
             series,
             marks: Vec::new(),
         },

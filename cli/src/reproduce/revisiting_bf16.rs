@@ -2,7 +2,7 @@
 //! stall; rounded stochastically, or with what is lost kept beside them (Kahan), they do not.
 
 use fewbit::nn::Recipe;
-use fewbit::nn::train::Augment;
+use fewbit::nn::train::{Augment, TrainOptions};
 
 use super::super::Stop;
 use super::super::plot::chart::{Axis, Chart, Series, Style, Ticks};
@@ -19,10 +19,15 @@ const VANISHED: f64 = 0.9;
 /// Points of a curve.
 const PIECES: usize = 100;
 
+/// How its networks are trained.
+pub(super) fn options(lab: &Lab<'_>) -> Result<TrainOptions, Stop> {
+    let model = lab.known("lenet-5")?;
+    Ok(lab.options(model, rates::LENET, Augment::Shift1))
+}
+
 pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
     let mut claims = least_squares(lab)?;
-    let model = lab.known("lenet-5")?;
-    let options = lab.options(model, rates::LENET, Augment::Shift1);
+    let options = options(lab)?;
     lab.network(&options)?;
     let recipes = [
         Recipe::f32(),
@@ -189,7 +194,7 @@ fn chart(lab: &Lab<'_>, problem: &Problem, drawn: &[(Update, Descent)]) -> Resul
             subtitle: String::new(),
             x: Axis {
                 label: "step",
-                ticks: Ticks::Linear,
+                ticks: Ticks::Whole,
             },
             y: Axis {
                 label: "loss (mean of a hundredth of the steps)",

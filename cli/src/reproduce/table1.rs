@@ -21,9 +21,14 @@ fn article(recipe: &str) -> [f64; 2] {
 /// How far a ratio may be from the survey's, as a factor.
 const NEAR: f64 = 1.1;
 
-pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+/// How its networks are trained.
+pub(super) fn options(lab: &Lab<'_>) -> Result<TrainOptions, Stop> {
     let model = lab.model(TrainOptions::default().model);
-    let options = lab.options(model, rates::TABLE1, Augment::None);
+    Ok(lab.options(model, rates::TABLE1, Augment::None))
+}
+
+pub(super) fn run(lab: &mut Lab<'_>) -> Result<(), Stop> {
+    let options = options(lab)?;
     lab.network(&options)?;
     let mut all = Vec::new();
     for recipe in Recipe::all() {

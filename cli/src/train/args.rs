@@ -9,15 +9,13 @@ use serde_json::{Value, json};
 
 use super::super::data::{DataArgs, Wanted};
 use super::super::options::{norm, rate};
-use super::super::{Stop, models};
+use super::super::{Stop, models, recipes};
 
 #[derive(Args, Debug)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(super) data: DataArgs,
-    /// Recipes to train by, each by its name or as a TOML file (examples/recipe.toml): f64, f32, bf16-mixed, bf16-sr, bf16-nearest, bf16-kahan, bf16-sr-kahan. The first four by
-    /// default (without f64 on a GPU, whose shading language has none).
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", help = recipes::help())]
     pub(super) formats: Vec<String>,
     /// Passes over the training images.
     #[arg(long, default_value_t = 2, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -109,7 +107,8 @@ pub(crate) struct TrainArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Keeping {
     /// Keep there, for every recipe and seed, the configuration, metrics of each epoch (CSV and JSONL) and the weights
-    /// (safetensors), and curves of all (SVG). Runs that the folder holds already are not repeated.
+    /// (safetensors), and curves of all (SVG). Runs that the folder holds already are not repeated. One process at a time
+    /// has the folder.
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
     /// Write a checkpoint into --out after every so many steps. One is written on Ctrl-C and SIGTERM too.

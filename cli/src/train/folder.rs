@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::super::plot::training::{Run as Curve, charts};
 use super::super::{Stop, recipes, stored};
 use super::history::History;
+use super::lock::{self, Lock};
 use super::table::Trained;
 
 const FORMAT: &str = "fewbit training";
@@ -122,18 +123,21 @@ pub(super) fn same(path: &Path, what: &str, [old, new]: [&Value; 2], skip: &[&st
 }
 
 impl Folder {
-    /// Finds out, before anything is read or drawn, that files can be written there.
-    pub(super) fn probe(path: &Path) -> Result<(), Stop> {
+    /// Finds out, before anything is read or drawn, that files can be written there, and by no other process meanwhile.
+    pub(super) fn probe(path: &Path) -> Result<Lock, Stop> {
         make(path)?;
         let config = path.join(CONFIG);
         let names = names(path)?;
-        if !names.contains(&CONFIG.to_string()) && !names.iter().all(|name| is_rest(name)) {
+        if !names.contains(&CONFIG.to_string())
+            && !names.iter().all(|name| is_rest(name) || name == lock::NAME)
+        {
             return Err(Stop::Input(format!(
                 "{} is not empty, and holds no {CONFIG} of fewbit train",
                 path.display()
             )));
         }
-        file::probe(&config).map_err(|error| failed(&config, "cannot be written", &error))
+        file::probe(&config).map_err(|error| failed(&config, "cannot be written", &error))?;
+        Lock::take(path)
     }
 
     /// Opens it for these recipes and seeds. `shared` is what all runs share.
@@ -371,6 +375,7 @@ impl Run {
                 "optimizer": memory.optimizer,
                 "gradients": memory.gradients,
                 "activations": memory.activations,
+                "operands": memory.operands,
                 "total": memory.total,
             },
             "history": trained.history.tree(),

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 pub(super) struct Epoch {
     /// Steps of all epochs until its end.
     pub(super) steps: u32,
-    /// The mean of the losses that were read in it.
+    /// The mean of the losses that were read in it: on CPU devices of all steps, on GPUs of every 50th and the last.
     pub(super) loss: f64,
+    /// How many were.
+    pub(super) read: u64,
     /// Percent of the test images.
     pub(super) accuracy: f64,
     /// While it trained, not while it was tested.
@@ -44,6 +46,7 @@ impl History {
         self.epochs.push(Epoch {
             steps,
             loss: self.losses / self.read.max(1) as f64,
+            read: self.read,
             accuracy,
             seconds: self.seconds,
             updates: updates.to_vec(),
@@ -69,6 +72,7 @@ impl History {
                 "epoch": number,
                 "step": epoch.steps,
                 "loss": epoch.loss,
+                "losses_read": epoch.read,
                 "accuracy_percent": epoch.accuracy,
                 "seconds": epoch.seconds,
                 "applied_ratio": all.applied(),
@@ -82,10 +86,11 @@ impl History {
 
     /// A line for every epoch under the names of the columns.
     pub(super) fn csv(&self) -> String {
-        const COLUMNS: [&str; 7] = [
+        const COLUMNS: [&str; 8] = [
             "epoch",
             "step",
             "loss",
+            "losses_read",
             "accuracy_percent",
             "applied_ratio",
             "small_updates",
@@ -133,6 +138,7 @@ impl History {
             Some(Epoch {
                 steps: row["step"].as_u64()?.try_into().ok()?,
                 loss: row["loss"].as_f64()?,
+                read: row["losses_read"].as_u64()?,
                 accuracy: row["accuracy_percent"].as_f64()?,
                 seconds: row["seconds"].as_f64()?,
                 updates: row["update_sums_by_layer"]
@@ -175,7 +181,7 @@ mod tests {
         history.read = 1;
         assert_eq!(
             history.csv(),
-            "epoch,step,loss,accuracy_percent,applied_ratio,small_updates,seconds\n1,11,0.35,90.5,0.25,0.75,0.25\n"
+            "epoch,step,loss,losses_read,accuracy_percent,applied_ratio,small_updates,seconds\n1,11,0.35,2,90.5,0.25,0.75,0.25\n"
         );
         assert_eq!(history.jsonl().lines().count(), 1);
         assert_eq!(History::parse(&history.tree()), Some(history.clone()));

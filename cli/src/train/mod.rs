@@ -4,10 +4,12 @@ mod args;
 mod checkpoint;
 mod folder;
 mod history;
+mod lock;
 mod run;
 mod table;
 
 use fewbit::Device;
+use fewbit::nn::train::Trainer;
 use fewbit::nn::{Model, Recipe};
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ use super::data::Data;
 use super::distill::{DistillArgs, Teaching};
 use super::output::Output;
 use super::stored::Weights;
-use super::{Common, Stop, device, models, recipes, seeds};
+use super::{Common, Stop, device, interrupted, models, recipes, seeds};
 
 fn recipes(args: &TrainArgs, learns: bool, device: &Device, output: &Output) -> Result<Vec<Recipe>, Stop> {
     if args.formats.is_empty() && learns {
@@ -116,10 +118,19 @@ pub(crate) fn run(
         recipes.insert(0, Recipe::f32());
     }
     let out = args.keeping.out.as_deref();
-    out.map_or(Ok(()), Folder::probe)?;
+    let _lock = out.map(Folder::probe).transpose()?;
     let model = args.network()?;
     let init = args.init.as_deref().map(Weights::read).transpose()?;
     let data = args.data.load(&args.wanted(&model)?)?;
+    let mut options = args.options(model.clone());
+    options.distillation = teachers.map(DistillArgs::distillation).transpose()?;
+    // What the library refuses of the last recipe is to be known before the first is trained, or a folder begun.
+    for recipe in &recipes {
+        let of = |error: fewbit::Error| Stop::Input(format!("{}: {error}", recipe.name));
+        let parameters = Trainer::probe(&device, recipe, &options, &data.set).map_err(of)?;
+        init.as_ref().map_or(Ok(()), |init| init.check(&parameters))?;
+        interrupted()?;
+    }
     let teaching = teachers.map(|teachers| teachers.teaching(&device, &model, &data, output));
     let teaching = teaching.transpose()?;
     let folder = match out {
@@ -141,7 +152,7 @@ pub(crate) fn run(
             let job = Job {
                 device: &device,
                 data: &data,
-                options: args.options(model.clone()),
+                options: options.clone(),
                 init: init.as_ref(),
                 teaching: teaching.as_ref(),
                 keeping: &args.keeping,

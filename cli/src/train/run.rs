@@ -42,7 +42,10 @@ impl Job<'_> {
         }
         let mut options = self.options.clone();
         options.seed = seed;
-        options.distillation = self.teaching.map(|teaching| teaching.distillation);
+        if self.device.as_gpu().is_none() {
+            // There it waits for nothing.
+            options.report_every = 1;
+        }
         if run.is_some() {
             // Twice an epoch: reading all weights takes time that is none of training's.
             let steps = self.data.set.train().len() / options.step_images().max(1);

@@ -53,6 +53,7 @@ fn a_run_is_kept_and_not_repeated() {
     assert_eq!(
         files(&out),
         [
+            ".fewbit-lock",
             "accuracy.svg",
             "bf16-mixed",
             "bf16-sr",
@@ -78,7 +79,7 @@ fn a_run_is_kept_and_not_repeated() {
     let csv: Vec<_> = text("metrics.csv").lines().map(str::to_string).collect();
     assert_eq!(
         csv[0],
-        "epoch,step,loss,accuracy_percent,applied_ratio,small_updates,seconds"
+        "epoch,step,loss,losses_read,accuracy_percent,applied_ratio,small_updates,seconds"
     );
     assert!(csv[1].split(',').all(|field| !field.is_empty()), "{csv:?}");
     assert_eq!(csv.len(), 3);
@@ -88,6 +89,8 @@ fn a_run_is_kept_and_not_repeated() {
         .collect();
     for (at, epoch) in epochs.iter().enumerate() {
         assert_eq!(epoch["step"], 8 * (at + 1));
+        // The mean of all steps, where to read a loss waits for nothing.
+        assert_eq!(epoch["losses_read"], 8);
         assert_eq!(epoch["accuracy_percent"], row["accuracy_percent_by_epoch"][at]);
         let cells = [&epoch["epoch"], &epoch["step"], &epoch["loss"]].map(Value::to_string);
         assert!(csv[at + 1].starts_with(&cells.join(",")), "{csv:?}");
@@ -261,7 +264,7 @@ fn a_diverged_run_keeps_its_last_good_checkpoint() {
         let row = &object(&output)["results"][0];
         assert_eq!(row["trained_earlier"], earlier);
         let why = row["failure"].as_str().unwrap();
-        for word in ["f32", "diverged", "epoch 1", "step 8", "layers.0."] {
+        for word in ["f32", "diverged", "epoch 1", "step 2", "layers.0."] {
             assert!(why.contains(word), "{why:?} lacks {word:?}");
         }
     }
@@ -297,6 +300,18 @@ fn a_stored_network_is_tested_and_trained_on() {
         for key in ["latency_seconds", "images_per_second"] {
             assert!(row[key].as_f64().unwrap() > 0.0, "{row}");
         }
+        // Weights, and the activations of one image and of a batch: input, hidden and logits in rows of 16 bytes.
+        let bytes = |key: &str| row[key].as_u64().unwrap();
+        let size = [8, 2, 2][at];
+        let values = 784 + 16 + [10, 16, 16][at];
+        assert_eq!(bytes("batch"), 64);
+        for (key, batch) in [("forward_bytes_batch_1", 1), ("forward_bytes", 64)] {
+            assert_eq!(
+                bytes(key),
+                bytes("weights_bytes") + batch * values * size,
+                "{row}"
+            );
+        }
         // A rate of 0 changes nothing.
         let more = [
             "--learning-rate",
@@ -325,7 +340,15 @@ fn a_stored_network_is_tested_and_trained_on() {
         &["eval", init, "--device", "cpu", "--test-images", "64"],
     ));
     let text = String::from_utf8_lossy(&table.stdout).into_owned();
-    for word in ["Accuracy (%)", "Weights (MB)", "Latency", "Images/s", "bf16-sr"] {
+    for word in [
+        "Accuracy (%)",
+        "Weights (MB)",
+        "All, batch 1 (MB)",
+        "Latency",
+        "All, batch 64 (MB)",
+        "Images/s",
+        "bf16-sr",
+    ] {
         assert!(text.contains(word), "{text}");
     }
 }

@@ -12,6 +12,7 @@ mod distill;
 mod files;
 mod keeping;
 mod kills;
+mod refused;
 mod reproduce;
 mod resume;
 mod seen;

@@ -77,6 +77,43 @@ fn help_lists_every_claim() {
 }
 
 #[test]
+fn rates_are_tried_on_validation_images() {
+    let dir = folder("reproduce-tune");
+    let object = quick(&dir, "hinton", &["--tune", "--seeds", "3"]);
+    let all = rows(&object, "learning_rate");
+    assert_eq!(all.len(), 10);
+    for what in ["teacher", "student"] {
+        let own: Vec<_> = all.iter().filter(|row| row["variant"] == what).collect();
+        let of = |key: &str| own.iter().filter(|row| row[key] == true).count();
+        assert_eq!((own.len(), of("stored"), of("best")), (5, 1, 1), "{own:?}");
+        let stored = own.iter().find(|row| row["stored"] == true).unwrap();
+        assert_eq!(stored["learning_rate"], 0.05);
+        // 64 images.
+        let right = stored["validation_accuracy_percent"].as_f64().unwrap();
+        assert_eq!((right * 0.64).fract(), 0.0, "{right}");
+    }
+    assert!(rows(&object, "claim").is_empty());
+    let args = ["reproduce", "table1", "--device", "cpu", "--quick", "--tune"];
+    let output = fewbit(&dir, &args).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    for words in [
+        "stored",
+        "best",
+        "no test image",
+        "0.02",
+        "Right of validation images (%)",
+    ] {
+        assert!(text.contains(words), "{words:?}: {text}");
+    }
+    told(
+        &fewbit(&dir, &[&args[..], &["--out", "x"]].concat())
+            .output()
+            .unwrap(),
+        &["--tune", "--out"],
+    );
+}
+
+#[test]
 fn table1() {
     let names = ["f64", "f32", "bf16-mixed", "bf16-sr"];
     let object = measured("table1", &["table1.svg"], &names);

@@ -310,6 +310,21 @@ fn store<E: Copy>(columns: &[[E; 4]; 8], count: usize, panel: &mut [E], w: usize
     }
 }
 
+/// Both halves of as many words, most of them in blocks of known length, which are a few instructions each.
+#[inline(always)]
+fn pairs(lo: &[u16], hi: &[u16], words: &mut [u32]) {
+    let word = |lo: u16, hi: u16| u32::from(lo) | u32::from(hi) << 16;
+    let (lo, lo_rest) = lo.as_chunks::<16>();
+    let (hi, hi_rest) = hi.as_chunks::<16>();
+    let (words, rest) = words.as_chunks_mut::<16>();
+    for ((words, lo), hi) in words.iter_mut().zip(lo).zip(hi) {
+        *words = std::array::from_fn(|i| word(lo[i], hi[i]));
+    }
+    for ((rest, lo), hi) in rest.iter_mut().zip(lo_rest).zip(hi_rest) {
+        *rest = word(*lo, *hi);
+    }
+}
+
 impl Operand<u32> for PairView<'_> {
     fn rows(&self, k: usize) -> Option<Rows<'_>> {
         rows(self.0, k)
@@ -333,7 +348,9 @@ impl Operand<u32> for PairView<'_> {
                     let target = &mut panel[step * w..][..w];
                     let lo = &lo[(p * w).min(lo.len())..((p + 1) * w).min(lo.len())];
                     let hi = &hi[(p * w).min(hi.len())..((p + 1) * w).min(hi.len())];
-                    if hi.len() == lo.len() {
+                    if hi.len() == lo.len() && lo.len() == w {
+                        pairs(lo, hi, target);
+                    } else if hi.len() == lo.len() {
                         for ((target, lo), hi) in target.iter_mut().zip(lo).zip(hi) {
                             *target = word(*lo, *hi);
                         }

@@ -185,6 +185,8 @@ pub(crate) struct ToBf16<'r> {
 /// f32 values between the accumulators and the rounding: a multiple of 8, so that a draw of eight
 /// random half-words is not split more often than the tile's edges split it.
 const STAGE: usize = 256;
+/// The same for short rows.
+const NARROW: usize = 64;
 
 impl Finish<f32> for ToBf16<'_> {
     type Out = u16;
@@ -195,9 +197,20 @@ impl Finish<f32> for ToBf16<'_> {
 
     #[inline(always)]
     fn row<L: Lanes>(&self, _: L, acc: &[f32], bias: &[f32], index: u64, out: &mut [u16]) {
-        let mut stage = [0.0_f32; STAGE];
-        for (chunk, out) in out.chunks_mut(STAGE).enumerate() {
-            let start = chunk * STAGE;
+        // Zeroing the stage is most of the work of a short row, such as a filter's few channels.
+        match out.len() {
+            0..=NARROW => self.staged::<NARROW>(acc, bias, index, out),
+            _ => self.staged::<STAGE>(acc, bias, index, out),
+        }
+    }
+}
+
+impl ToBf16<'_> {
+    #[inline(always)]
+    fn staged<const N: usize>(&self, acc: &[f32], bias: &[f32], index: u64, out: &mut [u16]) {
+        let mut stage = [0.0_f32; N];
+        for (chunk, out) in out.chunks_mut(N).enumerate() {
+            let start = chunk * N;
             let stage = &mut stage[..out.len()];
             let part = |all: &[f32]| start.min(all.len())..(start + out.len()).min(all.len());
             let (acc, bias) = (&acc[part(acc)], &bias[part(bias)]);

@@ -8,7 +8,7 @@ use crate::tensor::DType;
 type Shape = ([usize; 4], [usize; 2], [usize; 2], usize);
 
 /// A window that fits once; pixels in none, on each side and between; odd channels, odd outputs.
-const SHAPES: [(Shape, Effort); 10] = [
+const SHAPES: [(Shape, Effort); 11] = [
     (([0, 4, 4, 3], [2, 2], [2, 2], 0), Effort::Quick),
     (([2, 4, 4, 0], [2, 2], [2, 2], 0), Effort::Quick),
     (([1, 1, 1, 1], [1, 1], [1, 1], 0), Effort::Quick),
@@ -19,6 +19,8 @@ const SHAPES: [(Shape, Effort); 10] = [
     (([2, 6, 11, 1], [1, 5], [2, 5], 0), Effort::Quick),
     (([2, 13, 13, 4], [7, 13], [7, 13], 0), Effort::Quick),
     (([128, 24, 24, 20], [2, 2], [2, 2], 0), Effort::Full),
+    // Channels in blocks, no pixel left out.
+    (([3, 4, 6, 33], [2, 3], [2, 3], 0), Effort::Quick),
 ];
 
 pub(crate) fn cases(_: Effort) -> Vec<Case> {

@@ -80,15 +80,52 @@ impl<T: Bits> Kernel for Pool<'_, T> {
         let Self { op, x, y } = self;
         let channels = op.channels;
         for (first, y) in windows(op).zip(y.chunks_exact_mut(channels)) {
+            for start in blocks(channels) {
+                let values = |pixel: usize| &x[pixel * op.x_ld + start..];
+                let Some(mut best) = values(first).first_chunk::<BLOCK>().copied() else {
+                    continue;
+                };
+                for pixel in within(op, first).skip(1) {
+                    if let Some(values) = values(pixel).first_chunk::<BLOCK>() {
+                        best = std::array::from_fn(|i| higher(values[i], best[i]));
+                    }
+                }
+                if let Some(y) = y[start..].first_chunk_mut::<BLOCK>() {
+                    *y = best;
+                }
+            }
+            if channels >= BLOCK {
+                continue;
+            }
             y.copy_from_slice(&x[first * op.x_ld..][..channels]);
             for pixel in within(op, first).skip(1) {
                 let x = &x[pixel * op.x_ld..][..channels];
                 for (best, &x) in y.iter_mut().zip(x) {
-                    *best = if x.key() > best.key() { x } else { *best };
+                    *best = higher(x, *best);
                 }
             }
         }
     }
+}
+
+/// The larger of two numbers, of equal ones the second.
+#[inline(always)]
+fn higher<T: Bits>(x: T, best: T) -> T {
+    if x.key() > best.key() { x } else { best }
+}
+
+/// Channels that are taken together: a few instructions, whatever they are.
+const BLOCK: usize = 16;
+
+/// Where blocks of channels start. The last ends with the channels, and may do again what the one before did; none where
+/// there are fewer channels than a block has.
+fn blocks(channels: usize) -> impl Iterator<Item = usize> {
+    let count = if channels < BLOCK {
+        0
+    } else {
+        channels.div_ceil(BLOCK)
+    };
+    (0..count).map(move |block| (block * BLOCK).min(channels - BLOCK))
 }
 
 /// The gradient of one image. `at` has room for a pixel of each channel.
@@ -107,11 +144,22 @@ impl<X: Bits, T: Bits> Kernel for Unpool<'_, X, T> {
     fn run<L: Lanes>(self, _: L) {
         let Self { op, x, dy, dx, at } = self;
         let (pool, channels) = (&op.pool, op.pool.channels);
-        for pixel in 0..pool.pixels() {
-            dx[pixel * op.dx_ld..][..channels].fill(T::ZERO);
+        // Blocks write every pixel of a window: where windows leave none out, none is cleared first.
+        let [[rows, cols], [down, right]] = [pool.pooled(), pool.window];
+        let covered = pool.stride == pool.window && [rows * down, cols * right] == [pool.height, pool.width];
+        if channels < BLOCK || !covered {
+            for pixel in 0..pool.pixels() {
+                dx[pixel * op.dx_ld..][..channels].fill(T::ZERO);
+            }
         }
         let pixel = |pixel: usize| &x[pixel * pool.x_ld..][..channels];
         for (first, dy) in windows(pool).zip(dy.chunks_exact(channels)) {
+            for start in blocks(channels) {
+                unpool(op, x, &dy[start..], dx, (first, start));
+            }
+            if channels >= BLOCK {
+                continue;
+            }
             at.fill(first as u32);
             for other in within(pool, first).skip(1) {
                 for (channel, (at, value)) in at.iter_mut().zip(pixel(other)).enumerate() {
@@ -123,6 +171,38 @@ impl<X: Bits, T: Bits> Kernel for Unpool<'_, X, T> {
             for (channel, (&at, &dy)) in at.iter().zip(dy).enumerate() {
                 dx[at as usize * op.dx_ld + channel] = dy;
             }
+        }
+    }
+}
+
+/// The gradient of a block of channels of one window. Every pixel of it is written: windows share none.
+#[inline(always)]
+fn unpool<X: Bits, T: Bits>(
+    op: &MaxPoolGrad,
+    x: &[X],
+    dy: &[T],
+    dx: &mut [T],
+    (first, start): (usize, usize),
+) {
+    let pool = &op.pool;
+    let values = |pixel: usize| x[pixel * pool.x_ld + start..].first_chunk::<BLOCK>();
+    let (Some(values_first), Some(dy)) = (values(first), dy.first_chunk::<BLOCK>()) else {
+        return;
+    };
+    let mut best = values_first.map(X::key);
+    for pixel in within(pool, first).skip(1) {
+        if let Some(values) = values(pixel) {
+            best = std::array::from_fn(|i| values[i].key().max(best[i]));
+        }
+    }
+    // The first that is as high has all of the gradient: to the next there is nothing left.
+    let mut left = *dy;
+    for pixel in within(pool, first) {
+        let dx = dx[pixel * op.dx_ld + start..].first_chunk_mut::<BLOCK>();
+        if let (Some(values), Some(dx)) = (values(pixel), dx) {
+            let highest = |i: usize| values[i].key() == best[i];
+            *dx = std::array::from_fn(|i| if highest(i) { left[i] } else { T::ZERO });
+            left = std::array::from_fn(|i| if highest(i) { T::ZERO } else { left[i] });
         }
     }
 }

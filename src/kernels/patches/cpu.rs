@@ -108,7 +108,9 @@ impl<T: Bits> Gather<'_, T> {
     fn window_row(&self, i: usize, j: usize, patch: &mut [T], at: usize) {
         let op = self.op;
         let (channels, inside) = (op.channels, inside(op, j));
-        patch[at..at + inside.start * channels].fill(T::ZERO);
+        if inside.start > 0 {
+            patch[at..at + inside.start * channels].fill(T::ZERO);
+        }
         let first = i * op.width + (j * op.stride[1] + inside.start).saturating_sub(op.padding[1]);
         match op.pixel_ld == channels {
             _ if inside.is_empty() => {}
@@ -123,7 +125,9 @@ impl<T: Bits> Gather<'_, T> {
                 }
             }
         }
-        patch[at + inside.end * channels..at + op.window[1] * channels].fill(T::ZERO);
+        if inside.end < op.window[1] {
+            patch[at + inside.end * channels..at + op.window[1] * channels].fill(T::ZERO);
+        }
     }
 }
 
@@ -135,10 +139,22 @@ impl<T: Bits> Kernel for Gather<'_, T> {
         let op = self.op;
         let [_, across] = op.places();
         let (run, cols) = (op.window[1] * op.channels, op.cols());
+        // All of a window lies inside, a row of it in one run.
+        let whole = op.padding == [0; 2] && op.pixel_ld == op.channels;
         let y = std::mem::take(&mut self.y);
         for (place, patch) in y.chunks_mut(self.ld).enumerate() {
             let (i, j) = ((self.i + place / across) * op.stride[0], place % across);
             let patch = &mut patch[..cols];
+            if whole {
+                let (first, line) = (
+                    (i * op.width + j * op.stride[1]) * op.channels,
+                    op.width * op.channels,
+                );
+                for inside in 0..op.window[0] {
+                    copy(patch, inside * run, &self.x[first + inside * line..], run);
+                }
+                continue;
+            }
             for inside in 0..op.window[0] {
                 let at = inside * run;
                 match (i + inside).checked_sub(op.padding[0]) {
@@ -233,6 +249,12 @@ impl<T: Bits> Kernel for Scatter<'_, T> {
                         *sum += term.value();
                     }
                 }
+            }
+            if self.dx_ld == channels {
+                for (dx, &sum) in dx.iter_mut().zip(self.sums.iter()) {
+                    *dx = T::rounded(sum);
+                }
+                continue;
             }
             let pixels = dx.chunks_mut(self.dx_ld);
             for (dx, sums) in pixels.zip(self.sums.chunks_exact(channels)) {
