@@ -83,10 +83,10 @@ impl Program {
     ///
     /// program.write_words(x, &[&[7; 4]])?;
     /// program.run(&StepValues::default())?;
-    /// assert_eq!(program.tensor(y)?.read_blocking()?, [0.0; 4]);
+    /// assert_eq!(program.tensor(y)?.read_u32_blocking()?, [0; 4]);
     /// program.write_codes(flags, &[&[1u32]])?;
     /// program.run(&StepValues::default())?;
-    /// assert_eq!(program.tensor(y)?.read_blocking()?, [7.0; 4]);
+    /// assert_eq!(program.tensor(y)?.read_u32_blocking()?, [7; 4]);
     /// # Ok(()) }
     /// ```
     ///
