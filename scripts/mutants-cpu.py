@@ -22,7 +22,7 @@ MUTANTS = [
     ("convert", "convert/cpu.rs", "(row * cols + first) as u64", "(row * cols) as u64"),
     ("convert", "convert/cpu.rs", "(row * cols) as u64", "(row * cols + 1) as u64"),
     ("relu", "relu/cpu.rs", "self.wrapping_sub($zero) <= $infinity", "self.wrapping_sub($zero) < $infinity"),
-    ("relu_grad", "relu/cpu.rs", "y.wrapping_sub(1) < $infinity", "y.wrapping_sub(1) <= $infinity"),
+    ("relu_grad", "relu/cpu.rs", "self.wrapping_sub(1) < $infinity", "self.wrapping_sub(1) <= $infinity"),
     ("sgd", "sgd/cpu.rs", "momentum * v[i] + (g[i] + decay * w[i])", "momentum * v[i] + (g[i] - decay * w[i])"),
     ("sgd", "sgd/cpu.rs", "(start[i] - rate * velocity).to_bits()", "(start[i] + rate * velocity).to_bits()"),
     ("sgd", "shared/updates.rs", "(round(sum - w) - y)", "(round(sum - w) + y)"),

@@ -161,6 +161,8 @@ fn examples_of_recipes_and_networks_are_run() {
         "64",
         "--batch",
         "32",
+        "--accumulate",
+        "2",
         "--json",
     ];
     let rows = object(&fewbit(root, &args).output().unwrap())["results"].clone();
@@ -185,8 +187,17 @@ fn files_that_are_no_recipes_or_networks_are_named() {
         ("--formats", "like = ", &["bad.toml", "line 1"]),
         ("--formats", "like = \"x\"", &["bad.toml", "\"x\"", "bf16-sr"]),
         ("--formats", "activations = \"mxfp4\"", &["activations", "mxfp4"]),
-        // What the library refuses: activations of one type and gradients of another.
-        ("--formats", "gradients = \"bf16\"", &["activations", "gradients"]),
+        // What the library refuses: bf16 accumulators of what is f32, and one place of f64 alone.
+        (
+            "--formats",
+            "like = \"bf16-pure\"\nlogits = \"f32\"",
+            &["logits", "f32", "accumulators"],
+        ),
+        (
+            "--formats",
+            "[layers.1]\nweight-gradients = \"f64\"",
+            &["weight gradients", "f64"],
+        ),
         ("--model", "layers = []", &["bad.toml", "input"]),
         ("--model", "input = [1, 28, 28]\nlayers = []", &["layers", "none"]),
         (
