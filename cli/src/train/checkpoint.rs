@@ -17,7 +17,7 @@ use super::folder::{Run, failed, names, same, write};
 use super::history::History;
 
 const FORMAT: &str = "fewbit checkpoint";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// The checkpoints of a run, the oldest first.
 fn all(run: &Run) -> Result<Vec<PathBuf>, Stop> {

@@ -12,11 +12,15 @@ const NOTHING: [&str; 1] = [".fewbit-lock"];
 fn the_last_recipe_is_refused_before_the_first_is_trained() {
     let dir = folder("refused-recipes");
     for (name, text, words) in [
-        ("types", "activations = \"bf16\"", "one type"),
+        (
+            "types",
+            "like = \"bf16-mixed\"\nweights = \"f32\"",
+            "of bf16 weights",
+        ),
         (
             "momentum",
             "like = \"bf16-sr\"\nmomentum = { format = \"bf16\", rounding = \"nearest\" }",
-            "momentum rounding",
+            "rounded as the weights",
         ),
         ("far", "[layers.2.products]\nweights = \"mxfp8-e4m3\"", "layer"),
     ] {

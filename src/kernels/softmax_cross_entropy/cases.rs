@@ -57,8 +57,15 @@ pub(crate) fn cases(_: Effort) -> Vec<Case> {
         draw,
         keep_f32: true,
         scale: (-3.5).into(),
-        loss_scale: 1024.0.into(),
         ..op
+    };
+    cases.push(case(Effort::Quick, op, Values::Spread(5.0)));
+    let op = SoftmaxCrossEntropy {
+        rounding,
+        draw,
+        keep_f32: true,
+        loss_scale: 1024.0.into(),
+        ..SoftmaxCrossEntropy::new(9, 11, DType::F32, DType::Bf16)
     };
     cases.push(case(Effort::Quick, op, Values::Spread(5.0)));
     if !cfg!(miri) {
