@@ -23,6 +23,7 @@ use fewbit::{Device, Error, wgpu};
 use outside::a_kernel_from_outside_the_crate_runs;
 
 fn main() {
+    common::compile_quickly();
     let mut suite = Suite::new();
     for (name, test) in MEET {
         suite = suite.gpu(name, *test);

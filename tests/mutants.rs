@@ -30,7 +30,7 @@ use common::without;
 use fewbit::check::{self, Effort, Using};
 use fewbit::gpu::{Gpu, GpuOptions, ReadBack, StepBuffer, StepValues};
 use fewbit::{Device, wgpu};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 use mutants::{EXEMPT, FEW, Mutant, Needs, Shader, gate, shaders};
 
 /// The first argument of a mutant's process; the file, the mutant's number and the probe's answer follow.
@@ -69,7 +69,7 @@ fn main() {
             trials.push(trial.with_ignored_flag(number > 0));
         }
     }
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    let conclusion = libtest_mimic::run(&common::arguments(), trials);
     print_table(&table);
     common::end(&conclusion)
 }
@@ -209,6 +209,7 @@ fn child(file: &str, number: &str) -> Result<String, String> {
     // Several run at once: one thread each.
     command
         .env("LP_NUM_THREADS", "1")
+        .env("GALLIVM_PERF", "nopt")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -34,7 +34,7 @@ pub use network::{MemoryUse, Parameter};
 pub use optimizer::Optimizer;
 pub use places::Places;
 pub use precision::Variable;
-pub use products::{Accumulator, Coding, Products};
+pub use products::{Accumulator, Accumulators, Coding, Products};
 pub use recipe::Recipe;
 pub use scaling::LossScale;
 pub use schedule::Schedule;

@@ -306,29 +306,35 @@ impl Recipe {
                 return Err(self.unserved(place, &why));
             }
         }
-        let Accumulator::Bf16 { .. } = products.accumulator else {
-            return Ok(());
-        };
-        if let Some((place, _)) = codings.into_iter().find(|(_, coding)| coding.is_some()) {
-            return Err(self.unserved(place, "under bf16 accumulators they are not encoded"));
-        }
+        let [weights, reads, dy] = [0, 1, 2].map(|at| (sources[at], codings[at].1));
         let makes = match at + 2 == types.values.len() {
             true => "logits",
             false => "activations",
         };
-        let dx = below.then_some(("gradients", types.gradients[at]));
-        let more = [
-            (makes, types.values[at + 1]),
-            ("weight gradients", places.weight_gradients),
+        let makes = (makes, types.values[at + 1]);
+        let dx = ("gradients", types.gradients[at]);
+        let dw = ("weight gradients", places.weight_gradients);
+        let accumulators = products.accumulators;
+        let all = [
+            (accumulators.outputs, [weights, reads], makes),
+            (accumulators.input_gradients, [dy, weights], dx),
+            (accumulators.weight_gradients, [dy, reads], dw),
         ];
-        let all = sources.into_iter().chain(more).chain(dx);
-        match all.into_iter().find(|(_, dtype)| *dtype != DType::Bf16) {
-            Some((place, dtype)) => {
-                let why = format!("{dtype}, where bf16 accumulators are of bf16 operands and results");
-                Err(self.unserved(place, &why))
+        for (number, (accumulator, operands, result)) in all.into_iter().enumerate() {
+            let none = number == 1 && !below;
+            if accumulator == Accumulator::Wide || none {
+                continue;
             }
-            None => Ok(()),
+            if let Some(((place, _), _)) = operands.iter().find(|(_, coding)| coding.is_some()) {
+                return Err(self.unserved(place, "under bf16 accumulators they are not encoded"));
+            }
+            let stored = operands.into_iter().map(|(source, _)| source).chain([result]);
+            if let Some((place, dtype)) = stored.into_iter().find(|(_, dtype)| *dtype != DType::Bf16) {
+                let why = format!("{dtype}, where bf16 accumulators are of bf16 operands and results");
+                return Err(self.unserved(place, &why));
+            }
         }
+        Ok(())
     }
 
     /// What stages without weights ask.

@@ -59,6 +59,30 @@ pub enum Accumulator {
     },
 }
 
+/// What the sums of a layer's three products are held in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Accumulators {
+    /// Those of `Y = X W^T`.
+    pub outputs: Accumulator,
+    /// Those of `dX = dY W`.
+    pub input_gradients: Accumulator,
+    /// Those of `dW = dY^T X`.
+    pub weight_gradients: Accumulator,
+}
+
+impl Accumulators {
+    /// The same in all three.
+    #[must_use]
+    pub const fn all(accumulator: Accumulator) -> Self {
+        Self {
+            outputs: accumulator,
+            input_gradients: accumulator,
+            weight_gradients: accumulator,
+        }
+    }
+}
+
 /// The products of a layer with weights: `Y = X W^T`, `dX = dY W` and `dW = dY^T X`. What is not encoded is read as it is
 /// stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -70,8 +94,8 @@ pub struct Products {
     pub activations: Option<Coding>,
     /// How dY is encoded, once along outputs and once along the batch.
     pub gradients: Option<Coding>,
-    /// What the sums are held in.
-    pub accumulator: Accumulator,
+    /// What the sums of each are held in. Under a bf16 accumulator the two operands are not encoded.
+    pub accumulators: Accumulators,
 }
 
 impl Products {
@@ -82,18 +106,18 @@ impl Products {
             weights: Some(weights),
             activations: Some(activations),
             gradients: Some(gradients),
-            accumulator: Accumulator::Wide,
+            accumulators: Accumulators::all(Accumulator::Wide),
         }
     }
 
-    /// bf16 accumulators.
+    /// bf16 accumulators in all three products.
     #[must_use]
     pub const fn fmac(chunk: usize, rounding: Rounding) -> Self {
         Self {
             weights: None,
             activations: None,
             gradients: None,
-            accumulator: Accumulator::Bf16 { chunk, rounding },
+            accumulators: Accumulators::all(Accumulator::Bf16 { chunk, rounding }),
         }
     }
 
@@ -109,7 +133,7 @@ impl Products {
     /// Whether the product `Y = X W^T` draws random bits.
     pub(super) fn forward_draws(&self) -> bool {
         let stochastic = |coding: Option<Coding>| coding.is_some_and(|c| c.rounding == Rounding::Stochastic);
-        let accumulator = match self.accumulator {
+        let accumulator = match self.accumulators.outputs {
             Accumulator::Wide => false,
             Accumulator::Bf16 { rounding, .. } => rounding == Rounding::Stochastic,
         };
@@ -128,16 +152,21 @@ impl Products {
                 ..c
             })
         };
+        let accumulator = |accumulator| match accumulator {
+            Accumulator::Wide => Accumulator::Wide,
+            Accumulator::Bf16 { chunk, rounding } => Accumulator::Bf16 {
+                chunk,
+                rounding: still(rounding),
+            },
+        };
         Self {
             weights: coding(self.weights),
             activations: coding(self.activations),
             gradients: coding(self.gradients),
-            accumulator: match self.accumulator {
-                Accumulator::Wide => Accumulator::Wide,
-                Accumulator::Bf16 { chunk, rounding } => Accumulator::Bf16 {
-                    chunk,
-                    rounding: still(rounding),
-                },
+            accumulators: Accumulators {
+                outputs: accumulator(self.accumulators.outputs),
+                input_gradients: accumulator(self.accumulators.input_gradients),
+                weight_gradients: accumulator(self.accumulators.weight_gradients),
             },
         }
     }

@@ -84,6 +84,16 @@ pub(crate) fn arguments() -> Arguments {
     arguments
 }
 
+/// Has Mesa's software drivers compile without LLVM's optimizer, unless the caller says otherwise: where most pipelines run
+/// once, over little, that costs more than it saves. For the first line of a `main`.
+pub(crate) fn compile_quickly() {
+    const NAME: &str = "GALLIVM_PERF";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: no thread has been started, so that none reads the environment.
+        unsafe { std::env::set_var(NAME, "nopt") };
+    }
+}
+
 /// Ends the process after a run, without the devices, whose driver's threads may outlive what they use at its exit, and
 /// without a driver's exit handlers: Mesa's free what belongs to threads of tests that are still ending, which is a double
 /// free once in some hundred runs.

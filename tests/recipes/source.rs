@@ -55,6 +55,20 @@ impl Source {
             return Products::fmac(self.of(&[1, 7, 32, usize::MAX]), rounding);
         }
         let mut products = Products::default();
+        if all_bf16 && self.below(3) == 0 {
+            // Of one product alone: what that does not read may be encoded.
+            let rounding = self.of(&[Rounding::Nearest, Rounding::Stochastic]);
+            let [outputs, inputs, weights] = [self.coding(), self.coding(), self.coding()];
+            let sums = Products::fmac(self.of(&[1, 7, 32]), rounding)
+                .accumulators
+                .outputs;
+            match self.below(3) {
+                0 => (products.accumulators.outputs, products.gradients) = (sums, outputs),
+                1 => (products.accumulators.input_gradients, products.activations) = (sums, inputs),
+                _ => (products.accumulators.weight_gradients, products.weights) = (sums, weights),
+            }
+            return products;
+        }
         products.weights = self.coding();
         products.activations = self.coding();
         products.gradients = self.coding();

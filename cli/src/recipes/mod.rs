@@ -320,8 +320,16 @@ mod tests {
         let first = own.products_of(0);
         assert_eq!((first.weights, first.gradients), (None, Some(up)));
         assert_eq!(
-            first.accumulator,
-            Products::fmac(8, Rounding::Stochastic).accumulator
+            first.accumulators,
+            Products::fmac(8, Rounding::Stochastic).accumulators
+        );
+        assert_eq!(parse(&tree(&own), "x").unwrap(), own);
+        let own = of("like = \"bf16-sr\"\n[products.accumulators]\nweight-gradients = { format = \"bf16\", chunk = 4 }").unwrap();
+        let all = own.products.accumulators;
+        assert_eq!((all.outputs, all.input_gradients), Default::default());
+        assert_eq!(
+            all.weight_gradients,
+            Products::fmac(4, Rounding::Nearest).accumulators.outputs
         );
         assert_eq!(parse(&tree(&own), "x").unwrap(), own);
     }
@@ -359,6 +367,10 @@ mod tests {
             (
                 "[products]\naccumulator = { format = \"bf16\", chunk = 0 }",
                 &["products.accumulator", "chunk"],
+            ),
+            (
+                "[products.accumulators]\nweights = \"f32\"",
+                &["weights", "input-gradients"],
             ),
             ("[loss-scale]\ngrowth = 0", &["growth", "0"]),
             ("[variable]\nalpha = \"much\"", &["alpha", "much"]),

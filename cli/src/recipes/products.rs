@@ -1,14 +1,34 @@
 //! How the products of a recipe are made, read and written.
 
 use fewbit::format::{Format, Rounding};
-use fewbit::nn::{Accumulator, Coding, Products};
+use fewbit::nn::{Accumulator, Accumulators, Coding, Products};
+
 use serde_json::{Value, json};
 
 use super::{NONE, keys, rounding, text};
 
+/// The three products by what they make.
+const THREE: [&str; 3] = ["outputs", "input-gradients", "weight-gradients"];
+
+fn three(products: &mut Products) -> [&mut Accumulator; 3] {
+    let all = &mut products.accumulators;
+    [
+        &mut all.outputs,
+        &mut all.input_gradients,
+        &mut all.weight_gradients,
+    ]
+}
+
 /// How products are made: what a tree says, the rest as in `base`.
 pub(super) fn products(tree: &Value, key: &str, base: Products) -> Result<Products, String> {
-    let keys = keys(tree, key, &["weights", "activations", "gradients", "accumulator"])?;
+    let places = [
+        "weights",
+        "activations",
+        "gradients",
+        "accumulator",
+        "accumulators",
+    ];
+    let keys = keys(tree, key, &places)?;
     let mut products = base;
     for (place, to) in [
         ("weights", &mut products.weights),
@@ -20,7 +40,16 @@ pub(super) fn products(tree: &Value, key: &str, base: Products) -> Result<Produc
         }
     }
     if let Some(value) = keys.get("accumulator") {
-        products.accumulator = accumulator(value, &format!("{key}.accumulator"))?;
+        products.accumulators = Accumulators::all(accumulator(value, &format!("{key}.accumulator"))?);
+    }
+    if let Some(value) = keys.get("accumulators") {
+        let key = format!("{key}.accumulators");
+        let table = super::keys(value, &key, &THREE)?;
+        for (name, to) in THREE.into_iter().zip(three(&mut products)) {
+            if let Some(value) = table.get(name) {
+                *to = accumulator(value, &format!("{key}.{name}"))?;
+            }
+        }
     }
     Ok(products)
 }
@@ -73,7 +102,10 @@ fn accumulator(value: &Value, key: &str) -> Result<Accumulator, String> {
         }
     };
     let rounded = table.get("rounding").map(|name| rounding(name, key));
-    match Products::fmac(chunk, rounded.transpose()?.unwrap_or_default()).accumulator {
+    match Products::fmac(chunk, rounded.transpose()?.unwrap_or_default())
+        .accumulators
+        .outputs
+    {
         Accumulator::Bf16 {
             rounding: Rounding::TowardZero,
             ..
@@ -91,7 +123,7 @@ pub(super) fn products_tree(products: &Products) -> Value {
             "rounding": coding.rounding.to_string(),
         }),
     };
-    let accumulator = match products.accumulator {
+    let tree_of = |accumulator| match accumulator {
         Accumulator::Bf16 { chunk, rounding } => {
             let mut tree = json!({ "format": "bf16", "rounding": rounding.to_string() });
             if chunk != usize::MAX {
@@ -101,10 +133,20 @@ pub(super) fn products_tree(products: &Products) -> Value {
         }
         _ => json!("f32"),
     };
-    json!({
+    let mut tree = json!({
         "weights": coding(products.weights),
         "activations": coding(products.activations),
         "gradients": coding(products.gradients),
-        "accumulator": accumulator,
-    })
+    });
+    let mut own = *products;
+    let all = three(&mut own).map(|accumulator| *accumulator);
+    match all.iter().all(|accumulator| *accumulator == all[0]) {
+        true => tree["accumulator"] = tree_of(all[0]),
+        false => {
+            for (name, accumulator) in THREE.into_iter().zip(all) {
+                tree["accumulators"][name] = tree_of(accumulator);
+            }
+        }
+    }
+    tree
 }

@@ -25,7 +25,7 @@ use crate::tensor::Layout;
 
 /// `y = x W^T + b`, and the stage's ReLU if it has one, over so many rows.
 fn product(net: &mut Build<'_>, number: usize, x: TensorId, rows: usize) -> Result<CallId> {
-    if let Accumulator::Bf16 { chunk, rounding } = net.products(number).accumulator {
+    if let Accumulator::Bf16 { chunk, rounding } = net.products(number).accumulators.outputs {
         return fmac::forward(net, number, x, rows, (chunk, rounding));
     }
     let [w, b] = net.parameters_of(number).map(|id| net.parameters[id].values);
@@ -59,7 +59,8 @@ fn weight_gradients(
     let [dw, db] = net.gradients.of_layer(net.layer_of(number));
     let dw = net.program.view(dw, layout(outputs, inputs))?;
     let db = net.program.view(db, layout(1, outputs))?;
-    match net.products(number).accumulator {
+    net.measure(number, x, dy, rows)?;
+    match net.products(number).accumulators.weight_gradients {
         Accumulator::Bf16 { chunk, rounding } => {
             fmac::weight_gradient(net, number, [dy, x, dw], rows, (chunk, rounding))?;
         }
@@ -68,7 +69,6 @@ fn weight_gradients(
                 Factor::new(Place::Gradients, (dy, flow), [rows, outputs], Along::Rows),
                 Factor::new(Place::Activations, (x, from), [rows, inputs], Along::Rows),
             ];
-            net.measure(number, x, dy, rows)?;
             let product = Matmul::new(outputs, inputs, rows);
             net.multiply(number, 2, product, own, factors, &[dw])?;
         }
@@ -81,7 +81,7 @@ fn weight_gradients(
 /// `dx = dy W`.
 fn input_gradient(net: &mut Build<'_>, number: usize, dy: TensorId, dx: TensorId, rows: usize) -> Result<()> {
     let w = net.parameters[net.parameters_of(number)[0]].values;
-    if let Accumulator::Bf16 { chunk, rounding } = net.products(number).accumulator {
+    if let Accumulator::Bf16 { chunk, rounding } = net.products(number).accumulators.input_gradients {
         return fmac::input_gradient(net, number, [dy, w, dx], rows, (chunk, rounding));
     }
     let (flow, made) = (net.types.gradients[number + 1], net.types.gradients[number]);
