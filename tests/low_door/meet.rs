@@ -174,7 +174,7 @@ fn keep_to_their_pieces(gpu: &Gpu, share: usize, shares: usize) -> usize {
         .flat_map(|entry| entry.cases(Effort::Quick));
     for (number, case) in cases.enumerate().filter(|(number, _)| number % shares == share) {
         // Software compiles half a second for each of a product's pipelines, and tests/kernels.rs guards them all.
-        if gpu.is_software() && case.op.name() == "matmul" && !(number / shares).is_multiple_of(4) {
+        if gpu.is_software() && case.op.name() == "matmul" && !(number / shares).is_multiple_of(8) {
             continue;
         }
         // f64, and what only matrix units that are not here measure.
