@@ -419,6 +419,12 @@ impl Program {
     /// # Errors
     /// See [`Program::run`]; a call of another program.
     pub fn run_range(&mut self, range: impl RangeBounds<CallId>, values: &StepValues) -> Result<()> {
+        let range = self.indices(range)?;
+        self.run_calls(range, values)
+    }
+
+    /// Which calls a range is of.
+    fn indices(&self, range: impl RangeBounds<CallId>) -> Result<Range<usize>> {
         let index = |id: &CallId| match id.program == self.number {
             true => Ok(id.index),
             false => Err(Error::Value {
@@ -438,7 +444,7 @@ impl Program {
             Bound::Excluded(id) => index(id)?,
             Bound::Unbounded => self.calls.len(),
         };
-        self.run_calls(start..end, values)
+        Ok(start..end)
     }
 
     fn run_calls(&mut self, range: Range<usize>, values: &StepValues) -> Result<()> {

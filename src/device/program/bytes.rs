@@ -1,7 +1,7 @@
 //! What parts of a program hold.
 
 use std::collections::BTreeSet;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 use super::{CallId, Program};
 use crate::device::storage::Storage;
@@ -11,24 +11,10 @@ impl Program {
     /// memory. A bound that is a call of another program leaves nothing.
     #[must_use]
     pub fn bytes_of(&self, range: impl RangeBounds<CallId>) -> u64 {
-        let own = |id: &CallId| (id.program == self.number).then_some(id.index);
-        let start = match range.start_bound() {
-            Bound::Included(id) => own(id),
-            Bound::Excluded(id) => own(id).map(|index| index + 1),
-            Bound::Unbounded => Some(0),
-        };
-        let end = match range.end_bound() {
-            Bound::Included(id) => own(id).map(|index| index + 1),
-            Bound::Excluded(id) => own(id),
-            Bound::Unbounded => Some(self.calls.len()),
-        };
-        let calls = match (start, end) {
-            (Some(start), Some(end)) => self.calls.get(start..end).unwrap_or_default(),
-            _ => &[],
-        };
+        let calls = self.indices(range).ok().and_then(|range| self.calls.get(range));
         let mut memories = BTreeSet::new();
         let mut words = 0;
-        for call in calls {
+        for call in calls.unwrap_or_default() {
             memories.extend(call.operands.iter().map(|span| span.memory));
             let scratch = call.ready.as_ref().and_then(|ready| ready.scratch.as_ref());
             words += scratch.map_or(0, |buffer| buffer.words);
