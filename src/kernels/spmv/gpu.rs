@@ -132,6 +132,8 @@ fn dispatches(op: &Spmv, gpu: &Gpu, vector: bool) -> Result<Vec<Dispatch>> {
         let rows = range.end - range.start;
         a.bind(Dispatch::new(&pipeline), &(0..op.nnz as u64))
             .set("rows", rows)
+            .set("nnz", if op.cols > 0 { op.nnz } else { 0 })
+            .set("last_column", op.cols.saturating_sub(1))
             .set("most", most)
             .bind("row_ptr", Words::of("row_ptr", range.start..range.end + 1))
             .bind("x", Words::of("x", 0..x.words()))
