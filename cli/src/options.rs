@@ -71,10 +71,15 @@ pub(crate) struct Weak {
 }
 
 impl Weak {
-    /// Whether it asks for anything.
+    /// Whether it asks for anything that a GPU alone can do.
     pub(crate) fn any(&self) -> bool {
+        self.weaker() || self.checked_shaders
+    }
+
+    /// Whether it makes a GPU weaker.
+    pub(crate) fn weaker(&self) -> bool {
         let caps = [self.max_binding, self.work_cap, self.turn_cap, self.group_cap];
-        self.core || self.checked_shaders || caps.iter().any(Option::is_some)
+        self.core || caps.iter().any(Option::is_some)
     }
 }
 

@@ -320,7 +320,8 @@ impl BoundPlan {
         &self.plan
     }
 
-    /// Records every step into a compute pass.
+    /// Records every step into a compute pass, which is left with the last one's pipeline and bind group: it is for that
+    /// bind group alone, so set others of your own before you dispatch again.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.record_range(pass, 0..self.dispatches.len());
     }

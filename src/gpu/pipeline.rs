@@ -174,10 +174,10 @@ impl Gpu {
             .map_err(refused)?;
         let source = permutation.source().map_err(refused)?;
         let mut bindings = interface.bindings.clone();
-        let recording = self
+        let (source, recorded) = self
             .recording(permutation, source, bindings.len() as u32)
             .map_err(refused)?;
-        let recorder = match recording.words {
+        let recorder = match recorded {
             0 => None,
             words => {
                 let (name, kind) = ("record", BindingKind::Write);
@@ -194,7 +194,7 @@ impl Gpu {
             immediate_size: 0,
         });
         let module = match spirv {
-            None => self.shader_module(permutation, &label, recording.source),
+            None => self.shader_module(permutation, &label, source),
             Some(words) => {
                 let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
                     label: Some(&label),

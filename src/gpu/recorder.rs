@@ -5,6 +5,7 @@
 use super::Permutation;
 
 /// A shader's text with what it records, and the words of memory that it records them in.
+#[cfg(feature = "check")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
     /// The whole WGSL text.
@@ -42,18 +43,20 @@ mod kept {
                 .collect()
         }
 
+        /// The text of a permutation as it is compiled, and the words of its record.
         pub(in crate::gpu) fn recording(
             &self,
             permutation: &Permutation,
             source: String,
             binding: u32,
-        ) -> Result<Recording, String> {
+        ) -> Result<(String, u64), String> {
             let rewrite = *self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner);
             match rewrite {
                 Some(rewrite) if permutation.spirv_module().is_none() => {
-                    rewrite(permutation, source, binding)
+                    let Recording { source, words } = rewrite(permutation, source, binding)?;
+                    Ok((source, words))
                 }
-                _ => Ok(Recording { source, words: 0 }),
+                _ => Ok((source, 0)),
             }
         }
     }
@@ -66,7 +69,7 @@ impl super::Gpu {
         _: &super::Permutation,
         source: String,
         _: u32,
-    ) -> Result<Recording, String> {
-        Ok(Recording { source, words: 0 })
+    ) -> Result<(String, u64), String> {
+        Ok((source, 0))
     }
 }

@@ -133,27 +133,39 @@ fn recorded(_: &Permutation, source: String, binding: u32) -> Result<Recording, 
     Ok(Recording { source: text, words })
 }
 
-/// What a device has recorded: every index that was outside, and how many were looked at.
-fn outside(gpu: &Gpu) -> Result<(Vec<String>, usize), Failed> {
-    let (mut wrong, mut reached) = (Vec::new(), 0);
+/// What devices have recorded.
+#[derive(Default)]
+struct Seen {
+    /// Every index that was outside.
+    outside: Vec<String>,
+    /// Shaders, their indices, and whether some permutation of the shader has come there.
+    indices: BTreeMap<(&'static str, String), bool>,
+}
+
+/// Adds what a device has recorded.
+fn look(gpu: &Gpu, all: &mut Seen) -> Result<(), Failed> {
     for (permutation, words) in records(gpu)? {
         let words = words.read_blocking()?;
         let source = permutation.source()?;
         for (access, &seen) in accesses(&source)?.iter().zip(words.words()) {
-            reached += usize::from(seen > 0);
+            let line = source[..access.place.start].rfind('\n').map_or(0, |at| at + 1);
+            let line = source[line..].lines().next().unwrap_or_default().trim();
+            let index = &source[access.place.clone()];
+            let place = (permutation.name(), format!("[{index}] of {line:?}"));
+            *all.indices.entry(place).or_default() |= seen > 0;
             if seen > access.length {
-                let line = source[..access.place.start].rfind('\n').map_or(0, |at| at + 1);
-                let line = source[line..].lines().next().unwrap_or_default().trim();
                 let (label, length) = (permutation.label(), access.length);
-                wrong.push(format!("{label}: index {} of {length} in {line:?}", seen - 1));
+                all.outside
+                    .push(format!("{label}: index {} of {length} in {line:?}", seen - 1));
             }
         }
     }
-    Ok((wrong, reached))
+    Ok(())
 }
 
 /// Every case on every variant of a device that records.
 pub(crate) fn inside(entry: &'static Entry, whole: bool) -> Result<(), Failed> {
+    let mut seen = Seen::default();
     for &weak in if whole { &[false, true][..] } else { &[false] } {
         let gpu = super::open(weak)?;
         record(&gpu, recorded);
@@ -169,12 +181,15 @@ pub(crate) fn inside(entry: &'static Entry, whole: bool) -> Result<(), Failed> {
                 }
             }
         }
-        let (wrong, _) = outside(&gpu)?;
-        if !wrong.is_empty() {
-            return Err(wrong.join("\n").into());
-        }
+        look(&gpu, &mut seen)?;
     }
-    Ok(())
+    let missed = seen.indices.iter().filter(|(_, reached)| whole && !**reached);
+    let missed = missed.map(|((shader, index), _)| format!("{shader}: no case comes to {index}"));
+    let found: Vec<_> = seen.outside.iter().cloned().chain(missed).collect();
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(found.join("\n").into()),
+    }
 }
 
 /// Of four places, one past the last is written where a word of `x` says so.
@@ -246,13 +261,15 @@ pub(crate) fn planted() -> Result<(), Failed> {
             .map(|words| HostBuffer::from_words(words))
             .collect::<fewbit::Result<Vec<_>>>()?;
         on_gpu_blocking(&gpu, &Planted, &PlanRequest::default(), &operands, 0)?;
-        let (wrong, reached) = outside(&gpu)?;
+        let mut seen = Seen::default();
+        look(&gpu, &mut seen)?;
         let found = match expected {
-            None => wrong.is_empty(),
-            Some(text) => wrong.len() == 1 && wrong[0].contains(text),
+            None => seen.outside.is_empty(),
+            Some(text) => seen.outside.len() == 1 && seen.outside[0].contains(text),
         };
+        let reached = seen.indices.values().filter(|reached| **reached).count();
         if !found || reached != 3 {
-            return Err(format!("{reached} of 3 indices reached, {wrong:?}").into());
+            return Err(format!("{reached} of 3 indices reached, {:?}", seen.outside).into());
         }
     }
     Ok(())
