@@ -32,6 +32,10 @@ fn main() {
                 Ok(())
             },
         ),
+        common::on_gpu("protection is where it is known to be, and nowhere else", || {
+            protection();
+            Ok::<_, Failed>(())
+        }),
         common::on_gpu("a plan of what has not been checked is refused", || {
             unchecked_operations_are_refused();
             Ok::<_, Failed>(())
@@ -103,6 +107,18 @@ fn handed_out() {
         assert!(!permutation.is_trusted(), "{label} is handed out trusted");
         let spirv = permutation.spirv_module().is_some();
         assert!(permutation.has_trusted_shader() || spirv, "{label} is checked");
+    }
+}
+
+/// Mesa's software driver has robustBufferAccess2, so that clamps are off here and what is tested is what runs; OpenGL and
+/// the other back ends have nothing of the kind.
+fn protection() {
+    let gpu = common::gpu();
+    let info = gpu.info();
+    let vulkan = info.backend == wgpu::Backend::Vulkan;
+    assert!(vulkan || !gpu.protects_storage(), "{info:?}");
+    if vulkan && info.name.starts_with("llvmpipe") {
+        assert!(gpu.protects_storage(), "{info:?}");
     }
 }
 
