@@ -139,8 +139,9 @@ fn recorded(_: &Permutation, source: String, binding: u32) -> Result<Recording, 
 struct Seen {
     /// Every index that was outside.
     outside: Vec<String>,
-    /// Shaders, their indices, and whether some permutation of the shader has come there.
-    indices: BTreeMap<(&'static str, String), bool>,
+    /// Indices by their texts, and whether some shader of the operation has come there: shaders share files, and need not call
+    /// all that is in them.
+    indices: BTreeMap<String, bool>,
 }
 
 /// Adds what a device has recorded.
@@ -152,7 +153,7 @@ fn look(gpu: &Gpu, all: &mut Seen) -> Result<(), Failed> {
             let line = source[..access.place.start].rfind('\n').map_or(0, |at| at + 1);
             let line = source[line..].lines().next().unwrap_or_default().trim();
             let index = &source[access.place.clone()];
-            let place = (permutation.name(), format!("[{index}] of {line:?}"));
+            let place = format!("[{index}] of {line:?}");
             *all.indices.entry(place).or_default() |= seen > 0;
             if seen > access.length {
                 let (label, length) = (permutation.label(), access.length);
@@ -189,7 +190,7 @@ pub(crate) fn inside(entry: &'static Entry, whole: bool) -> Result<(), Failed> {
         look(&gpu, &mut seen)?;
     }
     let missed = seen.indices.iter().filter(|(_, reached)| whole && !**reached);
-    let missed = missed.map(|((shader, index), _)| format!("{shader}: no case comes to {index}"));
+    let missed = missed.map(|(index, _)| format!("no case comes to {index}"));
     let found: Vec<_> = seen.outside.iter().cloned().chain(missed).collect();
     match found.is_empty() {
         true => Ok(()),
