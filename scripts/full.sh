@@ -16,6 +16,9 @@ cargo test --release --no-fail-fast --all-features
 say "ignored tests"
 cargo test --release --no-fail-fast --all-features --lib --bins --tests -- --ignored
 
+say "every kernel with all of wgpu's runtime checks"
+FEWBIT_CHECKED_SHADERS=1 cargo test --release --test kernels -- --include-ignored vulkan
+
 say "fifty kills of a training at random moments"
 FEWBIT_KILLS=50 cargo test --release -p fewbit-cli --test cli -- kills::
 
@@ -31,6 +34,8 @@ if [ "$(uname -sm)" = "Linux x86_64" ] && command -v apt-get >/dev/null && comma
         cargo test --release --test kernels -- matmul
     FEWBIT_EXPERIMENTAL=1 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$PWD/scripts/mesa26.sh run" \
         cargo test --release --test spirv
+    FEWBIT_EXPERIMENTAL=1 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$PWD/scripts/mesa26.sh run" \
+        cargo test --release --test trust -- --include-ignored matmul
     FEWBIT_EXPERIMENTAL=1 FEWBIT_MUTANT_RUNNER="$PWD/scripts/mesa26.sh run" \
         CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$PWD/scripts/mesa26.sh run" \
         cargo test --release --test mutants -- --include-ignored matmul/coop

@@ -1,5 +1,6 @@
 //! Every kernel on every device present, against its reference. A device that is missing shows as an ignored
-//! test with the reason; with `FEWBIT_REQUIRE_GPU=1` a missing GPU fails instead.
+//! test with the reason; with `FEWBIT_REQUIRE_GPU=1` a missing GPU fails instead. With `FEWBIT_CHECKED_SHADERS=1` GPUs make
+//! their pipelines with all of wgpu's runtime checks, those of trusted shaders too.
 
 #![allow(clippy::print_stderr, reason = "a file that cannot be written is told")]
 
@@ -82,6 +83,7 @@ fn on_adapter(adapter: &wgpu::Adapter, places: &mut Vec<Place>, trials: &mut Vec
     let mut options = GpuOptions::default();
     options.experimental = experimental();
     options.native_bf16 = true;
+    options.checked_shaders = checked_shaders();
     let info = adapter.get_info();
     let name = format!("{:?}", info.backend).to_lowercase();
     // One adapter per back end is enough; the second of two is the same silicon or the same software.
@@ -108,6 +110,7 @@ fn on_adapter(adapter: &wgpu::Adapter, places: &mut Vec<Place>, trials: &mut Vec
     let small = format!("{name}-small-bindings");
     let mut options = GpuOptions::default();
     options.max_binding_bytes = Some(SMALL_BINDING);
+    options.checked_shaders = checked_shaders();
     match open(adapter, &options, common::LANES) {
         Ok(gpus) => {
             let flags = format!(" --max-binding {SMALL_BINDING}");
@@ -120,6 +123,7 @@ fn on_adapter(adapter: &wgpu::Adapter, places: &mut Vec<Place>, trials: &mut Vec
     let name = format!("{name}-core-tiny-cap");
     let mut core = GpuOptions::default();
     core.core_only = true;
+    core.checked_shaders = checked_shaders();
     match open(adapter, &core, common::LANES) {
         Ok(gpus) => {
             for gpu in &gpus {
@@ -271,6 +275,11 @@ fn experimental() -> wgpu::ExperimentalFeatures {
     } else {
         wgpu::ExperimentalFeatures::disabled()
     }
+}
+
+/// Whether all runtime checks are asked for.
+fn checked_shaders() -> bool {
+    std::env::var("FEWBIT_CHECKED_SHADERS").is_ok_and(|value| value == "1")
 }
 
 fn serves_on_matrix_units(gpu: &Gpu) -> bool {

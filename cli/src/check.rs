@@ -141,11 +141,12 @@ pub(crate) fn run(common: &Common, args: &CheckArgs, output: &mut Output) -> Res
     let device = args.device(device::open(&common, output)?);
     if args.weak.any() && device.as_gpu().is_none() {
         return Err(Stop::Input(
-            "--core, --max-binding, --work-cap and --turn-cap are for GPUs: they go with --device gpu".into(),
+            "--core, --max-binding, --checked-shaders and the caps are for GPUs: they go with --device gpu"
+                .into(),
         ));
     }
     // The probe's own products may not fit a weaker device; without it the float variants stay out, as in tests.
-    if !args.weak.any() {
+    if !args.weak.weaker() {
         float_fmac(&device, output)?;
     }
     if device.kind_name() == "reference" {

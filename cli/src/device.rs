@@ -95,6 +95,7 @@ fn options(common: &Common, adapter: AdapterChoice) -> GpuOptions {
     options.native_bf16 = common.native_bf16;
     options.core_only = common.weak.core;
     options.max_binding_bytes = common.weak.max_binding;
+    options.checked_shaders = common.weak.checked_shaders;
     options
 }
 

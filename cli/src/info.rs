@@ -67,6 +67,10 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<(), Stop> {
             "  features  {} (optional: they only add variants or timing)",
             features.join(", ")
         ));
+        output.line(match gpu.protects_storage() {
+            true => "  shaders   trusted ones without clamps: the driver stops what passes a storage binding",
+            false => "  shaders   trusted ones with clamps on indices: no driver stops what passes a storage binding",
+        });
         if common.experimental {
             output.line(&format!("  {}", device::matrix_units(&gpu)));
         }

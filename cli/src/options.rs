@@ -46,7 +46,7 @@ pub(crate) struct Common {
     pub(crate) weak: Weak,
 }
 
-/// How to make a GPU weaker than it is, as tests do: kernels take other ways there.
+/// How to make a GPU weaker than it is, as tests do: kernels take other ways there, or are checked.
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct Weak {
     /// Open the GPU with WebGPU's default limits and no feature.
@@ -64,11 +64,20 @@ pub(crate) struct Weak {
     /// Let no more workgroups stand in a row: more of them make several rows.
     #[arg(long, value_name = "GROUPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) group_cap: Option<u64>,
+    /// Make the GPU's pipelines with all of wgpu's runtime checks, which trusted shaders go without: what fails without
+    /// the option and passes with it is a fault in a shader.
+    #[arg(long)]
+    pub(crate) checked_shaders: bool,
 }
 
 impl Weak {
-    /// Whether it asks for anything.
+    /// Whether it asks for anything that a GPU alone can do.
     pub(crate) fn any(&self) -> bool {
+        self.weaker() || self.checked_shaders
+    }
+
+    /// Whether it makes a GPU weaker.
+    pub(crate) fn weaker(&self) -> bool {
         let caps = [self.max_binding, self.work_cap, self.turn_cap, self.group_cap];
         self.core || caps.iter().any(Option::is_some)
     }

@@ -3,13 +3,16 @@
 
 mod bench;
 mod mutants;
+mod records;
 
 pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_case};
 pub use mutants::{Using, replace_shader};
+pub use records::{record, records};
 
 use crate::device::Device;
 use crate::error::Result;
 use crate::gpu::{Gpu, Offsets, OperandSpec, PlanRequest};
+pub use crate::gpu::{Recording, Rewrite};
 use crate::kernels::ALL;
 use crate::op::run::{Host, copies, on_gpu_blocking};
 use crate::op::{Arithmetic, Comparison, Sums, Verdict};

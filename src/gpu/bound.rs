@@ -82,7 +82,7 @@ impl Plan {
         gpu.scoped(plan.op, words.len() as u64 * 4, || {
             for ((step, offset), views) in plan.dispatches.iter().zip(offsets).zip(views) {
                 let mut views = views.into_iter();
-                let entries: Vec<_> = (0u32..)
+                let mut entries: Vec<_> = (0u32..)
                     .zip(step.pipeline.bindings())
                     .map(|(binding, desc)| {
                         let resource = match desc.kind {
@@ -103,6 +103,10 @@ impl Plan {
                         wgpu::BindGroupEntry { binding, resource }
                     })
                     .collect();
+                entries.extend(step.pipeline.recorder().map(|record| wgpu::BindGroupEntry {
+                    binding: entries.len() as u32,
+                    resource: record.as_entire_binding(),
+                }));
                 let bind_group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some(plan.op),
                     layout: step.pipeline.layout(),
@@ -316,7 +320,8 @@ impl BoundPlan {
         &self.plan
     }
 
-    /// Records every step into a compute pass.
+    /// Records every step into a compute pass, which is left with the last one's pipeline and bind group: it is for that
+    /// bind group alone, so set others of your own before you dispatch again.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.record_range(pass, 0..self.dispatches.len());
     }

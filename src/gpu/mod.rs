@@ -20,6 +20,7 @@ mod pieces;
 mod pipeline;
 mod plan;
 mod readback;
+mod recorder;
 mod replaced;
 mod request;
 mod shader;
@@ -47,6 +48,8 @@ pub use pieces::{Piece, pieces};
 pub use pipeline::Pipeline;
 pub use plan::Plan;
 pub use readback::ReadBack;
+#[cfg(feature = "check")]
+pub use recorder::{Recording, Rewrite};
 #[cfg(feature = "check")]
 pub(crate) use replaced::REPLACED;
 pub use request::{Offsets, PlanRequest, split_rows, spread_groups};
@@ -95,6 +98,8 @@ struct Inner {
     group_cap: AtomicU64,
     checked: AtomicBool,
     protects_storage: bool,
+    #[cfg(feature = "check")]
+    rewrite: Mutex<Option<Rewrite>>,
     findings: Mutex<BTreeMap<&'static str, bool>>,
     tuned: tuning::Tuned,
     submits: std::sync::atomic::AtomicU64,
@@ -193,6 +198,8 @@ impl Gpu {
             info,
             limits,
             protects_storage: trust::protects_storage(&device),
+            #[cfg(feature = "check")]
+            rewrite: Mutex::default(),
             features: device.features(),
             device,
             queue,

@@ -23,6 +23,7 @@ pub struct Pipeline {
     interface: Interface,
     files: Vec<&'static str>,
     matrix_unit: bool,
+    recorder: Option<wgpu::Buffer>,
     compiled: Compiled,
 }
 
@@ -69,6 +70,11 @@ impl Pipeline {
         self.matrix_unit
     }
 
+    /// What it records is here; the binding stands behind those of the interface.
+    pub(super) fn recorder(&self) -> Option<&wgpu::Buffer> {
+        self.recorder.as_ref()
+    }
+
     /// The permutation in a few words.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -93,7 +99,7 @@ impl Pipeline {
 /// The pipelines of one device. A failure is remembered too: compilers do not change their minds, and take long
 /// to say no.
 #[derive(Default)]
-pub(super) struct Pipelines(Mutex<HashMap<Permutation, Result<Arc<Pipeline>>>>);
+pub(super) struct Pipelines(pub(super) Mutex<HashMap<Permutation, Result<Arc<Pipeline>>>>);
 
 impl Gpu {
     /// The pipeline of a permutation, compiled now if this is its first use on the device.
@@ -167,16 +173,21 @@ impl Gpu {
             .transpose()
             .map_err(refused)?;
         let source = permutation.source().map_err(refused)?;
+        let mut bindings = interface.bindings.clone();
+        let (source, recorded) = self
+            .recording(permutation, source, bindings.len() as u32)
+            .map_err(refused)?;
+        let recorder = match recorded {
+            0 => None,
+            words => {
+                let (name, kind) = ("record", BindingKind::Write);
+                bindings.push(Binding { name, kind, words: 1 });
+                Some(self.buffer(name, words * 4)?)
+            }
+        };
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let entries: Vec<_> = (0u32..)
-            .zip(&interface.bindings)
-            .map(|(i, binding)| layout_entry(i, *binding))
-            .collect();
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(&label),
-            entries: &entries,
-        });
+        let layout = self.layout_of(&label, &bindings);
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
             bind_group_layouts: &[Some(&layout)],
@@ -231,6 +242,7 @@ impl Gpu {
             interface,
             files,
             matrix_unit: permutation.on_matrix_unit(),
+            recorder,
             compiled,
         };
         // Native back ends have the answer already.
@@ -238,6 +250,16 @@ impl Gpu {
             Some(Err(error)) => Err(error),
             _ => Ok(pipeline),
         }
+    }
+}
+
+impl Gpu {
+    fn layout_of(&self, label: &str, bindings: &[Binding]) -> wgpu::BindGroupLayout {
+        let all = (0u32..).zip(bindings);
+        let entries: Vec<_> = all.map(|(i, binding)| layout_entry(i, *binding)).collect();
+        let (label, entries) = (Some(label), &entries[..]);
+        self.device()
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries })
     }
 }
 

@@ -61,7 +61,8 @@ impl Gpu {
         // - Parameters are the plan's. They come from operations that have passed `Op::check`, which `Table::plan` asks
         //   of every caller, through `Dispatch::set`, and stand in a uniform buffer that `Plan::bind_loosely` makes and
         //   nobody else can name. Permutations that are handed out are checked ones, so that no caller's dispatch gives
-        //   parameters of its own to a trusted pipeline.
+        //   parameters of its own to a trusted pipeline (short of dispatching what `BoundPlan::record` has left in a pass
+        //   with another bind group, which its documentation forbids).
         // - What is read from storage, scratch memory and step values too, bounds no loop and indexes no array of the
         //   shader's own before it is clamped to the plan's sizes: row_ptr and col_idx (lib/csr.wgsl, spmm/common.wgsl,
         //   spmv/merge_path.wgsl, spmv/merge.wgsl), the count of outliers (matmul/coop.wgsl). Labels, codes and scales are

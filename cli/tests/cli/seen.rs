@@ -51,6 +51,10 @@ fn a_refusal_is_an_object_too() {
             &["nosuch", "variant"],
         ),
         (&["check", "copy", "--device", "cpu", "--core"], &["--device gpu"]),
+        (
+            &["check", "copy", "--device", "cpu", "--checked-shaders"],
+            &["--device gpu"],
+        ),
         (&["info", "--adapter", ""], &["--adapter"]),
         (&["info", "--adapter", "no such adapter"], &["no such adapter"]),
         (&["bench", "--nosuch"], &["--nosuch"]),
@@ -242,6 +246,7 @@ fn info_is_quiet_and_agrees_with_its_rows() {
             &[][..],
             &["--max-binding", "16384"],
             &["--core", "--work-cap", "3000"],
+            &["--checked-shaders"],
         ] {
             let check = ["check", "copy", "--quick", "--json", "--adapter", &number];
             let output = run(&[&check[..], flags].concat());
