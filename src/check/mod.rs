@@ -3,9 +3,11 @@
 
 mod bench;
 mod mutants;
+mod replace;
 
 pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_case};
-pub use mutants::{Using, replace_shader};
+pub use mutants::Using;
+pub use replace::{replace_shader, replace_shaders};
 
 use crate::device::Device;
 use crate::error::Result;
