@@ -58,8 +58,10 @@ fn entries_of(row: u32) -> vec2<u32> {
     let ends = ends_of(row);
     let base = vec2<u32>(params.entry_base);
     let inside = min(max(ends, base) - base, vec2<u32>(params.entry_count));
-    let first = inside.x + min(params.skip, inside.y - inside.x);
-    return vec2<u32>(first, first + min(params.take, inside.y - first));
+    // Row ends that decrease are no matrix's; they make an empty row.
+    let end = max(inside.x, inside.y);
+    let first = inside.x + min(params.skip, end - inside.x);
+    return vec2<u32>(first, first + min(params.take, end - first));
 }
 
 // Columns col .. col + 8 of a row of B.

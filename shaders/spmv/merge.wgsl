@@ -28,12 +28,15 @@ fn main(
     workgroupBarrier();
     let first_row = bounds[0];
     let first_entry = start - first_row;
-    let rows = bounds[1] - first_row;
+    // Rows that end in order are in order here too; of others there are no more than items.
+    let rows = min(max(bounds[1], first_row) - first_row, stop - start);
     let entries = stop - start - rows;
 
-    // The ends of the rows from the first to the one the share stops in, then the products.
+    // The ends of the rows from the first to the one the share stops in, which has all entries that are left, then the
+    // products. Ends count from the share's first entry and are kept to its entries: what is walked is in `staged`.
     for (var i = lane; i <= rows; i += GROUP) {
-        staged[i] = row_end(min(first_row + i, params.rows - 1u));
+        let end = max(row_end(min(first_row + i, params.rows - 1u)), first_entry) - first_entry;
+        staged[i] = select(min(end, entries), entries, i == rows);
     }
     for (var i = lane; i < entries; i += GROUP) {
         staged[rows + 1u + i] = bitcast<u32>(product(first_entry + i));
@@ -47,7 +50,7 @@ fn main(
     var high = min(item, rows);
     while row < high {
         let middle = row + (high - row) / 2u;
-        if staged[middle] - first_entry + middle < item {
+        if staged[middle] + middle < item {
             row = middle + 1u;
         } else {
             high = middle;
@@ -59,7 +62,7 @@ fn main(
     var waiting = 0.0;
     var sum = 0.0;
     for (var i = item; i < last; i++) {
-        if entry < staged[row] - first_entry {
+        if entry < staged[row] {
             sum += bitcast<f32>(staged[rows + 1u + entry]);
             entry++;
         } else {

@@ -37,9 +37,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<u32>;
 @group(0) @binding(6) var<storage, read_write> carry: array<u32>; // row and sum of each share
 
-// Where row `row` ends among the entries.
+// Where row `row` ends among the entries: not past the last one, and the last row there, whatever the buffer holds. So
+// the path of any buffer goes through all rows and entries, an item at a time, and stays inside the windows.
 fn row_end(row: u32) -> u32 {
-    return row_ptr[params.row_ptr_offset + row - params.row_base + 1u];
+    let end = row_ptr[params.row_ptr_offset + row - params.row_base + 1u];
+    return select(min(end, params.nnz), params.nnz, row + 1u == params.rows);
 }
 
 // The row that item `item` lies in: the first one that does not end before it (`rows` past the last item).

@@ -10,6 +10,8 @@
 
 struct Params {
     rows: u32,
+    nnz: u32,
+    last_column: u32,
     row_ptr_offset: u32,
     col_idx_offset: u32,
     values_offset: u32,
@@ -35,12 +37,14 @@ fn main(
     if row >= params.rows {
         return;
     }
-    let first = row_ptr[params.row_ptr_offset + row];
-    let count = row_ptr[params.row_ptr_offset + row + 1u] - first;
+    let at = params.row_ptr_offset + row;
+    let ends = csr_ends(row_ptr[at], row_ptr[at + 1u], params.nnz);
+    let first = ends.x;
+    let count = ends.y - first;
     let end = first + min(count, params.most);
     var sum = 0.0;
     for (var entry = first; entry < end; entry++) {
-        sum += csr_value(entry) * vector_element(csr_column(entry));
+        sum += csr_value(entry) * vector_element(min(csr_column(entry), params.last_column));
     }
     y[params.y_offset + row] = select(bitcast<u32>(sum), 0x7fc00000u, count > params.most);
 }

@@ -8,6 +8,8 @@
 
 struct Params {
     rows: u32,
+    nnz: u32,
+    last_column: u32,
     row_ptr_offset: u32,
     col_idx_offset: u32,
     values_offset: u32,
@@ -37,11 +39,13 @@ fn main(
     var sum = 0.0;
     var count = 0u;
     if row < params.rows {
-        let first = row_ptr[params.row_ptr_offset + row];
-        count = row_ptr[params.row_ptr_offset + row + 1u] - first;
+        let at = params.row_ptr_offset + row;
+        let ends = csr_ends(row_ptr[at], row_ptr[at + 1u], params.nnz);
+        let first = ends.x;
+        count = ends.y - first;
         let end = first + min(count, params.most);
         for (var entry = first + lane; entry < end; entry += LANES) {
-            sum += csr_value(entry) * vector_element(csr_column(entry));
+            sum += csr_value(entry) * vector_element(min(csr_column(entry), params.last_column));
         }
     }
     partial[invocation] = sum;

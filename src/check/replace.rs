@@ -51,19 +51,19 @@ pub fn replace_shaders(folder: impl AsRef<Path>) -> Result<Vec<&'static str>> {
         .chain(LIBRARY.iter().copied())
         .map(|file| (file.path, file.text))
         .collect();
-    let (mut files, mut changed) = (Vec::new(), Vec::new());
+    let (mut files, mut some) = (Vec::new(), false);
     for (path, text) in &found {
         match known.get_key_value(path.as_str()) {
             None => log::warn!("{}: {path} is no shader's file", folder.display()),
             Some((path, own)) => {
-                files.push(File::new(path, leak(text)));
+                some = true;
                 if text != own {
-                    changed.push(*path);
+                    files.push(File::new(path, leak(text)));
                 }
             }
         }
     }
-    if files.is_empty() {
+    if !some {
         return Err(Error::Value {
             op: OP,
             what: "folder",
@@ -71,6 +71,7 @@ pub fn replace_shaders(folder: impl AsRef<Path>) -> Result<Vec<&'static str>> {
             expected: "one with WGSL files by their paths below shaders/, such as lib/bf16.wgsl",
         });
     }
+    let changed = files.iter().map(|file| file.path).collect();
     replace(OP, &folder.display().to_string(), files)?;
     Ok(changed)
 }

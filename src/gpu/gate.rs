@@ -7,7 +7,9 @@ use crate::error::Result;
 const GROUP: u32 = 64;
 const OP: &str = "gate";
 
-static GATE: Shader = Shader::new("lib/gate.wgsl", include_str!("../../shaders/lib/gate.wgsl"));
+// SAFETY: no loop, no array.
+static GATE: Shader =
+    unsafe { Shader::new("lib/gate.wgsl", include_str!("../../shaders/lib/gate.wgsl")).trusted() };
 
 /// A word, masked, and the value that it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

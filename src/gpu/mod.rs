@@ -25,11 +25,12 @@ mod request;
 mod shader;
 mod spirv;
 mod step;
+mod trust;
 mod tuning;
 mod turns;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use bf16_unit::Bf16Unit;
@@ -69,6 +70,10 @@ pub const SOFTWARE_TURN_CAP: u64 = 60_000;
 /// The same elsewhere, where a watchdog ends what takes too long: some 0.1 s of dependent loads on a slow GPU.
 pub const DEFAULT_TURN_CAP: u64 = 1 << 20;
 
+/// The most bytes of one binding, whatever the device allows (Metal: all of its memory): shaders count words, halves and
+/// columns in 32 bits, and in strides.
+pub const MOST_BINDING_BYTES: u64 = 1 << 31;
+
 /// A GPU: a `wgpu::Device` and its `Queue`, what they can do, and the pipelines made so far. Cheap to clone;
 /// clones share everything.
 #[derive(Clone)]
@@ -88,6 +93,8 @@ struct Inner {
     work_cap: AtomicU64,
     turn_cap: AtomicU64,
     group_cap: AtomicU64,
+    checked: AtomicBool,
+    protects_storage: bool,
     findings: Mutex<BTreeMap<&'static str, bool>>,
     tuned: tuning::Tuned,
     submits: std::sync::atomic::AtomicU64,
@@ -179,9 +186,13 @@ impl Gpu {
             wgpu::DeviceType::Cpu => SOFTWARE_TURN_CAP,
             _ => DEFAULT_TURN_CAP,
         };
+        let mut limits = device.limits();
+        let binding = &mut limits.max_storage_buffer_binding_size;
+        *binding = MOST_BINDING_BYTES.min(*binding);
         Self(Arc::new(Inner {
             info,
-            limits: device.limits(),
+            limits,
+            protects_storage: trust::protects_storage(&device),
             features: device.features(),
             device,
             queue,
@@ -193,6 +204,7 @@ impl Gpu {
             work_cap: AtomicU64::new(DEFAULT_WORK_CAP),
             turn_cap: AtomicU64::new(turn_cap),
             group_cap: AtomicU64::new(u64::MAX),
+            checked: AtomicBool::new(false),
             findings: Mutex::default(),
             tuned: tuning::Tuned::default(),
             submits: std::sync::atomic::AtomicU64::new(0),
@@ -226,7 +238,7 @@ impl Gpu {
         &self.0.info
     }
 
-    /// The device's limits.
+    /// The device's limits, bindings cut to [`MOST_BINDING_BYTES`].
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.0.limits

@@ -32,6 +32,9 @@ pub struct GpuOptions {
     pub core_only: bool,
     /// Ask for at most this many bytes in one binding: operations cut what is larger. For tests of that, mostly.
     pub max_binding_bytes: Option<u64>,
+    /// Make pipelines with all of wgpu's runtime checks, those of the crate's own kernels too: see
+    /// [`Gpu::set_checked_shaders`].
+    pub checked_shaders: bool,
     /// wgpu's token for experimental features, which only `unsafe` code makes: wgpu does not vouch for their
     /// soundness. With it the device gets cooperative matrices, where the adapter has them, and bf16 products run
     /// on matrix units. Ignored with `core_only`.
@@ -323,6 +326,7 @@ impl Gpu {
             pipeline_cache,
             bf16_unit,
         );
+        gpu.set_checked_shaders(options.checked_shaders);
         #[cfg(feature = "tune")]
         if let Some(cache) = &options.cache {
             gpu.set_tuning(cache.tuning(gpu.info()));

@@ -56,6 +56,7 @@ pub struct Permutation {
     /// The most bytes of workgroup memory that its variables take; wgpu does not hold them against the limit.
     pub workgroup_memory: u32,
     spirv: Option<&'static [u8]>,
+    checked: bool,
 }
 
 /// The workgroup memory of every conforming device: what a permutation may use unless it says otherwise.
@@ -83,7 +84,7 @@ impl From<bool> for Constant {
 }
 
 impl Permutation {
-    /// The kernel with entry point `main` and no constants.
+    /// The kernel with entry point `main` and no constants; as trusted as its shader (see [`Shader::trusted`]).
     #[must_use]
     pub fn new(shader: &'static Shader) -> Self {
         Self {
@@ -94,6 +95,7 @@ impl Permutation {
             constants: Vec::new(),
             workgroup_memory: CORE_WORKGROUP_MEMORY,
             spirv: None,
+            checked: false,
         }
     }
 
@@ -143,6 +145,26 @@ impl Permutation {
     pub fn workgroup_memory(mut self, bytes: u32) -> Self {
         self.workgroup_memory = bytes;
         self
+    }
+
+    /// The same with all of wgpu's runtime checks, whatever its shader is trusted with.
+    #[must_use]
+    pub fn checked(mut self) -> Self {
+        self.checked = true;
+        self
+    }
+
+    /// Whether its pipeline goes without checks where that is safe: see [`Shader::trusted`]. Permutations that the crate
+    /// hands out are [`checked`](Self::checked), those that its plans take need not be.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.shader.is_trusted() && !self.checked && !super::replaced::any()
+    }
+
+    /// Whether its shader is trusted, even if this permutation is checked.
+    #[must_use]
+    pub fn has_trusted_shader(&self) -> bool {
+        self.shader.is_trusted()
     }
 
     /// Takes a SPIR-V module, compiled beforehand, in the place of WGSL: for Vulkan devices with

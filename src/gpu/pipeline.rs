@@ -103,6 +103,10 @@ impl Gpu {
     /// lost.
     pub fn pipeline(&self, permutation: &Permutation) -> Result<Arc<Pipeline>> {
         let lock = || self.0.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let permutation = &match self.checks_shaders() {
+            true => permutation.clone().checked(),
+            false => permutation.clone(),
+        };
         if let Some(outcome) = lock().get(permutation) {
             return outcome.clone();
         }
@@ -116,11 +120,12 @@ impl Gpu {
         }
     }
 
-    /// Every permutation that was asked for on this device, whether its compiler took it or not.
+    /// Every permutation that was asked for on this device, whether its compiler took it or not; as those of
+    /// [`kernels::permutations`](crate::kernels::permutations), they are checked ones.
     #[must_use]
     pub fn permutations(&self) -> Vec<Permutation> {
         let known = self.0.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.keys().cloned().collect()
+        known.keys().cloned().map(Permutation::checked).collect()
     }
 
     /// How many pipelines have been compiled.
@@ -178,10 +183,7 @@ impl Gpu {
             immediate_size: 0,
         });
         let module = match spirv {
-            None => device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(&label),
-                source: wgpu::ShaderSource::Wgsl(source.into()),
-            }),
+            None => self.shader_module(permutation, &label, source),
             Some(words) => {
                 let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
                     label: Some(&label),

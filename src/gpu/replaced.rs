@@ -10,6 +10,11 @@ use super::library::File;
 /// process was made of other text than the rest.
 pub(crate) static REPLACED: OnceLock<Vec<File>> = OnceLock::new();
 
+/// Whether some file's text is another: no shader is trusted then, for a fault may be a loop without an end.
+pub(super) fn any() -> bool {
+    REPLACED.get().is_some_and(|files| !files.is_empty())
+}
+
 /// The text of the file at `path`: its own, unless it is one that was replaced.
 pub(super) fn text(path: &str, own: &'static str) -> &'static str {
     let replaced = REPLACED.get_or_init(Vec::new);

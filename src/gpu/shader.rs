@@ -16,16 +16,18 @@ pub struct Shader {
     pub text: &'static str,
     /// Files beside those of the library that `//!use` lines and slots may name.
     pub files: &'static [File],
+    trusted: bool,
 }
 
 impl Shader {
-    /// A shader that needs no files but the library's.
+    /// A shader that needs no files but the library's, and is checked.
     #[must_use]
     pub const fn new(path: &'static str, text: &'static str) -> Self {
         Self {
             path,
             text,
             files: &[],
+            trusted: false,
         }
     }
 
@@ -34,6 +36,30 @@ impl Shader {
     pub const fn files(mut self, files: &'static [File]) -> Self {
         self.files = files;
         self
+    }
+
+    /// Vouches for the shader: its pipelines go without those of wgpu's runtime checks that cost most. Its loops are not
+    /// counted; and on Vulkan with robustBufferAccess2, where reads and writes past a storage binding are the driver's to
+    /// stop, its indices are not clamped. CONTRIBUTING.md has what that asks of a kernel, and why the crate's keep it.
+    ///
+    /// # Safety
+    /// For every permutation that is made of this shader, in every dispatch of the plans that its owner makes (who keeps
+    /// pipelines and permutations to himself, or hands out [`checked`](super::Permutation::checked) ones), *whatever the
+    /// buffers hold*:
+    /// - every loop ends: what bounds it is a constant, a parameter, or clamped to one, and its counter cannot wrap;
+    /// - every index into workgroup memory, into an array of a function's own, and of a vector's component is inside.
+    ///
+    /// Indices into storage bindings may be outside.
+    #[must_use]
+    pub const unsafe fn trusted(mut self) -> Self {
+        self.trusted = true;
+        self
+    }
+
+    /// Whether its author has vouched for it: see [`Shader::trusted`].
+    #[must_use]
+    pub const fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     /// The stem of the file, `vector` for `spmv/vector.wgsl`, with its folder: `spmv/vector`.

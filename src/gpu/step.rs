@@ -97,10 +97,14 @@ pub struct StepBuffer {
 /// Scalars that a step buffer holds at most: one workgroup writes them.
 const MOST_SCALARS: usize = 28;
 
-static SET_STEP: Shader = Shader::new(
-    "lib/set_step.wgsl",
-    include_str!("../../shaders/lib/set_step.wgsl"),
-);
+// SAFETY: no loop, no array.
+static SET_STEP: Shader = unsafe {
+    Shader::new(
+        "lib/set_step.wgsl",
+        include_str!("../../shaders/lib/set_step.wgsl"),
+    )
+    .trusted()
+};
 
 impl StepBuffer {
     /// A buffer for these scalars ([`Plan::scalars`](super::Plan::scalars)) that holds `values`.

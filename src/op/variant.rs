@@ -39,7 +39,7 @@ pub trait Table: std::fmt::Debug + Sync {
     /// [`Error::Value`] for a name that no row has or a variant that does not serve; whatever planning finds.
     fn plan(&self, op: &dyn Op, gpu: &Gpu, variant: &str, offsets: Offsets) -> Result<Plan>;
 
-    /// Every permutation that some variant's dispatches may take.
+    /// Every permutation that some variant's dispatches may take, [`checked`](Permutation::checked).
     fn permutations(&self) -> Vec<Permutation>;
 
     /// Those of the variant of this name, or more.
@@ -67,6 +67,9 @@ impl<O: Op> Table for Variants<O> {
             expected: EXPECTED,
         };
         let own = op.as_any().downcast_ref::<O>().ok_or_else(unknown)?;
+        // Parameters bound loops of shaders that are trusted: of no operation that has not passed, whoever asks.
+        op.check()?;
+        op.check_gpu(gpu)?;
         let serves = |row: &&Variant<O>| row.name == variant && (row.serves)(own, gpu, offsets);
         let row = self.0.iter().find(serves).ok_or_else(unknown)?;
         let dispatches = (row.dispatches)(own, gpu, offsets)?;
@@ -81,12 +84,14 @@ impl<O: Op> Table for Variants<O> {
     }
 
     fn permutations(&self) -> Vec<Permutation> {
-        self.0.iter().flat_map(|row| (row.permutations)()).collect()
+        let all = self.0.iter().flat_map(|row| (row.permutations)());
+        all.map(Permutation::checked).collect()
     }
 
     fn permutations_of(&self, variant: &str) -> Vec<Permutation> {
         let rows = self.0.iter().filter(|row| row.name == variant);
-        rows.flat_map(|row| (row.permutations)()).collect()
+        let all = rows.flat_map(|row| (row.permutations)());
+        all.map(Permutation::checked).collect()
     }
 }
 

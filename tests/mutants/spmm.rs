@@ -12,10 +12,10 @@ pub(super) const SHADERS: &[Shader] = &[
                 "vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(count)",
             ),
             LastK.of(
-                "min(params.take, inside.y - first)",
-                "min(params.take, max(inside.y, first + 1u) - first - 1u)",
+                "min(params.take, end - first)",
+                "min(params.take, max(end, first + 1u) - first - 1u)",
             ),
-            LastK.of("inside.x + min(params.skip, inside.y - inside.x)", "inside.x"),
+            LastK.of("inside.x + min(params.skip, end - inside.x)", "inside.x"),
             Edge.of("row < params.b_count", "row + 1u < params.b_count"),
             Edge.of("row < params.b_count", "true"),
             Edge.of(

@@ -12,7 +12,7 @@ pub(super) const SHADERS: &[Shader] = &[
             Nan.of("count > params.most", "count >= params.most"),
             Nan.of("count > params.most", "false"),
             Index.of("csr_value(entry)", "csr_value(first)"),
-            Index.of("row_ptr[params.row_ptr_offset + row + 1u]", "row_ptr[row + 1u]"),
+            Index.of("row_ptr[at + 1u]", "row_ptr[row + 1u]"),
             Index.of("y[params.y_offset + row]", "y[row]"),
             Stride.of("groups) * GROUP + lane", "groups) * GROUP / 2u + lane"),
         ],

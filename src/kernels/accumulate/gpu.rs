@@ -8,10 +8,14 @@ use crate::tensor::DType;
 
 const GROUP: u32 = 64;
 
-static ACCUMULATE: Shader = Shader::new(
-    "accumulate/accumulate.wgsl",
-    include_str!("../../../shaders/accumulate/accumulate.wgsl"),
-);
+// SAFETY: a loop over eight columns at most; `half_word` masks its index.
+static ACCUMULATE: Shader = unsafe {
+    Shader::new(
+        "accumulate/accumulate.wgsl",
+        include_str!("../../../shaders/accumulate/accumulate.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Accumulate> = Variants(&[Variant {
     name: "eights",

@@ -20,11 +20,15 @@ const STEPS: &[File] = &[
     ),
 ];
 
-static ADAMW: Shader = Shader::new(
-    "adamw/adamw.wgsl",
-    include_str!("../../../shaders/adamw/adamw.wgsl"),
-)
-.files(STEPS);
+// SAFETY: a loop over eight columns at most; `half_word` masks its index.
+static ADAMW: Shader = unsafe {
+    Shader::new(
+        "adamw/adamw.wgsl",
+        include_str!("../../../shaders/adamw/adamw.wgsl"),
+    )
+    .files(STEPS)
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<AdamW> = Variants(&[Variant {
     name: "eights",

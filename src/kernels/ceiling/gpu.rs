@@ -5,10 +5,15 @@ use crate::op::{Variant, Variants};
 
 const GROUP: u32 = 64;
 
-static CEILING: Shader = Shader::new(
-    "ceiling/ceiling.wgsl",
-    include_str!("../../../shaders/ceiling/ceiling.wgsl"),
-);
+// SAFETY: loops go to `steps` in steps of 1, and through at most 2^27 vectors in steps of `count`, of which `dst` has
+// a word each; no array.
+static CEILING: Shader = unsafe {
+    Shader::new(
+        "ceiling/ceiling.wgsl",
+        include_str!("../../../shaders/ceiling/ceiling.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Ceiling> = Variants(&[
     Variant {

@@ -4,10 +4,15 @@ use crate::op::{Variant, Variants};
 
 const GROUP: u32 = 64;
 
-static CHOOSE: Shader = Shader::new(
-    "choose/choose.wgsl",
-    include_str!("../../../shaders/choose/choose.wgsl"),
-);
+// SAFETY: loops go through `pairs`, of which `sums` has two words each, in steps of GROUP, and halve GROUP; lanes and
+// `lane + half` are below GROUP.
+static CHOOSE: Shader = unsafe {
+    Shader::new(
+        "choose/choose.wgsl",
+        include_str!("../../../shaders/choose/choose.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Choose> = Variants(&[Variant {
     name: "group",

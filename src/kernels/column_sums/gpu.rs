@@ -11,10 +11,15 @@ const PAIRS: u32 = 32;
 /// Invocations that share the rows of two columns in `tree`.
 const LANES: u32 = 8;
 
-static COLUMN_SUMS: Shader = Shader::new(
-    "column_sums/column_sums.wgsl",
-    include_str!("../../../shaders/column_sums/column_sums.wgsl"),
-);
+// SAFETY: loops go through the rows of one binding in steps of LANES, and through LANES; `other * PAIRS + index` is
+// below PAIRS * LANES where lane is 0, for then index is below PAIRS; `half_word` masks its index.
+static COLUMN_SUMS: Shader = unsafe {
+    Shader::new(
+        "column_sums/column_sums.wgsl",
+        include_str!("../../../shaders/column_sums/column_sums.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<ColumnSums> = Variants(&[
     Variant {

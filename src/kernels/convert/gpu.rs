@@ -8,14 +8,22 @@ use crate::tensor::{DType, View};
 
 const GROUP: u32 = 64;
 
-static VEC4: Shader = Shader::new(
-    "convert/vec4.wgsl",
-    include_str!("../../../shaders/convert/vec4.wgsl"),
-);
-static WORD: Shader = Shader::new(
-    "convert/word.wgsl",
-    include_str!("../../../shaders/convert/word.wgsl"),
-);
+// SAFETY: no loop; `half_word` masks its index.
+static VEC4: Shader = unsafe {
+    Shader::new(
+        "convert/vec4.wgsl",
+        include_str!("../../../shaders/convert/vec4.wgsl"),
+    )
+    .trusted()
+};
+// SAFETY: a loop over eight columns at most; `half_word` masks its index.
+static WORD: Shader = unsafe {
+    Shader::new(
+        "convert/word.wgsl",
+        include_str!("../../../shaders/convert/word.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Convert> = Variants(&[
     Variant {

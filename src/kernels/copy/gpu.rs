@@ -5,8 +5,12 @@ use crate::op::{Variant, Variants};
 
 const GROUP: u32 = 64;
 
-static WORD: Shader = Shader::new("copy/word.wgsl", include_str!("../../../shaders/copy/word.wgsl"));
-static VEC4: Shader = Shader::new("copy/vec4.wgsl", include_str!("../../../shaders/copy/vec4.wgsl"));
+// SAFETY: no loop, no array.
+static WORD: Shader =
+    unsafe { Shader::new("copy/word.wgsl", include_str!("../../../shaders/copy/word.wgsl")).trusted() };
+// SAFETY: a loop of STRIDE turns; no array.
+static VEC4: Shader =
+    unsafe { Shader::new("copy/vec4.wgsl", include_str!("../../../shaders/copy/vec4.wgsl")).trusted() };
 
 pub(in crate::kernels) static VARIANTS: Variants<Copy> = Variants(&[
     Variant {

@@ -5,10 +5,15 @@ use crate::tensor::DType;
 
 const GROUP: u32 = 64;
 
-static DECIDE: Shader = Shader::new(
-    "decide/decide.wgsl",
-    include_str!("../../../shaders/decide/decide.wgsl"),
-);
+// SAFETY: loops go through `layers`, of which `state` has a word each, in steps of GROUP, through `per_layer` in steps
+// of 1, and halve GROUP; lanes and `lane + half` are below GROUP.
+static DECIDE: Shader = unsafe {
+    Shader::new(
+        "decide/decide.wgsl",
+        include_str!("../../../shaders/decide/decide.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Decide> = Variants(&[Variant {
     name: "group",

@@ -26,17 +26,25 @@ const FILES: &[File] = &[File::new(
     include_str!("../../../shaders/distillation/common.wgsl"),
 )];
 
-static ROW: Shader = Shader::new(
-    "distillation/row.wgsl",
-    include_str!("../../../shaders/distillation/row.wgsl"),
-)
-.files(FILES);
+// SAFETY: loops go through `classes` in steps of 1; `half_word` masks its index.
+static ROW: Shader = unsafe {
+    Shader::new(
+        "distillation/row.wgsl",
+        include_str!("../../../shaders/distillation/row.wgsl"),
+    )
+    .files(FILES)
+    .trusted()
+};
 
-static PARTS: Shader = Shader::new(
-    "distillation/parts.wgsl",
-    include_str!("../../../shaders/distillation/parts.wgsl"),
-)
-.files(FILES);
+// SAFETY: loops go from `first` to `end` in steps of 1; `half_word` masks its index.
+static PARTS: Shader = unsafe {
+    Shader::new(
+        "distillation/parts.wgsl",
+        include_str!("../../../shaders/distillation/parts.wgsl"),
+    )
+    .files(FILES)
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Distillation> = Variants(&[Variant {
     name: "row",

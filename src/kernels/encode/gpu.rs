@@ -32,8 +32,14 @@ static PARAMS: [File; 1] = [File::new(
     "encode/params.wgsl",
     include_str!("../../../shaders/encode/params.wgsl"),
 )];
-static RUNS: Shader = shader!("runs").files(&PARAMS);
-static SHARED: Shader = shader!("shared").files(&PARAMS);
+// SAFETY: loops go through four blocks, a block's columns of those that a row has, and 32 columns, in steps of 1;
+// `half_word` masks its index.
+static RUNS: Shader = unsafe { shader!("runs").files(&PARAMS).trusted() };
+// SAFETY: loops go through eight columns, of which `u` and `r` have a place each, through a block's lanes in steps of 1,
+// and through 16 words for each bit of a code in steps of LANES. Eight codes of 16 bits at most end with the fourth word of
+// `packed`, and so with their lane's of `octets`. Blocks have 8, 16, 32, 64 or 128 columns: as many lanes as a power of two,
+// side by side from a multiple of it on, so that `largest` and `bytes` are read at lanes of one block.
+static SHARED: Shader = unsafe { shader!("shared").files(&PARAMS).trusted() };
 
 pub(in crate::kernels) static VARIANTS: Variants<Encode> = Variants(&[
     Variant {

@@ -11,10 +11,14 @@ const GROUP: u32 = 64;
 /// Columns, or maxima, that one invocation goes through.
 const RUN: u64 = 32;
 
-static TENSOR: Shader = Shader::new(
-    "encode/tensor.wgsl",
-    include_str!("../../../shaders/encode/tensor.wgsl"),
-);
+// SAFETY: loops over 32 columns or maxima at most, or over `count` maxima, in steps of 1; no array.
+static TENSOR: Shader = unsafe {
+    Shader::new(
+        "encode/tensor.wgsl",
+        include_str!("../../../shaders/encode/tensor.wgsl"),
+    )
+    .trusted()
+};
 
 #[derive(Clone, Copy, Debug)]
 enum Entry {

@@ -24,17 +24,21 @@ impl Load {
     }
 }
 
-static FMAC: Shader =
-    Shader::new("fmac/fmac.wgsl", include_str!("../../../shaders/fmac/fmac.wgsl")).files(&[
-        File::new(
-            Load::Vec4.path(),
-            include_str!("../../../shaders/fmac/load_vec4.wgsl"),
-        ),
-        File::new(
-            Load::Word.path(),
-            include_str!("../../../shaders/fmac/load_word.wgsl"),
-        ),
-    ]);
+// SAFETY: no loop; `half_word` masks its index.
+static FMAC: Shader = unsafe {
+    Shader::new("fmac/fmac.wgsl", include_str!("../../../shaders/fmac/fmac.wgsl"))
+        .files(&[
+            File::new(
+                Load::Vec4.path(),
+                include_str!("../../../shaders/fmac/load_vec4.wgsl"),
+            ),
+            File::new(
+                Load::Word.path(),
+                include_str!("../../../shaders/fmac/load_word.wgsl"),
+            ),
+        ])
+        .trusted()
+};
 
 /// What adds: the f32 unit wherever operands are ordinary, or integers alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,15 @@ const GROUP: u32 = 64;
 /// Elementary operations per element: two codes.
 const WORK: u64 = 4;
 
-static IMPROVEMENT: Shader = Shader::new(
-    "improvement/improvement.wgsl",
-    include_str!("../../../shaders/improvement/improvement.wgsl"),
-);
+// SAFETY: loops go through the blocks of one row in steps of LANES, through a block of 128 columns at most in steps of
+// 4, and halve LANES; `index + half` is of the same row, whose lanes lie side by side in GROUP.
+static IMPROVEMENT: Shader = unsafe {
+    Shader::new(
+        "improvement/improvement.wgsl",
+        include_str!("../../../shaders/improvement/improvement.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Improvement> = Variants(&[
     Variant {

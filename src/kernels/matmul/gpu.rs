@@ -46,13 +46,35 @@ macro_rules! shader {
     }};
 }
 
-static DIRECT: Shader = shader!("direct");
-static BLOCKS: Shader = shader!("blocks");
-static TILED: Shader = shader!("tiled");
-static VEC: Shader = shader!("vec");
-static VEC_SUBGROUP: Shader = shader!("vec_subgroup");
-pub(super) static REDUCE: Shader = shader!("reduce");
-pub(super) static COOP: Shader = shader!("coop");
+// Of all of them: `emit` goes through eight columns at most in steps of 1, of which its `v` has a place each; `pick` and
+// `half_word` mask their indices; extents are below 2^31 (`Matmul::check`), and steps of loops over them are constants.
+
+// SAFETY: loops go through `k` in steps of 8, and through eight rows, whose sums stand two by two in 16 places.
+static DIRECT: Shader = unsafe { shader!("direct").trusted() };
+// SAFETY: loops go through `k` block by block, each of which ends past its start (there are blocks: `Kind::serves`),
+// in steps of 8, and through eight columns and four rows, of which `dots` and `sums` have a place each.
+static BLOCKS: Shader = unsafe { shader!("blocks").trusted() };
+// SAFETY: loops go through a part of `k` in steps of TILE_K, through TILE_K, and through eight rows, whose sums stand
+// two by two in 16 places; `slot` is below 2 * SLAB: of two slabs, TILE_K times TILE / 4 vectors, two halves of ACROSS
+// runs each. Lanes that load have a unit below UNITS: eight k, or four, that end with TILE_K, and four columns, or
+// eight, that end with TILE.
+static TILED: Shader = unsafe { shader!("tiled").trusted() };
+// SAFETY: loops go through `k` in steps of 8 K_LANES, through VECTORS, eight at most, whose sums stand two by two in
+// 16 places, and halve K_LANES; `place` is below LANES, and as far as `part + stride` is below K_LANES so is the one
+// that is added.
+static VEC: Shader = unsafe { shader!("vec").trusted() };
+// SAFETY: loops go through `k` in steps of 8 LANES, through VECTORS, eight at most, whose sums stand two by two in 16
+// places, and through the subgroups, of which a group of LANES lanes has no more than lanes: numbers below LANES.
+static VEC_SUBGROUP: Shader = unsafe { shader!("vec_subgroup").trusted() };
+// SAFETY: a loop goes through `splits` in steps of 1.
+pub(super) static REDUCE: Shader = unsafe { shader!("reduce").trusted() };
+// SAFETY: loops go through `k` in steps of TILE_K or 8, through units in steps of LANES, through runs in steps of
+// SUBGROUP, and through the outliers: `list` writes those below CAPACITY, and where there were more `plain` starts
+// again and reads none; an outlier's rank is below their number, since it is not before itself. Units are below UNITS,
+// so that their runs lie in a slab: TILE_K rows of A_PITCH (B_PITCH) vectors, or TILE of them. There are SUBGROUPS
+// subgroups, or `plain` runs, and `sums_out` has UNIT * UNIT sums for each. `plain` puts two slabs of TILE by 8 there.
+// Components are those of loops over four, masked (`at & 3u`), or told apart (`t < 4u`).
+pub(super) static COOP: Shader = unsafe { shader!("coop").trusted() };
 /// Bindings and parameters of the kernel in SPIR-V, for the host alone.
 pub(super) static BF16: Shader = shader!("bf16_interface");
 

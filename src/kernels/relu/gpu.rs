@@ -6,7 +6,9 @@ use crate::tensor::{DType, View};
 
 const GROUP: u32 = 64;
 
-static RELU: Shader = Shader::new("relu/relu.wgsl", include_str!("../../../shaders/relu/relu.wgsl"));
+// SAFETY: no loop, no array.
+static RELU: Shader =
+    unsafe { Shader::new("relu/relu.wgsl", include_str!("../../../shaders/relu/relu.wgsl")).trusted() };
 
 pub(in crate::kernels) static FORWARD: Variants<Relu> = Variants(&[Variant {
     name: "word",

@@ -17,7 +17,12 @@ const STEPS: &[File] = &[
     ),
 ];
 
-static SGD: Shader = Shader::new("sgd/sgd.wgsl", include_str!("../../../shaders/sgd/sgd.wgsl")).files(STEPS);
+// SAFETY: a loop over eight columns at most; `half_word` masks its index.
+static SGD: Shader = unsafe {
+    Shader::new("sgd/sgd.wgsl", include_str!("../../../shaders/sgd/sgd.wgsl"))
+        .files(STEPS)
+        .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Sgd> = Variants(&[Variant {
     name: "eights",

@@ -11,10 +11,15 @@ use crate::tensor::{DType, View};
 
 const GROUP: u32 = 64;
 
-static DECODE: Shader = Shader::new(
-    "decode/decode.wgsl",
-    include_str!("../../../shaders/decode/decode.wgsl"),
-);
+// SAFETY: four turns, and `words` is indexed below 3: a code has 16 bits at most, so that four begin within 31 + 48
+// bits.
+static DECODE: Shader = unsafe {
+    Shader::new(
+        "decode/decode.wgsl",
+        include_str!("../../../shaders/decode/decode.wgsl"),
+    )
+    .trusted()
+};
 
 /// Every permutation that decodes.
 pub(crate) fn permutations() -> Vec<Permutation> {

@@ -26,17 +26,25 @@ const FILES: &[File] = &[File::new(
     include_str!("../../../shaders/softmax_cross_entropy/common.wgsl"),
 )];
 
-static ROW: Shader = Shader::new(
-    "softmax_cross_entropy/row.wgsl",
-    include_str!("../../../shaders/softmax_cross_entropy/row.wgsl"),
-)
-.files(FILES);
+// SAFETY: loops go through `classes` in steps of 1; `half_word` masks its index.
+static ROW: Shader = unsafe {
+    Shader::new(
+        "softmax_cross_entropy/row.wgsl",
+        include_str!("../../../shaders/softmax_cross_entropy/row.wgsl"),
+    )
+    .files(FILES)
+    .trusted()
+};
 
-static PARTS: Shader = Shader::new(
-    "softmax_cross_entropy/parts.wgsl",
-    include_str!("../../../shaders/softmax_cross_entropy/parts.wgsl"),
-)
-.files(FILES);
+// SAFETY: loops go from `first` to `end` in steps of 1; `half_word` masks its index.
+static PARTS: Shader = unsafe {
+    Shader::new(
+        "softmax_cross_entropy/parts.wgsl",
+        include_str!("../../../shaders/softmax_cross_entropy/parts.wgsl"),
+    )
+    .files(FILES)
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<SoftmaxCrossEntropy> = Variants(&[Variant {
     name: "row",

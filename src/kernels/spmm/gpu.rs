@@ -19,8 +19,16 @@ const LANES_TEXT: &str = include_str!("../../../shaders/spmm/lanes.wgsl");
 const CACHED_TEXT: &str = include_str!("../../../shaders/spmm/cached.wgsl");
 
 const FILES: &[File] = &[File::new("spmm/common.wgsl", COMMON_TEXT)];
-static LANES: Shader = Shader::new("spmm/lanes.wgsl", LANES_TEXT).files(FILES);
-static CACHED: Shader = Shader::new("spmm/cached.wgsl", CACHED_TEXT).files(FILES);
+// SAFETY: a loop over entries that `entries_of` keeps to the window's, in steps of 1, and one over eight columns at
+// most, which `v` has.
+static LANES: Shader = unsafe { Shader::new("spmm/lanes.wgsl", LANES_TEXT).files(FILES).trusted() };
+// SAFETY: loops over entries that `entries_of` keeps to the window's, in steps of ACROSS, and over ACROSS of them at
+// most, which is what `columns` and `factors` have; over eight columns at most, which `v` has.
+static CACHED: Shader = unsafe {
+    Shader::new("spmm/cached.wgsl", CACHED_TEXT)
+        .files(FILES)
+        .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Spmm> = Variants(&[
     Variant {

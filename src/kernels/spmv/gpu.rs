@@ -9,14 +9,23 @@ const GROUP: u32 = 64;
 /// Invocations that share a row.
 const LANES: u32 = 32;
 
-static SCALAR: Shader = Shader::new(
-    "spmv/scalar.wgsl",
-    include_str!("../../../shaders/spmv/scalar.wgsl"),
-);
-static VECTOR: Shader = Shader::new(
-    "spmv/vector.wgsl",
-    include_str!("../../../shaders/spmv/vector.wgsl"),
-);
+// SAFETY: a loop over entries that `csr_ends` keeps to the matrix's, in steps of 1; no array.
+static SCALAR: Shader = unsafe {
+    Shader::new(
+        "spmv/scalar.wgsl",
+        include_str!("../../../shaders/spmv/scalar.wgsl"),
+    )
+    .trusted()
+};
+// SAFETY: loops over entries that `csr_ends` keeps to the matrix's, which lie in one binding, in steps of LANES, and
+// halving LANES; `partial` has a place for each invocation, and one `half` on is of the same row.
+static VECTOR: Shader = unsafe {
+    Shader::new(
+        "spmv/vector.wgsl",
+        include_str!("../../../shaders/spmv/vector.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Spmv> = Variants(&[
     Variant {
@@ -132,6 +141,8 @@ fn dispatches(op: &Spmv, gpu: &Gpu, vector: bool) -> Result<Vec<Dispatch>> {
         let rows = range.end - range.start;
         a.bind(Dispatch::new(&pipeline), &(0..op.nnz as u64))
             .set("rows", rows)
+            .set("nnz", if op.cols > 0 { op.nnz } else { 0 })
+            .set("last_column", op.cols.saturating_sub(1))
             .set("most", most)
             .bind("row_ptr", Words::of("row_ptr", range.start..range.end + 1))
             .bind("x", Words::of("x", 0..x.words()))

@@ -177,22 +177,38 @@ const PATH: &[File] = &[File::new(
     include_str!("../../../shaders/spmv/merge_path.wgsl"),
 )];
 
-static EACH: Shader = Shader::new(
-    "spmv/merge_scalar.wgsl",
-    include_str!("../../../shaders/spmv/merge_scalar.wgsl"),
-)
-.files(PATH);
+// SAFETY: the search halves an interval; items are fewer than 2^31 and counted in steps of 1; no array.
+static EACH: Shader = unsafe {
+    Shader::new(
+        "spmv/merge_scalar.wgsl",
+        include_str!("../../../shaders/spmv/merge_scalar.wgsl"),
+    )
+    .files(PATH)
+    .trusted()
+};
 
-static STAGED: Shader = Shader::new(
-    "spmv/merge.wgsl",
-    include_str!("../../../shaders/spmv/merge.wgsl"),
-)
-.files(PATH);
+// SAFETY: searches halve intervals; loops go to `rows` and `entries` in steps of GROUP, to ITEMS items in steps of 1,
+// and double up to GROUP. `rows + entries` are a share's items, GROUP * ITEMS at most, whatever row_ptr holds, and
+// `staged` has one word more: rows' ends in its first `rows + 1`, of which the last is not passed, products in the
+// others, of which an item inside its row's end is one.
+static STAGED: Shader = unsafe {
+    Shader::new(
+        "spmv/merge.wgsl",
+        include_str!("../../../shaders/spmv/merge.wgsl"),
+    )
+    .files(PATH)
+    .trusted()
+};
 
-static CARRY: Shader = Shader::new(
-    "spmv/carry.wgsl",
-    include_str!("../../../shaders/spmv/carry.wgsl"),
-);
+// SAFETY: runs go to `carries`, of which `carry` has two words each, in steps of 1 or GROUP; the search halves an
+// interval, the tree GROUP; lanes and `lane + half` are below GROUP.
+static CARRY: Shader = unsafe {
+    Shader::new(
+        "spmv/carry.wgsl",
+        include_str!("../../../shaders/spmv/carry.wgsl"),
+    )
+    .trusted()
+};
 
 pub(super) fn permutation(op: &Spmv, staged: bool) -> Permutation {
     let permutation = match staged {

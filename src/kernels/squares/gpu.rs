@@ -10,10 +10,15 @@ const TURN: u64 = 4;
 /// Words that an invocation reads at least, where there are as many.
 const LEAST: u64 = 8;
 
-static SQUARES: Shader = Shader::new(
-    "squares/squares.wgsl",
-    include_str!("../../../shaders/squares/squares.wgsl"),
-);
+// SAFETY: loops go through the words of one binding, in strides of `parts * LANES`, at least 1 and, by `groups` below,
+// less than 2^28, and through `parts`, which halve GROUP; lanes and `lane + half` are below GROUP.
+static SQUARES: Shader = unsafe {
+    Shader::new(
+        "squares/squares.wgsl",
+        include_str!("../../../shaders/squares/squares.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Squares> = Variants(&[
     Variant {

@@ -12,10 +12,15 @@ const LINES: u32 = 8;
 /// Blocks along one side of what a group of `direct` copies.
 const SIDE: u32 = 8;
 
-static TRANSPOSE: Shader = Shader::new(
-    "transpose/transpose.wgsl",
-    include_str!("../../../shaders/transpose/transpose.wgsl"),
-);
+// SAFETY: loops go to TILE in steps of LINES; lines and lanes are below TILE, so that places are below TILE * PITCH,
+// in each of BLOCK planes.
+static TRANSPOSE: Shader = unsafe {
+    Shader::new(
+        "transpose/transpose.wgsl",
+        include_str!("../../../shaders/transpose/transpose.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<Transpose> = Variants(&[
     Variant {

@@ -16,10 +16,15 @@ const COLS: u32 = 4;
 /// Words that carry an invocation's sums from one dispatch to the next.
 const TILE_WORDS: u64 = 16;
 
-static PRODUCT: Shader = Shader::new(
-    "fmac/product.wgsl",
-    include_str!("../../../../shaders/fmac/product.wgsl"),
-);
+// SAFETY: loops go through `k`, of which A has a row or a column each, in steps of 8, through eight steps, four rows
+// and the rows of a tile in steps of 1; no array.
+static PRODUCT: Shader = unsafe {
+    Shader::new(
+        "fmac/product.wgsl",
+        include_str!("../../../../shaders/fmac/product.wgsl"),
+    )
+    .trusted()
+};
 
 pub(in crate::kernels) static VARIANTS: Variants<FmacMatmul> = Variants(&[
     Variant {
