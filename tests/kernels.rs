@@ -18,6 +18,15 @@ use fewbit::{Device, wgpu};
 use libtest_mimic::{Completion, Failed, Trial};
 
 fn main() {
+    if let Some(folder) = std::env::var_os("FEWBIT_SHADERS") {
+        match check::replace_shaders(&folder) {
+            Ok(changed) => eprintln!("shaders of {}: {changed:?} changed", folder.display()),
+            Err(error) => {
+                eprintln!("FEWBIT_SHADERS: {error}");
+                std::process::exit(2);
+            }
+        }
+    }
     common::compile_quickly();
     let arguments = common::arguments();
     let mut places = Vec::new();

@@ -4,10 +4,12 @@
 mod bench;
 mod mutants;
 mod records;
+mod replace;
 
 pub use bench::{awkward_bench_cases, bench_cases, matmul_case, relu_case, spmv_case};
-pub use mutants::{Using, replace_shader};
+pub use mutants::Using;
 pub use records::{record, records};
+pub use replace::{replace_shader, replace_shaders};
 
 use crate::device::Device;
 use crate::error::Result;

@@ -1,28 +1,10 @@
-//! What mutants of shaders are tried with: faults planted in a shader's text, which the cases must find.
+//! What mutants of shaders are tried with: the cases that one shader's text has to do with.
 
 use std::collections::HashMap;
 
 use super::{Case, Expected, Report, labels, run_wanted};
 use crate::device::Device;
-use crate::error::{Error, Result};
-use crate::gpu::{File, REPLACED};
-
-/// Puts `text` into the place of the shader file at `path` (below `shaders/`), in every pipeline that this process
-/// makes from now on. For processes that a test starts for one planted fault: it can be done once, before the text of
-/// any shader was looked at, and not undone; the text is kept for good.
-///
-/// # Errors
-/// [`Error::Value`] where shaders were looked at before, or a text was replaced already.
-pub fn replace_shader(path: &str, text: &str) -> Result<()> {
-    let leak = |text: &str| -> &'static str { Box::leak(text.into()) };
-    let file = File::new(leak(path), leak(text));
-    REPLACED.set(Some(file)).map_err(|_| Error::Value {
-        op: "replace_shader",
-        what: "shader",
-        value: path.to_string(),
-        expected: "a call before any other that looks at shaders, once",
-    })
-}
+use crate::error::Result;
 
 /// Runs cases on those variants alone that are made of one shader file.
 #[derive(Debug)]

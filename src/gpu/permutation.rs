@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+#[cfg(feature = "check")]
+use super::File;
 use super::{Interface, Shader};
 
 /// How a kernel reaches one storage or uniform binding of `@group(0)`, as its text declares it; a test holds what is read
@@ -116,6 +118,13 @@ impl Permutation {
     pub fn fill(mut self, slot: &'static str, path: &'static str) -> Self {
         self.slots.push((slot, path));
         self
+    }
+
+    /// Its shader's own file and those that it brings along, whether this permutation uses them or not.
+    #[cfg(feature = "check")]
+    pub(crate) fn own_files(&self) -> impl Iterator<Item = File> {
+        let own = File::new(self.shader.path, self.shader.text);
+        std::iter::once(own).chain(self.shader.files.iter().copied())
     }
 
     /// The name of its shader: the path without its ending.
